@@ -1,0 +1,139 @@
+//! Keys: one algorithm each, found by `kid`, never chosen by what a token says of itself.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Validation,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash},
+};
+
+/// A `kid` longer than this names no key of ours and is not looked up.
+pub(crate) const KID_BYTES_MAX: usize = 128;
+
+/// A key that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Not a PKCS#8 PEM with an Ed25519 private key.
+    #[error("the private key is not an Ed25519 key in PKCS#8 PEM form")]
+    PrivateKey(#[source] jsonwebtoken::errors::Error),
+    /// A JWK that is not an Ed25519 public key with a `kid`.
+    #[error("the key set holds a key that is not an Ed25519 public key with a kid")]
+    PublicKey,
+}
+
+/// A key that signs.
+#[derive(Clone)]
+pub struct SigningKey {
+    pub(crate) kid: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) encoding: EncodingKey,
+    jwk: Option<Jwk>,
+}
+
+impl SigningKey {
+    /// A shared secret (HS256): the raw bytes of the text, as the documented services use it.
+    pub fn hs256(secret: &[u8]) -> Self {
+        Self {
+            kid: secret_kid(secret),
+            algorithm: Algorithm::HS256,
+            encoding: EncodingKey::from_secret(secret),
+            jwk: None,
+        }
+    }
+
+    /// An Ed25519 private key (EdDSA) in PKCS#8 PEM form; its `kid` is the RFC 7638 thumbprint.
+    pub fn ed25519_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let encoding = EncodingKey::from_ed_pem(pem).map_err(KeyError::PrivateKey)?;
+        let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA).map_err(KeyError::PrivateKey)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(KeyError::PrivateKey)?;
+        jwk.common.key_id = Some(kid.clone());
+        Ok(Self { kid, algorithm: Algorithm::EdDSA, encoding, jwk: Some(jwk) })
+    }
+
+    /// The public half for a key set; `None` for a shared secret, which has none.
+    pub fn public_jwk(&self) -> Option<&Jwk> {
+        self.jwk.as_ref()
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish()
+    }
+}
+
+/// A key that verifies, bound to its one algorithm.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    pub(crate) kid: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) decoding: DecodingKey,
+    pub(crate) validation: Validation,
+}
+
+impl VerifyingKey {
+    /// A shared secret (HS256).
+    pub fn hs256(secret: &[u8]) -> Self {
+        Self::new(secret_kid(secret), Algorithm::HS256, DecodingKey::from_secret(secret))
+    }
+
+    /// An Ed25519 public key out of a key set.
+    pub fn ed25519_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
+        let AlgorithmParameters::OctetKeyPair(parameters) = &jwk.algorithm else {
+            return Err(KeyError::PublicKey);
+        };
+        let (Some(kid), EllipticCurve::Ed25519) = (&jwk.common.key_id, &parameters.curve) else {
+            return Err(KeyError::PublicKey);
+        };
+        let decoding = DecodingKey::from_ed_components(&parameters.x).or(Err(KeyError::PublicKey))?;
+        Ok(Self::new(kid.clone(), Algorithm::EdDSA, decoding))
+    }
+
+    /// Only the signature is left to the library: it would read the system's clock for the times.
+    fn new(kid: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
+        let mut validation = Validation::new(algorithm);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        Self { kid, algorithm, decoding, validation }
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish()
+    }
+}
+
+/// The keys that may verify; while a key is being rotated there are several.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing {
+    keys: Vec<VerifyingKey>,
+}
+
+impl KeyRing {
+    /// A ring of these keys.
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
+        Self { keys: keys.into_iter().collect() }
+    }
+
+    /// The Ed25519 keys of a published set; fails when one of them is anything else.
+    pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
+        set.keys.iter().map(VerifyingKey::ed25519_jwk).collect::<Result<_, _>>().map(|keys| Self { keys })
+    }
+
+    /// The keys a token naming `kid` may have been signed with: that one, or all when it names none.
+    pub(crate) fn candidates(&self, kid: Option<&str>) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter().filter(move |key| kid.is_none_or(|kid| kid == key.kid))
+    }
+}
+
+/// Names a secret without giving it away: 96 bits of a hash that nothing else uses.
+fn secret_kid(secret: &[u8]) -> String {
+    let named = [b"flowgate kid v1:".as_slice(), secret].concat();
+    let hash = digest(&SHA256, &named);
+    URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default())
+}

@@ -1,0 +1,20 @@
+//! Every token Flowgate knows: its claims, who signs it, and how it is checked.
+//!
+//! Three kinds exist and none is good for another's job: **access** (15 minutes, sent by people's clients to every
+//! service), **refresh** (days, only auth-service can sign or read one) and **service** (60 seconds, one service
+//! calling another). The crate is pure: no HTTP, no environment, no clock; the time is always an argument.
+
+mod claims;
+mod keys;
+mod role;
+mod signer;
+mod verifier;
+
+pub use claims::{AccessClaims, Audience, RefreshClaims, ServiceClaims, TokenType};
+pub use keys::{KeyError, KeyRing, SigningKey, VerifyingKey};
+pub use role::Role;
+pub use signer::{Signer, SigningError};
+pub use verifier::{Invalid, LEEWAY_SECS, TOKEN_BYTES_MAX, Verifier};
+
+/// A set of public keys as RFC 7517 writes it, for `/.well-known/jwks.json`.
+pub use jsonwebtoken::jwk::JwkSet;

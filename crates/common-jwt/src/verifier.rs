@@ -1,0 +1,159 @@
+//! Reads tokens: signature, kind, issuer, audience and times, in that order, and trusts nothing before.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, decode};
+use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+
+use crate::{
+    claims::{AccessClaims, Claims, RefreshClaims, ServiceClaims},
+    keys::{KID_BYTES_MAX, KeyRing},
+};
+
+/// How far two services' clocks may be apart.
+pub const LEEWAY_SECS: i64 = 30;
+
+/// Longer than any token of ours by a factor of five; more is refused unread.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+
+/// Why a token is refused. For logs; the caller is told only that it is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Too long, not three parts, not base64, not JSON, or claims missing or of a wrong type.
+    #[error("the token is malformed")]
+    Malformed,
+    /// The header asks for something we do not do (`crit`, `b64`, encryption).
+    #[error("the token's header is not supported")]
+    UnsupportedHeader,
+    /// No key of that `kid` and algorithm.
+    #[error("the token names no key of ours")]
+    UnknownKey,
+    /// The signature is not ours.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// A refresh token as an access token, say.
+    #[error("the token is of another kind")]
+    Kind,
+    /// Another issuer.
+    #[error("the token is of another issuer")]
+    Issuer,
+    /// Not for us.
+    #[error("the token is for another audience")]
+    Audience,
+    /// `nbf` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+}
+
+/// Checks tokens of one issuer for one audience.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    ring: KeyRing,
+    /// `None` where the token has no issuer of its own (service tokens).
+    issuer: Option<String>,
+    audience: String,
+}
+
+/// The header's members that decide anything; the rest (`jku`, `x5u`, `jwk` ...) is never read.
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    crit: Option<IgnoredAny>,
+    b64: Option<IgnoredAny>,
+    enc: Option<IgnoredAny>,
+}
+
+impl Verifier {
+    /// Checks people's tokens: access or refresh.
+    pub fn new(ring: KeyRing, issuer: &str, audience: &str) -> Self {
+        Self { ring, issuer: Some(issuer.to_owned()), audience: audience.to_owned() }
+    }
+
+    /// Checks service tokens addressed to `audience`, the name of the service that checks.
+    pub fn for_services(ring: KeyRing, audience: &str) -> Self {
+        Self { ring, issuer: None, audience: audience.to_owned() }
+    }
+
+    /// The claims of a valid access token.
+    pub fn access(&self, token: &str, now: DateTime<Utc>) -> Result<AccessClaims, Invalid> {
+        self.verify(token, now)
+    }
+
+    /// The claims of a valid refresh token.
+    pub fn refresh(&self, token: &str, now: DateTime<Utc>) -> Result<RefreshClaims, Invalid> {
+        self.verify(token, now)
+    }
+
+    /// The claims of a valid service token.
+    pub fn service(&self, token: &str, now: DateTime<Utc>) -> Result<ServiceClaims, Invalid> {
+        self.verify(token, now)
+    }
+
+    fn verify<C: Claims + DeserializeOwned>(&self, token: &str, now: DateTime<Utc>) -> Result<C, Invalid> {
+        let claims: C = self.signed(token)?;
+        let registered = claims.registered();
+        if registered.kind != C::KIND {
+            return Err(Invalid::Kind);
+        }
+        if self.issuer.is_some() && registered.issuer != self.issuer.as_deref() {
+            return Err(Invalid::Issuer);
+        }
+        if !registered.audience.contains(&self.audience) {
+            return Err(Invalid::Audience);
+        }
+        if registered.subject.is_empty() {
+            return Err(Invalid::Malformed);
+        }
+        let now = now.timestamp();
+        if registered.not_before > now.saturating_add(LEEWAY_SECS) {
+            return Err(Invalid::NotYetValid);
+        }
+        if registered.expires_at.saturating_add(LEEWAY_SECS) < now {
+            return Err(Invalid::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// The claims behind a signature of ours.
+    fn signed<C: DeserializeOwned>(&self, token: &str) -> Result<C, Invalid> {
+        if token.len() > TOKEN_BYTES_MAX || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
+            return Err(Invalid::Malformed);
+        }
+        let encoded = token.split('.').next().unwrap_or_default();
+        let json = URL_SAFE_NO_PAD.decode(encoded).or(Err(Invalid::Malformed))?;
+        let header: Header<'_> = serde_json::from_slice(&json).or(Err(Invalid::Malformed))?;
+        if header.crit.is_some() || header.b64.is_some() || header.enc.is_some() {
+            return Err(Invalid::UnsupportedHeader);
+        }
+        let kid = header.kid.as_deref();
+        if kid.is_some_and(|kid| kid.len() > KID_BYTES_MAX) {
+            return Err(Invalid::UnknownKey);
+        }
+        let mut refusal = Invalid::UnknownKey;
+        for key in self.ring.candidates(kid).filter(|key| algorithm_name(key.algorithm) == header.alg) {
+            match decode(token, &key.decoding, &key.validation) {
+                Ok(data) => return Ok(data.claims),
+                Err(error) => refusal = refusal_of(&error),
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// As RFC 7518 section 3.1 and RFC 8037 write the two algorithms we have keys for.
+fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    if algorithm == Algorithm::HS256 { "HS256" } else { "EdDSA" }
+}
+
+fn refusal_of(error: &jsonwebtoken::errors::Error) -> Invalid {
+    use jsonwebtoken::errors::ErrorKind;
+    if matches!(error.kind(), ErrorKind::InvalidSignature) { Invalid::Signature } else { Invalid::Malformed }
+}

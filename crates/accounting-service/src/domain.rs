@@ -2,6 +2,7 @@
 //! the time is an argument.
 
 pub mod credits;
+pub mod expiry;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;

@@ -122,6 +122,11 @@ impl Command {
         }
     }
 
+    /// Whether the command opens a hold.
+    pub const fn opens_hold(&self) -> bool {
+        matches!(self, Self::Hold { .. })
+    }
+
     /// The session the command speaks of.
     pub const fn session(&self) -> Option<&SessionKey> {
         match self {

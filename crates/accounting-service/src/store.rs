@@ -17,7 +17,7 @@ pub use allocations::{AllocationRow, AllocationStore, ListedAllocation};
 pub use connection::{Database, connect};
 pub use idempotency::{IdempotencyStore, Remembered};
 pub use invariants::{Finding, check_invariants};
-pub use ledger::{Changes, LedgerConnection, LedgerRow, Loaded, RememberedRow, Wanted};
+pub use ledger::{Changes, CommitError, LedgerConnection, LedgerRow, Loaded, RememberedRow, Wanted};
 pub use migrations::migrate;
 pub use prices::PriceStore;
 pub use sessions::SessionStore;

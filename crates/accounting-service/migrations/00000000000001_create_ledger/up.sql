@@ -90,10 +90,10 @@ CREATE TRIGGER credit_transactions_append_only
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Lets a statement of the writer fail, and its transaction with it, when it met other rows than it had read.
-CREATE FUNCTION expect_rows(found bigint, expected bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION expect_rows(changed bigint, expected bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF found <> expected THEN
-        RAISE EXCEPTION '% rows changed where % had been read', found, expected USING ERRCODE = 'restrict_violation';
+    IF changed <> expected THEN
+        RAISE EXCEPTION '% rows changed where % had been read', changed, expected USING ERRCODE = 'restrict_violation';
     END IF;
 END
 $$;

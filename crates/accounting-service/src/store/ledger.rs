@@ -35,7 +35,7 @@ use crate::{
     },
     error::{Error, Result},
 };
-pub use changes::{Changes, LedgerRow};
+pub use changes::{Changes, CommitError, LedgerRow};
 use statements::{AllocationLine, IdLine, OpenLine, Prepared, UserLine};
 
 /// Every statement of the writer finds its rows by index, whatever the tables' sizes were when it was planned: a plan

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     metrics::LedgerMetrics,
-    store::LedgerConnection,
+    store::{CommitError, LedgerConnection},
 };
 
 /// How often a batch is tried before it is taken apart, and a command before it is given up.
@@ -150,7 +150,6 @@ impl Writer {
             };
             match trouble {
                 Trouble::Rejected(error) => {
-                    decided.clear();
                     if connection.rollback().await.is_ok() {
                         self.connection = Some(connection);
                     }
@@ -180,6 +179,10 @@ impl Writer {
     ) -> Result<Vec<Result<Answer>>> {
         let doubtful = decided.keys().copied().collect();
         let loaded = connection.begin(&wanted(jobs, doubtful), self.clock.now()).await?;
+        if loaded.done.is_empty() {
+            // The accounts are locked and nothing is there: whatever was sent before did not happen.
+            decided.clear();
+        }
         // After the locks, for waiting for them may have taken a while.
         let now = self.clock.now();
         let mut batch = Batch::new(loaded, decided, now);
@@ -194,7 +197,14 @@ impl Writer {
             return Ok(results);
         }
         decided.extend(deciding);
-        connection.commit(&changes, now).await?;
+        match connection.commit(&changes, now).await {
+            Ok(()) => {}
+            Err(CommitError::Undone(error)) => {
+                decided.clear();
+                return Err(error);
+            }
+            Err(CommitError::InDoubt(error)) => return Err(error),
+        }
         for entry in changes.entries() {
             self.metrics.moved(entry);
         }

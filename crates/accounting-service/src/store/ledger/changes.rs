@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    QueryResult, sql_query,
+    QueryResult,
+    result::DatabaseErrorKind,
+    sql_query,
     sql_types::{Array, BigInt, Bool, Bytea, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
@@ -19,7 +21,7 @@ use crate::{
         ledger::{Entry, Grant, Hold, HoldStatus, Outcome},
         usage::UsageRecord,
     },
-    error::Result,
+    error::Error,
     store::sessions::stored_draws,
 };
 
@@ -91,10 +93,26 @@ impl Changes {
     }
 }
 
+/// Why a commit failed, and whether it is known that it did.
+#[derive(Debug)]
+pub enum CommitError {
+    /// The server refused a statement, so the transaction is undone.
+    Undone(Error),
+    /// The connection broke. Nobody knows.
+    InDoubt(Error),
+}
+
+/// Whether the server itself said no: then the transaction is aborted, and its commit becomes a rollback.
+fn is_from_server(error: &diesel::result::Error) -> bool {
+    let diesel::result::Error::DatabaseError(kind, _) = error else {
+        return false;
+    };
+    !matches!(kind, DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection)
+}
+
 impl LedgerConnection {
-    /// Writes everything and commits. An error means that nothing was written, or, when the connection broke, that
-    /// nobody knows.
-    pub async fn commit(&self, changes: &Changes, now: DateTime<Utc>) -> Result<()> {
+    /// Writes everything and commits.
+    pub async fn commit(&self, changes: &Changes, now: DateTime<Utc>) -> Result<(), CommitError> {
         // Polled, and so sent, in this order: rows before what refers to them.
         let (grants, moves, opened, settled, usage, rows, remembered, commit) = join!(
             self.insert_allocations(&changes.grants, now),
@@ -109,10 +127,19 @@ impl LedgerConnection {
                 Prepared(sql_query(statements::COMMIT)).execute(&mut &*connection).await
             },
         );
-        for result in [grants, moves, opened, settled, usage, rows, remembered, commit] {
-            result?;
+        for written in [grants, moves, opened, settled, usage, rows, remembered] {
+            if let Err(error) = written {
+                return Err(if is_from_server(&error) {
+                    CommitError::Undone(error.into())
+                } else {
+                    CommitError::InDoubt(error.into())
+                });
+            }
         }
-        Ok(())
+        match commit {
+            Ok(_) => Ok(()),
+            Err(error) => Err(CommitError::InDoubt(error.into())),
+        }
     }
 
     /// New allocations begin empty and are filled by `move_credits`, as all are.

@@ -1,1 +1,34 @@
-//! Placeholder.
+//! What the three services share on the wire, so that a client who knows one knows all: problem details, who is
+//! calling and what they may, request ids, health, metrics, and how a service stops.
+//!
+//! Nothing here knows a service's nouns or its database.
+
+mod access;
+mod address;
+mod body;
+mod caller;
+mod clock;
+mod context;
+mod cors;
+mod lifecycle;
+mod metrics;
+mod observe;
+mod pages;
+mod problem;
+mod revocations;
+mod service_tokens;
+
+pub use access::{Access, Authenticator, Routes, Row, SessionCheck, rows};
+pub use address::{ClientAddress, TrustedProxies};
+pub use body::{BODY_BYTES_MAX, Body, OptionalBody, Path, Query, ValidationStatus};
+pub use caller::{Caller, CallingService, CurrentUser};
+pub use clock::{Clock, Timestamp};
+pub use context::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
+pub use cors::cors;
+pub use lifecycle::Lifecycle;
+pub use metrics::Metrics;
+pub use observe::observe;
+pub use pages::{no_such_route, show_liveness, show_metrics};
+pub use problem::{FieldError, Problem};
+pub use revocations::{RevocationBody, RevocationFeed, RevocationSet, RevocationsBody};
+pub use service_tokens::ServiceTokens;

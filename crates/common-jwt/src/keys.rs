@@ -47,9 +47,16 @@ impl SigningKey {
     pub fn ed25519_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let encoding = EncodingKey::from_ed_pem(pem).map_err(KeyError::PrivateKey)?;
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA).map_err(KeyError::PrivateKey)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(KeyError::PrivateKey)?;
+        let kid = jwk
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(KeyError::PrivateKey)?;
         jwk.common.key_id = Some(kid.clone());
-        Ok(Self { kid, algorithm: Algorithm::EdDSA, encoding, jwk: Some(jwk) })
+        Ok(Self {
+            kid,
+            algorithm: Algorithm::EdDSA,
+            encoding,
+            jwk: Some(jwk),
+        })
     }
 
     /// The public half for a key set; `None` for a shared secret, which has none.
@@ -60,7 +67,10 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish()
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +86,11 @@ pub struct VerifyingKey {
 impl VerifyingKey {
     /// A shared secret (HS256).
     pub fn hs256(secret: &[u8]) -> Self {
-        Self::new(secret_kid(secret), Algorithm::HS256, DecodingKey::from_secret(secret))
+        Self::new(
+            secret_kid(secret),
+            Algorithm::HS256,
+            DecodingKey::from_secret(secret),
+        )
     }
 
     /// An Ed25519 public key out of a key set.
@@ -98,13 +112,21 @@ impl VerifyingKey {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        Self { kid, algorithm, decoding, validation }
+        Self {
+            kid,
+            algorithm,
+            decoding,
+            validation,
+        }
     }
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyingKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish()
+        f.debug_struct("VerifyingKey")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,17 +139,25 @@ pub struct KeyRing {
 impl KeyRing {
     /// A ring of these keys.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        Self { keys: keys.into_iter().collect() }
+        Self {
+            keys: keys.into_iter().collect(),
+        }
     }
 
     /// The Ed25519 keys of a published set; fails when one of them is anything else.
     pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
-        set.keys.iter().map(VerifyingKey::ed25519_jwk).collect::<Result<_, _>>().map(|keys| Self { keys })
+        set.keys
+            .iter()
+            .map(VerifyingKey::ed25519_jwk)
+            .collect::<Result<_, _>>()
+            .map(|keys| Self { keys })
     }
 
     /// The keys a token naming `kid` may have been signed with: that one, or all when it names none.
     pub(crate) fn candidates(&self, kid: Option<&str>) -> impl Iterator<Item = &VerifyingKey> {
-        self.keys.iter().filter(move |key| kid.is_none_or(|kid| kid == key.kid))
+        self.keys
+            .iter()
+            .filter(move |key| kid.is_none_or(|kid| kid == key.kid))
     }
 }
 

@@ -18,3 +18,9 @@ pub use verifier::{Invalid, LEEWAY_SECS, TOKEN_BYTES_MAX, Verifier};
 
 /// A set of public keys as RFC 7517 writes it, for `/.well-known/jwks.json`.
 pub use jsonwebtoken::jwk::JwkSet;
+
+/// The issuer of people's tokens where `JWT_ISSUER` says nothing else.
+pub const ISSUER_DEFAULT: &str = "flowgate";
+
+/// The audience of people's tokens where `JWT_AUDIENCE` says nothing else.
+pub const AUDIENCE_DEFAULT: &str = "flowgate";

@@ -74,12 +74,20 @@ struct Header<'a> {
 impl Verifier {
     /// Checks people's tokens: access or refresh.
     pub fn new(ring: KeyRing, issuer: &str, audience: &str) -> Self {
-        Self { ring, issuer: Some(issuer.to_owned()), audience: audience.to_owned() }
+        Self {
+            ring,
+            issuer: Some(issuer.to_owned()),
+            audience: audience.to_owned(),
+        }
     }
 
     /// Checks service tokens addressed to `audience`, the name of the service that checks.
     pub fn for_services(ring: KeyRing, audience: &str) -> Self {
-        Self { ring, issuer: None, audience: audience.to_owned() }
+        Self {
+            ring,
+            issuer: None,
+            audience: audience.to_owned(),
+        }
     }
 
     /// The claims of a valid access token.
@@ -138,7 +146,11 @@ impl Verifier {
             return Err(Invalid::UnknownKey);
         }
         let mut refusal = Invalid::UnknownKey;
-        for key in self.ring.candidates(kid).filter(|key| algorithm_name(key.algorithm) == header.alg) {
+        for key in self
+            .ring
+            .candidates(kid)
+            .filter(|key| algorithm_name(key.algorithm) == header.alg)
+        {
             match decode(token, &key.decoding, &key.validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) => refusal = refusal_of(&error),
@@ -150,10 +162,18 @@ impl Verifier {
 
 /// As RFC 7518 section 3.1 and RFC 8037 write the two algorithms we have keys for.
 fn algorithm_name(algorithm: Algorithm) -> &'static str {
-    if algorithm == Algorithm::HS256 { "HS256" } else { "EdDSA" }
+    if algorithm == Algorithm::HS256 {
+        "HS256"
+    } else {
+        "EdDSA"
+    }
 }
 
 fn refusal_of(error: &jsonwebtoken::errors::Error) -> Invalid {
     use jsonwebtoken::errors::ErrorKind;
-    if matches!(error.kind(), ErrorKind::InvalidSignature) { Invalid::Signature } else { Invalid::Malformed }
+    if matches!(error.kind(), ErrorKind::InvalidSignature) {
+        Invalid::Signature
+    } else {
+        Invalid::Malformed
+    }
 }

@@ -1,1 +1,17 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod config;
+pub mod domain;
+mod error;
+mod health;
+mod routes;
+mod service;
+mod store;
+
+pub use app::App;
+pub use config::{Config, Upstream};
+pub use routes::routes;
+
+/// The service's name in logs, metrics and service tokens.
+pub const NAME: &str = "proxy-service";

@@ -1,0 +1,329 @@
+//! Who may call which route: one table a service, checked before a body is read.
+//!
+//! A route exists only through [`Routes`], and there only with its [`Access`]; so nothing is open by omission, and
+//! tests can walk the same table.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use actix_web::{
+    App, Error, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode, header},
+    middleware::{Next, from_fn},
+    web,
+};
+use common_jwt::{Role, TokenType, Verifier};
+use secrecy::SecretString;
+
+use crate::{
+    caller::{Caller, CallingService, CurrentUser},
+    clock::Clock,
+    problem::Problem,
+    revocations::RevocationSet,
+};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, signed in or not.
+    Public,
+    /// Anybody; a valid token, when there is one, is read. A bad one counts as none.
+    Optional,
+    /// Any signed-in person.
+    User,
+    /// Supervisors and admins.
+    Supervisor,
+    /// Admins.
+    Admin,
+    /// Our own services.
+    Service,
+    /// Any signed-in person, for themselves, or one of our services.
+    UserOrService,
+    /// Supervisors, admins, or one of our services.
+    SupervisorOrService,
+}
+
+impl Access {
+    /// The least role a person needs, or `None` when no person may call.
+    const fn least_role(self) -> Option<Role> {
+        match self {
+            Self::User | Self::UserOrService | Self::Optional | Self::Public => Some(Role::EndUser),
+            Self::Supervisor | Self::SupervisorOrService => Some(Role::Supervisor),
+            Self::Admin => Some(Role::Admin),
+            Self::Service => None,
+        }
+    }
+
+    const fn admits_services(self) -> bool {
+        matches!(
+            self,
+            Self::Service | Self::UserOrService | Self::SupervisorOrService | Self::Optional
+        )
+    }
+}
+
+/// One route and who may call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The method.
+    pub method: Method,
+    /// The path with its parameters in braces.
+    pub path: String,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// Registers routes with their access.
+pub struct Routes<'a> {
+    config: &'a mut web::ServiceConfig,
+    rows: Vec<Row>,
+}
+
+impl<'a> Routes<'a> {
+    /// Registers into an application's configuration.
+    pub fn new(config: &'a mut web::ServiceConfig) -> Self {
+        Self {
+            config,
+            rows: Vec::new(),
+        }
+    }
+
+    /// `GET path`.
+    pub fn get<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::GET, path, access, handler)
+    }
+
+    /// `POST path`.
+    pub fn post<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::POST, path, access, handler)
+    }
+
+    /// `PUT path`.
+    pub fn put<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::PUT, path, access, handler)
+    }
+
+    /// `PATCH path`.
+    pub fn patch<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::PATCH, path, access, handler)
+    }
+
+    /// `DELETE path`.
+    pub fn delete<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::DELETE, path, access, handler)
+    }
+
+    fn add<F, Args>(&mut self, method: Method, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        let guard = from_fn(move |request: ServiceRequest, next| admit(access, request, next));
+        self.config
+            .route(path, web::method(method.clone()).to(handler).wrap(guard));
+        self.rows.push(Row {
+            method,
+            path: path.to_owned(),
+            access,
+        });
+        self
+    }
+
+    /// Closes the table: what is not in it is answered 404, or 405 when only the method is wrong.
+    pub fn finish(self) {
+        self.config.app_data(web::Data::new(RouteTable(self.rows)));
+        self.config.default_service(web::to(crate::pages::no_such_route));
+    }
+}
+
+/// The rows of one service, for the 405 answer.
+pub(crate) struct RouteTable(Vec<Row>);
+
+impl RouteTable {
+    /// The methods that `path` answers to.
+    pub(crate) fn methods(&self, path: &str) -> Vec<Method> {
+        let matches = |row: &&Row| actix_web::dev::ResourceDef::new(row.path.as_str()).is_match(path);
+        self.0
+            .iter()
+            .filter(matches)
+            .map(|row| row.method.clone())
+            .collect()
+    }
+}
+
+/// The rows that `configure` registers, for tests and for the published contract.
+pub fn rows(configure: impl FnOnce(&mut Routes<'_>)) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let _app = App::new().configure(|config| {
+        let mut routes = Routes::new(config);
+        configure(&mut routes);
+        rows = routes.rows;
+    });
+    rows
+}
+
+/// A further look at a person whose token is valid, where the service that checks has it at hand (auth-service asks its
+/// own sessions, which know of a logout before any feed does).
+pub type SessionCheck =
+    Arc<dyn Fn(CurrentUser) -> Pin<Box<dyn Future<Output = Result<(), Problem>>>> + Send + Sync>;
+
+/// Tells who is calling.
+#[derive(Clone)]
+pub struct Authenticator {
+    /// Checks access tokens.
+    pub people: Verifier,
+    /// Checks service tokens addressed to this service.
+    pub services: Verifier,
+    /// Sessions that have ended.
+    pub revocations: RevocationSet,
+    /// The time.
+    pub clock: Clock,
+    /// The cookie a browser may send the access token in, where the service sets one.
+    pub cookie: Option<&'static str>,
+    /// A further look at people.
+    pub session_check: Option<SessionCheck>,
+}
+
+impl Authenticator {
+    /// The person behind an access token.
+    pub fn person(&self, token: &str) -> Result<CurrentUser, Problem> {
+        let claims = self.people.access(token, self.clock.now()).map_err(|reason| {
+            tracing::debug!(%reason, "access token refused");
+            invalid_token()
+        })?;
+        if self.revocations.contains(&claims.sid) {
+            return Err(revoked_token());
+        }
+        debug_assert_eq!(claims.kind, TokenType::Access);
+        Ok(CurrentUser {
+            id: claims.sub,
+            session_id: claims.sid,
+            username: claims.username,
+            email: claims.email,
+            role: claims.role,
+            expires_at: chrono::DateTime::from_timestamp(claims.exp, 0).unwrap_or_default(),
+            access_token: SecretString::from(token),
+        })
+    }
+
+    /// The service behind a service token.
+    pub fn service(&self, token: &str) -> Result<CallingService, Problem> {
+        let claims = self.services.service(token, self.clock.now()).map_err(|reason| {
+            tracing::debug!(%reason, "service token refused");
+            invalid_token()
+        })?;
+        Ok(CallingService { name: claims.sub })
+    }
+
+    /// The caller of a route with this access, or why not.
+    async fn identify(&self, access: Access, request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+        let token = match self.token(request)? {
+            Some(token) => token,
+            None if access == Access::Optional => return Ok(None),
+            None => return Err(missing_token()),
+        };
+        if access.admits_services()
+            && let Ok(service) = self.service(&token)
+        {
+            return Ok(Some(Caller::Service(service)));
+        }
+        let Some(least_role) = access.least_role() else {
+            return Err(self
+                .person(&token)
+                .map_or_else(|problem| problem, |_| forbidden()));
+        };
+        let user = self.person(&token)?;
+        if let Some(check) = &self.session_check {
+            check(user.clone()).await?;
+        }
+        if user.role < least_role {
+            return Err(forbidden());
+        }
+        Ok(Some(Caller::User(user)))
+    }
+
+    /// The token the request carries: `Authorization: Bearer`, else the cookie. Never the query string.
+    fn token(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
+        let mut headers = request.headers().get_all(header::AUTHORIZATION);
+        let (first, second) = (headers.next(), headers.next());
+        if second.is_some() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "ambiguous_credentials",
+                "there is more than one Authorization header",
+            ));
+        }
+        let bearer = first.and_then(|value| value.to_str().ok()).and_then(bearer);
+        let cookie = || Some(request.cookie(self.cookie?)?.value().to_owned());
+        Ok(bearer.map(str::to_owned).or_else(cookie))
+    }
+}
+
+/// The credentials of the Bearer scheme; scheme names are case-insensitive (RFC 9110 section 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+async fn admit<B: MessageBody>(
+    access: Access,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if access == Access::Public {
+        return next.call(request).await;
+    }
+    let Some(authenticator) = request.app_data::<web::Data<Authenticator>>().cloned() else {
+        return Err(forbidden().into());
+    };
+    match authenticator.identify(access, request.request()).await {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+        }
+        Ok(None) => {}
+        Err(_) if access == Access::Optional => {}
+        Err(problem) => return Err(problem.into()),
+    }
+    next.call(request).await
+}
+
+fn missing_token() -> Problem {
+    Problem::unauthorized("missing_token", "an access token is needed")
+}
+
+fn invalid_token() -> Problem {
+    Problem::unauthorized("invalid_token", "the access token is not valid or has expired")
+}
+
+fn revoked_token() -> Problem {
+    Problem::unauthorized("session_revoked", "this session has ended; sign in again")
+}
+
+fn forbidden() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "your role does not allow this",
+    )
+}

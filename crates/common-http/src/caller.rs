@@ -1,0 +1,93 @@
+//! Who is calling, as handlers see it. The route's access row was checked before a handler runs.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::StatusCode};
+use chrono::{DateTime, Utc};
+use common_jwt::Role;
+use secrecy::SecretString;
+
+use crate::problem::Problem;
+
+/// A signed-in person.
+#[derive(Clone, Debug)]
+pub struct CurrentUser {
+    /// The user id: 24 hex digits.
+    pub id: String,
+    /// The session of this sign-in.
+    pub session_id: String,
+    /// The name the user signs in with.
+    pub username: String,
+    /// Lower case.
+    pub email: String,
+    /// What the user may administer.
+    pub role: Role,
+    /// When the access token ends.
+    pub expires_at: DateTime<Utc>,
+    /// The access token itself, to act for the user at another service.
+    pub access_token: SecretString,
+}
+
+/// Another service of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallingService {
+    /// Its name, such as `proxy-service`.
+    pub name: String,
+}
+
+/// Either; for routes that both may call with different rights.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// A signed-in person.
+    User(CurrentUser),
+    /// Another service.
+    Service(CallingService),
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(
+            request
+                .extensions()
+                .get::<Self>()
+                .cloned()
+                .ok_or_else(not_identified),
+        )
+    }
+}
+
+impl FromRequest for CurrentUser {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match request.extensions().get::<Caller>() {
+            Some(Caller::User(user)) => Ok(user.clone()),
+            Some(Caller::Service(_)) | None => Err(not_identified()),
+        })
+    }
+}
+
+impl FromRequest for CallingService {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match request.extensions().get::<Caller>() {
+            Some(Caller::Service(service)) => Ok(service.clone()),
+            Some(Caller::User(_)) | None => Err(not_identified()),
+        })
+    }
+}
+
+/// A route asks for somebody its access row does not let in: closed, not open.
+fn not_identified() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "this route is not open to this caller",
+    )
+}

@@ -158,8 +158,8 @@ impl<'a> Sizes<'a> {
 mod tests {
     use super::*;
 
-    fn sent(steps: &VecDeque<Step>) -> Vec<&[u8]> {
-        let bytes = |step| match step {
+    fn sent<'a>(steps: &'a VecDeque<Step>) -> Vec<&'a [u8]> {
+        let bytes = |step: &'a Step| match step {
             Step::Send(bytes) => Some(&bytes[..]),
             Step::Wait(_) | Step::Hang | Step::Cut => None,
         };

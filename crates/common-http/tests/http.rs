@@ -1,5 +1,7 @@
 //! The shared rooms through a real server: access, bodies, problems, ids, metrics, the revocation feed, stopping.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails there")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, http::StatusCode, middleware::from_fn, web};

@@ -1,3 +1,4 @@
-//! What the system tests stand on: a Flowise that answers from recordings.
+//! What the system tests and the benchmark stand on: a Flowise that answers from recordings, and a load generator.
 
 pub mod flowise;
+pub mod load;

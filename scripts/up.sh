@@ -33,6 +33,10 @@ if everything_runs; then
     exit 0
 fi
 
+if anything_runs; then
+    say "only a part of the stack runs; it is started anew as a whole"
+    stop_services
+fi
 choose_settings
 make_secrets
 check_ports

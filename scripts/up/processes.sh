@@ -34,6 +34,8 @@ build() {
 
 start_databases() {
     local lines postgres mongodb TEST_POSTGRES_URL TEST_MONGODB_URL
+    mkdir -p "$DATABASES"
+    chmod 755 "$DATABASES"
     say "starting PostgreSQL and MongoDB (data in $DATABASES)"
     lines="$("$ROOT/scripts/databases.sh" start "$DATABASES" 8>&-)"
     eval "$lines"

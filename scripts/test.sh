@@ -9,9 +9,17 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 cd "$ROOT"
 
 have cargo || die "cargo is not in PATH; install Rust from https://rustup.rs"
-# A folder of its own for each run: two runs at once, or one that was killed, must not meet.
 mkdir -p .flowgate
+# What a run that was killed has left behind.
+for left in "$ROOT"/.flowgate/test.*; do
+    if [ -d "$left" ] && ! our_process "$left/run.pid" >/dev/null; then
+        "$here/databases.sh" stop "$left" || true
+        rm -rf "$left"
+    fi
+done
+# A folder of its own for each run: two at once must not meet.
 databases="$(mktemp -d "$ROOT/.flowgate/test.XXXXXX")"
+remember_process "$databases/run.pid" "$$"
 chmod 755 "$databases"
 finish() {
     "$here/databases.sh" stop "$databases" || true

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings up the whole platform on this machine: databases, services, a first admin, a user with credits and chatflows.
-# Every variable of .env.example may be given in the environment; `make up NAME=value` does that too. See CONTRIBUTING.md.
+# Every variable of .env.example may be given in the environment; `make up NAME=value` does that too.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"

@@ -37,9 +37,16 @@ choose_settings() {
 
 random_hex() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-# remember_secret NAME DEFAULT: what the environment says, else what an earlier start kept, else the default.
+# remember_secret NAME DEFAULT: what the environment says (or the file that NAME_FILE names), else what an earlier
+# start kept, else the default.
 remember_secret() {
-    local name="$1" kept
+    local name="$1" file="$1_FILE" kept
+    if [ -n "${!file:-}" ]; then
+        [ -r "${!file}" ] || die "$file=${!file} cannot be read"
+        printf -v "$name" '%s' "$(cat "${!file}")"
+        # The services are given the value; both would be a contradiction to them.
+        unset "$file"
+    fi
     kept="$(sed -n "s/^$name=//p" "$SECRETS_FILE")"
     if [ -n "${!name:-}" ]; then
         [ -n "$kept" ] || printf '%s=%q\n' "$name" "${!name}" >>"$SECRETS_FILE"

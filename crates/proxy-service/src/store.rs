@@ -1,1 +1,6 @@
 //! One struct per collection.
+
+pub mod assignments;
+pub mod chatflows;
+mod indexes;
+pub mod people;

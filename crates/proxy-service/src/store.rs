@@ -1,6 +1,7 @@
 //! One struct per collection.
 
-pub mod assignments;
-pub mod chatflows;
+pub(crate) mod assignments;
+pub(crate) mod chatflows;
 mod indexes;
-pub mod people;
+pub(crate) mod leases;
+pub(crate) mod people;

@@ -12,7 +12,7 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::Client;
 use secrecy::ExposeSecret as _;
 
-use crate::{NAME, config::Config, routes::routes};
+use crate::{NAME, catalog::Catalog, config::Config, routes::routes, upstream};
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -43,7 +43,12 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let authenticator = web::Data::new(authenticator(&config, revocations));
+        let authenticator = authenticator(&config, revocations);
+        let http = upstream::client()?;
+        let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
+        catalog.start(&config, &lifecycle);
+
+        let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
@@ -57,6 +62,7 @@ impl App {
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
+                .configure(|app| catalog.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);

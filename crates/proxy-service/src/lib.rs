@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+mod auth;
+mod balance;
+mod catalog;
+mod catalog_source;
 mod config;
 pub mod domain;
 mod error;
@@ -8,6 +12,7 @@ mod health;
 mod routes;
 mod service;
 mod store;
+mod upstream;
 
 pub use app::App;
 pub use config::{Config, Upstream};

@@ -1,1 +1,8 @@
 //! Use cases.
+
+pub(crate) mod access;
+pub(crate) mod assignments;
+pub(crate) mod catalog_sync;
+pub(crate) mod chatflows;
+pub(crate) mod people;
+pub(crate) mod sign_in;

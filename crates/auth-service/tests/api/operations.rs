@@ -184,7 +184,7 @@ async fn metrics_are_prometheus_text_with_bounded_labels() {
         "auth_hash_wait_seconds_count",
         r#"http_requests_total{method="GET",route="unmatched",service="auth-service",status="404"} 50"#,
     ] {
-        assert!(text.contains(series), "{series}");
+        assert!(text.contains(series), "{series} is not in:\n{text}");
     }
     assert!(!text.contains("ada") && !text.contains("nowhere"));
 }

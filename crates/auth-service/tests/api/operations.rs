@@ -182,7 +182,7 @@ async fn metrics_are_prometheus_text_with_bounded_labels() {
         r#"auth_sessions_revoked_total{reason="logout",service="auth-service"} 0"#,
         r#"auth_hash_queue_waiting{service="auth-service"} 0"#,
         "auth_hash_wait_seconds_count",
-        r#"http_requests_total{method="GET",route="unmatched",service="auth-service",status="404"} 50"#,
+        r#"http_requests_total{method="GET",route="unmatched",status="404",service="auth-service"} 50"#,
     ] {
         assert!(text.contains(series), "{series} is not in:\n{text}");
     }

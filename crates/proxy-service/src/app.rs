@@ -12,7 +12,13 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::Client;
 use secrecy::ExposeSecret as _;
 
-use crate::{NAME, config::Config, routes::routes};
+use crate::{
+    NAME,
+    config::Config,
+    routes::routes,
+    service::{access::Access, turns::Turns},
+    store::{assignments::AssignmentStore, chatflows::ChatflowStore, people::PersonStore},
+};
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -43,6 +49,15 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
+        let access = Access::new(
+            ChatflowStore::open(&database, config.chatflow_price).await?,
+            AssignmentStore::open(&database).await?,
+            PersonStore::open(&database).await?,
+        );
+        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let conversations = web::Data::new(turns.conversations());
+        let turns = web::Data::new(turns);
+
         let authenticator = web::Data::new(authenticator(&config, revocations));
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
@@ -56,6 +71,8 @@ impl App {
                 .app_data(metrics.clone())
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
+                .app_data(turns.clone())
+                .app_data(conversations.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|config| {
                     let mut table = Routes::new(config);

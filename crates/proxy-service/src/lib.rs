@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod accounting;
 mod app;
 mod config;
 pub mod domain;
 mod error;
+mod flowise;
 mod health;
+mod relay;
 mod routes;
 mod service;
 mod store;

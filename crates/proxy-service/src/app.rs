@@ -12,13 +12,7 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::Client;
 use secrecy::ExposeSecret as _;
 
-use crate::{
-    NAME,
-    config::Config,
-    routes::routes,
-    service::{access::Access, turns::Turns},
-    store::{assignments::AssignmentStore, chatflows::ChatflowStore, people::PersonStore},
-};
+use crate::{NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream};
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -49,16 +43,16 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let access = Access::new(
-            ChatflowStore::open(&database, config.chatflow_price).await?,
-            AssignmentStore::open(&database).await?,
-            PersonStore::open(&database).await?,
-        );
+        let authenticator = authenticator(&config, revocations);
+        let http = upstream::client()?;
+        let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
+        catalog.start(&config, &lifecycle);
+        let access = catalog.access.clone();
         let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
         let conversations = web::Data::new(turns.conversations());
         let turns = web::Data::new(turns);
 
-        let authenticator = web::Data::new(authenticator(&config, revocations));
+        let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
@@ -74,6 +68,7 @@ impl App {
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
+                .configure(|app| catalog.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);

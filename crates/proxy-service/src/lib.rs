@@ -2,6 +2,10 @@
 
 mod accounting;
 mod app;
+mod auth;
+mod balance;
+mod catalog;
+mod catalog_source;
 mod config;
 pub mod domain;
 mod error;
@@ -11,6 +15,7 @@ mod relay;
 mod routes;
 mod service;
 mod store;
+mod upstream;
 
 pub use app::App;
 pub use config::{Config, Upstream};

@@ -153,11 +153,7 @@ mod tests {
             for _ in 0..fit {
                 assert_eq!(now(sender.send(piece(size))), Some(Ok(())));
             }
-            assert_eq!(
-                now(sender.send(piece(size))),
-                None,
-                "{size} bytes a piece"
-            );
+            assert_eq!(now(sender.send(piece(size))), None, "{size} bytes a piece");
             assert_eq!(receiver.next().await.unwrap().unwrap().len(), size);
             assert_eq!(now(sender.send(piece(size))), Some(Ok(())));
         }

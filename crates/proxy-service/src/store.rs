@@ -1,10 +1,11 @@
 //! One struct per collection.
 
-pub mod assignments;
-pub mod chatflows;
+pub(crate) mod assignments;
+pub(crate) mod chatflows;
 mod indexes;
+pub(crate) mod leases;
 pub(crate) mod messages;
-pub mod people;
+pub(crate) mod people;
 pub(crate) mod sessions;
 pub(crate) mod turns;
 pub(crate) mod writer;

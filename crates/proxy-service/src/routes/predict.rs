@@ -9,6 +9,7 @@ use common_http::{Access, Body, CurrentUser, Routes, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
+    balance::BalanceClient,
     domain::{
         ask::ChatRequest,
         framing::{EventWriter, Framing},
@@ -24,16 +25,13 @@ const CHAT_BYTES_MAX: usize = 30 << 20;
 /// Characters of an idempotency key.
 const KEY_CHARS_MAX: usize = 255;
 
-/// Where clients send chat turns: the path of today and that of older documents.
-const PREFIXES: [&str; 2] = ["/api/v1/chat", "/chat"];
-
 const STREAM_TYPE: &str = "text/event-stream; charset=utf-8";
 
 type ChatBody = Body<ChatRequest, CHAT_BYTES_MAX>;
 
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
-    for prefix in PREFIXES {
+    for prefix in super::CHAT {
         routes
             .post(&format!("{prefix}/predict"), Access::User, predict)
             .post(&format!("{prefix}/predict/stream"), Access::User, predict_stream)
@@ -52,10 +50,13 @@ async fn predict(
     request: HttpRequest,
     body: ChatBody,
     turns: web::Data<Turns>,
+    balances: web::Data<BalanceClient>,
 ) -> Result<HttpResponse> {
     let key = idempotency_key(&request)?;
-    let (user_name, chatflow_id) = (user.username.clone(), body.0.chatflow_id.clone());
-    let answered = turns.answer(user, body.into_inner(), key).await?;
+    let chatflow_id = body.0.chatflow_id.clone();
+    let answered = turns.answer(user.clone(), body.into_inner(), key).await?;
+    // The turn is over and paid for: a balance that cannot be read now is left out.
+    let remaining_credits = balances.total(&user).await.ok();
     let mut response = HttpResponse::Ok();
     let (text, cost, session_id) = match answered {
         Answered::Now(answer) => (answer.text, answer.cost, answer.session_id),
@@ -73,8 +74,9 @@ async fn predict(
         "metadata": {
             "chatflow_id": chatflow_id,
             "cost": cost,
+            "remaining_credits": remaining_credits,
             "session_id": session_id,
-            "user": user_name,
+            "user": user.username,
             "streaming": true,
         },
     })))

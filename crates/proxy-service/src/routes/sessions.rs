@@ -11,12 +11,9 @@ use crate::{
     store::{messages::Message, sessions::Session},
 };
 
-/// The path of today and that of older documents.
-const PREFIXES: [&str; 2] = ["/api/v1/chat", "/chat"];
-
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
-    for prefix in PREFIXES {
+    for prefix in super::CHAT {
         routes
             .get(&format!("{prefix}/sessions"), Access::User, list_sessions)
             .get(

@@ -34,7 +34,7 @@ const FLOWISE_ID_BYTES_MAX: usize = 64;
 
 /// Decides who may use which chatflow.
 #[derive(Clone)]
-pub struct Access {
+pub(crate) struct Access {
     chatflows: ChatflowStore,
     assignments: AssignmentStore,
     people: PersonStore,
@@ -66,7 +66,7 @@ impl Expiry<Question, Decision> for Lifetimes {
 
 impl Access {
     /// Decides by what these stores say.
-    pub fn new(chatflows: ChatflowStore, assignments: AssignmentStore, people: PersonStore) -> Self {
+    pub(crate) fn new(chatflows: ChatflowStore, assignments: AssignmentStore, people: PersonStore) -> Self {
         let decisions = Cache::builder()
             .max_capacity(DECISIONS_MAX)
             .expire_after(Lifetimes)
@@ -81,7 +81,7 @@ impl Access {
     }
 
     /// The chatflow, when this person may use it. Whether it exists at all is not told.
-    pub async fn chatflow_for(&self, user: &CurrentUser, flowise_id: &str) -> Result<Arc<Chatflow>> {
+    pub(crate) async fn chatflow_for(&self, user: &CurrentUser, flowise_id: &str) -> Result<Arc<Chatflow>> {
         if flowise_id.is_empty() || flowise_id.len() > FLOWISE_ID_BYTES_MAX {
             return Err(Error::ChatflowAccessDenied);
         }
@@ -98,7 +98,7 @@ impl Access {
     }
 
     /// Forgets every answer: an assignment, a person or a chatflow has changed.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 

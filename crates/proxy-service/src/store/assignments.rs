@@ -17,7 +17,7 @@ const UPSERT_TRIES: usize = 4;
 
 /// Who may use what.
 #[derive(Clone, Debug)]
-pub struct AssignmentStore {
+pub(crate) struct AssignmentStore {
     documents: Collection<Document>,
 }
 
@@ -30,7 +30,7 @@ struct AssignmentRow {
 
 impl AssignmentStore {
     /// Opens the collection and makes sure of its indexes.
-    pub async fn open(database: &Database) -> Result<Self> {
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
         let documents = database.collection(COLLECTION);
         let keys = doc! { "external_user_id": 1, "chatflow_id": 1 };
         // Of two the active one stays, then the older.
@@ -41,20 +41,20 @@ impl AssignmentStore {
     }
 
     /// Whether the person may use the chatflow.
-    pub async fn is_active(&self, external_user_id: &str, chatflow: ObjectId) -> Result<bool> {
+    pub(crate) async fn is_active(&self, external_user_id: &str, chatflow: ObjectId) -> Result<bool> {
         let mut filter = key(external_user_id, chatflow);
         filter.insert("is_active", true);
         Ok(self.documents.find_one(filter).await?.is_some())
     }
 
     /// What the person may use.
-    pub async fn list_active_of_person(&self, external_user_id: &str) -> Result<Vec<Assignment>> {
+    pub(crate) async fn list_active_of_person(&self, external_user_id: &str) -> Result<Vec<Assignment>> {
         self.list(doc! { "external_user_id": external_user_id, "is_active": true })
             .await
     }
 
     /// Who may use the chatflow, the longest assigned first.
-    pub async fn list_active_of_chatflow(&self, chatflow: ObjectId) -> Result<Vec<Assignment>> {
+    pub(crate) async fn list_active_of_chatflow(&self, chatflow: ObjectId) -> Result<Vec<Assignment>> {
         self.list(doc! { "chatflow_id": chatflow.to_hex(), "is_active": true })
             .await
     }
@@ -69,7 +69,7 @@ impl AssignmentStore {
     }
 
     /// Lets the person use the chatflow. `by` is the administrator.
-    pub async fn assign(
+    pub(crate) async fn assign(
         &self,
         external_user_id: &str,
         chatflow: ObjectId,
@@ -120,7 +120,7 @@ impl AssignmentStore {
     }
 
     /// Takes the chatflow from the person; says whether they had it. Since when they had it stays on record.
-    pub async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         external_user_id: &str,
         chatflow: ObjectId,

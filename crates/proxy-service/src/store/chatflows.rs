@@ -27,7 +27,7 @@ const COMMAND_BYTES_MAX: usize = 24 << 20;
 
 /// Chatflows, and what a turn on them costs.
 #[derive(Clone, Debug)]
-pub struct ChatflowStore {
+pub(crate) struct ChatflowStore {
     database: Database,
     documents: Collection<Document>,
     price_default: i64,
@@ -35,18 +35,18 @@ pub struct ChatflowStore {
 
 /// What writing a listing changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Upserted {
+pub(crate) struct Upserted {
     /// Chatflows that were not known before.
-    pub created: u64,
+    pub(crate) created: u64,
     /// Chatflows that were known.
-    pub updated: u64,
+    pub(crate) updated: u64,
     /// Flowise ids of those the database refused.
-    pub refused: Vec<String>,
+    pub(crate) refused: Vec<String>,
 }
 
 impl ChatflowStore {
     /// Opens the collection and makes sure of its indexes. A chatflow without a price of its own costs `price_default`.
-    pub async fn open(database: &Database, price_default: i64) -> Result<Self> {
+    pub(crate) async fn open(database: &Database, price_default: i64) -> Result<Self> {
         let documents = database.collection(COLLECTION);
         ensure_unique_index(&documents, doc! { "flowise_id": 1 }, "", doc! { "synced_at": -1 }).await?;
         ensure_index(&documents, doc! { "sync_status": 1 }).await?;
@@ -58,12 +58,12 @@ impl ChatflowStore {
     }
 
     /// The chatflow with this Flowise id, in whatever state.
-    pub async fn find(&self, flowise_id: &str) -> Result<Option<Chatflow>> {
+    pub(crate) async fn find(&self, flowise_id: &str) -> Result<Option<Chatflow>> {
         Ok(self.find_light(flowise_id).await?.map(|record| record.chatflow))
     }
 
     /// The same with everything that is kept except the graph.
-    pub async fn find_light(&self, flowise_id: &str) -> Result<Option<ChatflowRecord>> {
+    pub(crate) async fn find_light(&self, flowise_id: &str) -> Result<Option<ChatflowRecord>> {
         let row = self
             .rows()
             .find_one(doc! { "flowise_id": flowise_id })
@@ -73,13 +73,13 @@ impl ChatflowStore {
     }
 
     /// The same with everything that is kept.
-    pub async fn find_record(&self, flowise_id: &str) -> Result<Option<ChatflowRecord>> {
+    pub(crate) async fn find_record(&self, flowise_id: &str) -> Result<Option<ChatflowRecord>> {
         let row = self.rows().find_one(doc! { "flowise_id": flowise_id }).await?;
         Ok(row.map(|row| row.into_record(self.price_default)))
     }
 
     /// All chatflows by name, without their graphs.
-    pub async fn list(&self, include_deleted: bool) -> Result<Vec<ChatflowRecord>> {
+    pub(crate) async fn list(&self, include_deleted: bool) -> Result<Vec<ChatflowRecord>> {
         let deleted = SyncStatus::Deleted.as_str();
         let filter = if include_deleted {
             doc! {}
@@ -98,7 +98,7 @@ impl ChatflowStore {
     }
 
     /// Those of these chatflows that people can use.
-    pub async fn list_active(&self, ids: &[ObjectId]) -> Result<Vec<Chatflow>> {
+    pub(crate) async fn list_active(&self, ids: &[ObjectId]) -> Result<Vec<Chatflow>> {
         let filter = doc! { "_id": { "$in": ids }, "sync_status": SyncStatus::Active.as_str() };
         let rows = self.rows().find(filter).projection(without_graph()).await?;
         rows.map_ok(|row| row.into_record(self.price_default).chatflow)
@@ -107,7 +107,7 @@ impl ChatflowStore {
     }
 
     /// How many chatflows stand where.
-    pub async fn statistics(&self) -> Result<ChatflowStatistics> {
+    pub(crate) async fn statistics(&self) -> Result<ChatflowStatistics> {
         let pipeline = [doc! { "$group": {
             "_id": "$sync_status",
             "count": { "$sum": 1 },
@@ -134,7 +134,7 @@ impl ChatflowStore {
 
     /// Writes what Flowise listed at `listed_at`; what was deleted is active again. A chatflow that a later listing
     /// has already spoken of is left alone.
-    pub async fn upsert_listed(
+    pub(crate) async fn upsert_listed(
         &self,
         listed: &[ListedChatflow],
         listed_at: DateTime<Utc>,
@@ -195,7 +195,7 @@ impl ChatflowStore {
 
     /// Marks as deleted what a listing of `listed_at` did not name, unless a later listing has spoken of it. Says how
     /// many those were.
-    pub async fn mark_missing(&self, listed: &HashSet<&str>, listed_at: DateTime<Utc>) -> Result<u64> {
+    pub(crate) async fn mark_missing(&self, listed: &HashSet<&str>, listed_at: DateTime<Utc>) -> Result<u64> {
         let listed: Vec<&str> = listed.iter().copied().collect();
         let filter = doc! {
             "flowise_id": { "$nin": listed },
@@ -210,14 +210,14 @@ impl ChatflowStore {
     }
 
     /// How many chatflows people can use.
-    pub async fn count_active(&self) -> Result<u64> {
+    pub(crate) async fn count_active(&self) -> Result<u64> {
         self.documents
             .count_documents(doc! { "sync_status": SyncStatus::Active.as_str() })
             .await
     }
 
     /// Changes what administrators set; `None` when there is no such chatflow.
-    pub async fn update_settings(
+    pub(crate) async fn update_settings(
         &self,
         flowise_id: &str,
         settings: &ChatflowSettings,

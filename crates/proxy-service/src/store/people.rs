@@ -16,7 +16,7 @@ const UPSERT_TRIES: usize = 4;
 
 /// The people an administrator has named.
 #[derive(Clone, Debug)]
-pub struct PersonStore {
+pub(crate) struct PersonStore {
     documents: Collection<Document>,
 }
 
@@ -37,7 +37,7 @@ struct PersonRow {
 
 impl PersonStore {
     /// Opens the collection and makes sure of its indexes.
-    pub async fn open(database: &Database) -> Result<Self> {
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
         let documents: Collection<Document> = database.collection(COLLECTION);
         // Scripts of older deployments left rows that nothing reads; they are no people and may stay.
         let nobody = doc! { "external_id": null };
@@ -51,13 +51,13 @@ impl PersonStore {
     }
 
     /// Whether the person was known to be switched off when last looked at. Somebody never looked at is not.
-    pub async fn is_deactivated(&self, external_id: &str) -> Result<bool> {
+    pub(crate) async fn is_deactivated(&self, external_id: &str) -> Result<bool> {
         let filter = doc! { "external_id": external_id, "is_active": false };
         Ok(self.documents.find_one(filter).await?.is_some())
     }
 
     /// Everybody who had this address when last looked at, the latest look first.
-    pub async fn list_by_email(&self, email: &Email) -> Result<Vec<Person>> {
+    pub(crate) async fn list_by_email(&self, email: &Email) -> Result<Vec<Person>> {
         let filter = doc! { "email": email.as_str(), "external_id": { "$exists": true } };
         let rows = self.documents.clone_with_type::<PersonRow>();
         let rows = rows.find(filter).sort(doc! { "updated_at": -1 }).await?;
@@ -65,14 +65,14 @@ impl PersonStore {
     }
 
     /// Those of these people that have been looked at.
-    pub async fn list_by_external_ids(&self, external_ids: &[&str]) -> Result<Vec<Person>> {
+    pub(crate) async fn list_by_external_ids(&self, external_ids: &[&str]) -> Result<Vec<Person>> {
         let filter = doc! { "external_id": { "$in": external_ids } };
         let rows = self.documents.clone_with_type::<PersonRow>().find(filter).await?;
         rows.map_ok(Person::from).try_collect().await
     }
 
     /// Stores what auth-service said of a person.
-    pub async fn upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
+    pub(crate) async fn upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
         let mut tries = 0;
         loop {
             tries += 1;

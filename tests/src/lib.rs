@@ -1,1 +1,4 @@
-//! x
+//! What the system tests and the benchmark stand on: a Flowise that answers from recordings, and a load generator.
+
+pub mod flowise;
+pub mod load;

@@ -6,8 +6,8 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use actix_web::{
-    App, Error, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder,
-    body::MessageBody,
+    App, Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header},
     middleware::{Next, from_fn},
@@ -286,16 +286,22 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Refusals are answers, not errors: an error would leave the request's context before it is rendered.
 async fn admit<B: MessageBody>(
     access: Access,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     if access == Access::Public {
-        return next.call(request).await;
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
+    let refuse = |request: ServiceRequest, problem: Problem| {
+        Ok(request
+            .into_response(HttpResponse::from_error(problem))
+            .map_into_right_body())
+    };
     let Some(authenticator) = request.app_data::<web::Data<Authenticator>>().cloned() else {
-        return Err(forbidden().into());
+        return refuse(request, forbidden());
     };
     match authenticator.identify(access, request.request()).await {
         Ok(Some(caller)) => {
@@ -303,9 +309,9 @@ async fn admit<B: MessageBody>(
         }
         Ok(None) => {}
         Err(_) if access == Access::Optional => {}
-        Err(problem) => return Err(problem.into()),
+        Err(problem) => return refuse(request, problem),
     }
-    next.call(request).await
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
 fn missing_token() -> Problem {

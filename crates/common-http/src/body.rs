@@ -140,8 +140,12 @@ fn too_large(max: usize) -> Problem {
     .with("limit_bytes", max)
 }
 
-/// Reads JSON and names the member that is wrong.
+/// Reads a JSON object and names the member that is wrong. Structs could also be read from arrays, by position; nobody
+/// who sends one means that.
 fn parse<T: DeserializeOwned>(bytes: &[u8], status: StatusCode) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid(status, ".", "expected an object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

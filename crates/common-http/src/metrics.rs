@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use prometheus::{
-    CounterVec, Encoder as _, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
 };
 
@@ -15,7 +15,7 @@ const DURATION_BUCKETS: [f64; 14] = [
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: CounterVec,
+    requests: IntCounterVec,
     durations: HistogramVec,
     in_progress: IntGaugeVec,
 }
@@ -25,7 +25,7 @@ impl Metrics {
     pub fn new(service: &str) -> Result<Self, prometheus::Error> {
         let labels = [("service".to_owned(), service.to_owned())].into();
         let registry = Registry::new_custom(None, Some(labels))?;
-        let requests = CounterVec::new(
+        let requests = IntCounterVec::new(
             Opts::new("http_requests_total", "Requests answered."),
             &["method", "route", "status"],
         )?;

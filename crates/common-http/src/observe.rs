@@ -60,7 +60,6 @@ pub async fn observe(
             .ok()
             .and_then(|response| response.response().error());
         log(status, started, cause);
-        // An error of an inner middleware becomes its answer here, so that it gets the headers too.
         (response, status)
     };
     let (response, status) = context.clone().scope(work).instrument(span).await;

@@ -1,1 +1,25 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod accounting;
+mod app;
+mod auth;
+mod balance;
+mod catalog;
+mod catalog_source;
+mod config;
+pub mod domain;
+mod error;
+mod flowise;
+mod health;
+mod relay;
+mod routes;
+mod service;
+mod store;
+mod upstream;
+
+pub use app::App;
+pub use config::{Config, Upstream};
+pub use routes::routes;
+
+/// The service's name in logs, metrics and service tokens.
+pub const NAME: &str = "proxy-service";

@@ -1,0 +1,134 @@
+//! Puts the service together: connects, binds, runs, stops.
+
+use std::net::SocketAddr;
+
+use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
+use anyhow::Context as _;
+use common_http::{
+    Authenticator, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens,
+    ValidationStatus, cors, observe,
+};
+use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use mongodb::Client;
+use secrecy::ExposeSecret as _;
+
+use crate::{NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream};
+
+/// A service that is bound and ready to run.
+pub struct App {
+    address: SocketAddr,
+    server: Server,
+    lifecycle: Lifecycle,
+    config: Config,
+}
+
+impl App {
+    /// Connects and binds; nothing is served before [`App::run`].
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let lifecycle = Lifecycle::default();
+        let metrics = Metrics::new(NAME)?;
+        let client = Client::with_uri_str(config.mongodb_uri.expose_secret())
+            .await
+            .context("MONGODB_URI is not the address of a MongoDB")?;
+        let database = client.database(&config.mongodb_database);
+
+        let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
+        let revocations = RevocationSet::default();
+        let feed = RevocationFeed::new(
+            config.auth_url.as_str(),
+            tokens.clone(),
+            revocations.clone(),
+            config.clock.clone(),
+            &metrics,
+        )?;
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+
+        let authenticator = authenticator(&config, revocations);
+        let http = upstream::client()?;
+        let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
+        catalog.start(&config, &lifecycle);
+        let access = catalog.access.clone();
+        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let conversations = web::Data::new(turns.conversations());
+        let turns = web::Data::new(turns);
+
+        let authenticator = web::Data::new(authenticator);
+        let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
+        let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
+        let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
+        let origins = config.cors_origins.clone();
+        let server = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(authenticator.clone())
+                .app_data(database.clone())
+                .app_data(clock.clone())
+                .app_data(metrics.clone())
+                .app_data(lifecycle_data.clone())
+                .app_data(trusted_proxies.clone())
+                .app_data(turns.clone())
+                .app_data(conversations.clone())
+                .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
+                .configure(|app| catalog.register(app))
+                .configure(|config| {
+                    let mut table = Routes::new(config);
+                    routes(&mut table);
+                    table.finish();
+                })
+                .wrap(cors(&origins, false))
+                .wrap(from_fn(observe))
+        })
+        .workers(config.workers)
+        // A client that closes its half has left: its turn is abandoned at once, not at the next write.
+        .h1_allow_half_closed(false)
+        .disable_signals()
+        .shutdown_timeout(config.shutdown_grace.as_secs())
+        .bind((config.host, config.port))
+        .with_context(|| format!("port {} cannot be opened", config.port))?;
+        let address = server.addrs().first().copied().context("no address was bound")?;
+        Ok(Self {
+            address,
+            server: server.run(),
+            lifecycle,
+            config,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The service's life, to stop it from outside.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.clone()
+    }
+
+    /// Serves until SIGTERM, or until the lifecycle is stopped.
+    pub async fn run(self) -> anyhow::Result<()> {
+        tracing::info!(address = %self.address, "listening");
+        self.lifecycle
+            .run(self.server, self.config.shutdown_grace)
+            .await?;
+        Ok(())
+    }
+}
+
+fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
+    let secrets = [
+        Some(&config.jwt_access_secret),
+        config.jwt_access_secret_previous.as_ref(),
+    ];
+    let keys = secrets
+        .into_iter()
+        .flatten()
+        .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+    let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
+    Authenticator {
+        people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+        services: Verifier::for_services(KeyRing::new([services]), NAME),
+        revocations,
+        clock: config.clock.clone(),
+        cookie: None,
+        session_check: None,
+    }
+}

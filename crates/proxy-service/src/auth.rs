@@ -1,0 +1,259 @@
+//! A client of auth-service: what people ask it through us, and who a person is.
+
+use std::{net::IpAddr, time::Duration};
+
+use common_http::{CurrentUser, RequestContext};
+use reqwest::{RequestBuilder, Response, StatusCode, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    domain::person::{Email, KnownPerson},
+    error::{Error, Result},
+    upstream::{Failure, read_json},
+};
+
+/// The documented limit.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// No answer of auth-service that we read is near this.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// When auth-service says 429 without saying until when.
+const RETRY_AFTER_SECS: u64 = 60;
+
+/// Speaks to auth-service.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthClient {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// Who asks, as far as auth-service wants to know: the device goes into the list of sessions, the address into limits.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// Where the request came from.
+    pub(crate) address: IpAddr,
+    /// What the browser calls itself.
+    pub(crate) user_agent: Option<header::HeaderValue>,
+}
+
+/// A pair of tokens, and what came with it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SignedIn {
+    /// For each request.
+    pub(crate) access_token: SecretString,
+    /// For the next pair.
+    pub(crate) refresh_token: SecretString,
+    /// The person, at login.
+    #[serde(default)]
+    pub(crate) user: Value,
+    /// A sentence for people.
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct FoundUser {
+    user: UserBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UserBody {
+    #[serde(rename = "_id")]
+    id: String,
+    username: String,
+    email: String,
+    role: Option<String>,
+    #[serde(default)]
+    is_verified: bool,
+}
+
+/// What every error body of auth-service has.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: String,
+    error: String,
+}
+
+impl AuthClient {
+    /// A client of the service at `base`.
+    pub(crate) fn new(http: reqwest::Client, base: Url) -> Self {
+        Self { http, base }
+    }
+
+    /// Signs a person in.
+    pub(crate) async fn login(
+        &self,
+        username: &str,
+        password: &SecretString,
+        origin: &Origin,
+    ) -> Result<SignedIn> {
+        let body = json!({ "username": username, "password": password.expose_secret() });
+        let request = self.http.post(self.url(&["auth", "login"])).json(&body);
+        let response = send(from(request, origin)).await?;
+        match response.status() {
+            StatusCode::OK => read(response).await,
+            StatusCode::UNAUTHORIZED => Err(match refusal(response).await {
+                Refusal { code, error } if code == "email_not_verified" || error == "Email not verified" => {
+                    Error::EmailNotVerified
+                }
+                Refusal { .. } => Error::InvalidCredentials,
+            }),
+            StatusCode::BAD_REQUEST => Err(Error::invalid("username", refusal(response).await.error)),
+            _ => Err(refused(&response)),
+        }
+    }
+
+    /// Exchanges a refresh token for the next pair.
+    pub(crate) async fn refresh(&self, refresh_token: &SecretString, origin: &Origin) -> Result<SignedIn> {
+        let body = json!({ "refreshToken": refresh_token.expose_secret() });
+        let request = self.http.post(self.url(&["auth", "refresh"])).json(&body);
+        let response = send(from(request, origin)).await?;
+        match response.status() {
+            StatusCode::OK => read(response).await,
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => Err(Error::InvalidRefreshToken),
+            _ => Err(refused(&response)),
+        }
+    }
+
+    /// Ends the session of a refresh token, or of the caller when there is none. A token that is not known any more is
+    /// no error: its session has ended.
+    pub(crate) async fn logout(
+        &self,
+        user: &CurrentUser,
+        refresh_token: Option<&SecretString>,
+    ) -> Result<()> {
+        let body = match refresh_token {
+            Some(token) => json!({ "refreshToken": token.expose_secret() }),
+            None => json!({}),
+        };
+        self.end(user, &["auth", "logout"], &body).await
+    }
+
+    /// Ends every session of the caller.
+    pub(crate) async fn logout_all(&self, user: &CurrentUser) -> Result<()> {
+        self.end(user, &["auth", "logout-all"], &json!({})).await
+    }
+
+    async fn end(&self, user: &CurrentUser, path: &[&str], body: &Value) -> Result<()> {
+        let request = self.http.post(self.url(path)).json(body);
+        let response = send(request.bearer_auth(user.access_token.expose_secret())).await?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            _ => Err(refused(&response)),
+        }
+    }
+
+    /// The person with this address, looked up with the administrator's own rights.
+    pub(crate) async fn find_by_email(
+        &self,
+        admin: &CurrentUser,
+        email: &Email,
+    ) -> Result<Option<KnownPerson>> {
+        let url = self.url(&["admin", "users", "by-email", email.as_str()]);
+        let request = self.http.get(url);
+        let response = send(request.bearer_auth(admin.access_token.expose_secret())).await?;
+        match response.status() {
+            StatusCode::OK => read(response)
+                .await
+                .map(|found: FoundUser| Some(found.user.into())),
+            StatusCode::NOT_FOUND if refusal_is_ours(&response) => Ok(None),
+            _ => Err(refused(&response)),
+        }
+    }
+
+    /// The address of `/api/<path>`, every segment percent-encoded.
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("api").extend(path);
+        }
+        url
+    }
+}
+
+impl From<UserBody> for KnownPerson {
+    fn from(user: UserBody) -> Self {
+        Self {
+            external_id: user.id,
+            username: user.username,
+            email: user.email.trim().to_lowercase(),
+            role: user.role.unwrap_or_else(|| "user".to_owned()),
+            is_active: user.is_verified,
+        }
+    }
+}
+
+/// Says for whom we call; auth-service believes it where we are among its `TRUSTED_PROXIES`.
+fn from(request: RequestBuilder, origin: &Origin) -> RequestBuilder {
+    let request = request.header("x-forwarded-for", origin.address.to_string());
+    match &origin.user_agent {
+        Some(user_agent) => request.header(header::USER_AGENT, user_agent),
+        None => request,
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Response> {
+    let request = RequestContext::current().propagate(request.timeout(TIMEOUT));
+    request
+        .send()
+        .await
+        .map_err(|error| Error::AuthUnavailable(error.into()))
+}
+
+async fn read<T: serde::de::DeserializeOwned>(response: Response) -> Result<T> {
+    read_json(response, ANSWER_BYTES_MAX)
+        .await
+        .map_err(Error::AuthUnavailable)
+}
+
+/// What a refusal says; nothing when it is not one of auth-service's own.
+async fn refusal(response: Response) -> Refusal {
+    read_json(response, ANSWER_BYTES_MAX).await.unwrap_or_default()
+}
+
+/// Whether a 404 comes from auth-service, not from something else that listens at its address.
+fn refusal_is_ours(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.to_str().is_ok_and(|text| text.contains("json")))
+}
+
+/// The refusals that mean the same on every route.
+fn refused(response: &Response) -> Error {
+    match response.status() {
+        StatusCode::UNAUTHORIZED => Error::TokenRefused,
+        StatusCode::FORBIDDEN => Error::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => {
+            let header = response.headers().get(header::RETRY_AFTER);
+            let secs = header.and_then(|value| value.to_str().ok()?.parse().ok());
+            Error::TooManyAttempts {
+                retry_after_secs: secs.unwrap_or(RETRY_AFTER_SECS),
+            }
+        }
+        status => Error::AuthUnavailable(Failure::Status(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_stays_one_segment_of_the_path() {
+        let client = AuthClient::new(
+            crate::upstream::client().unwrap(),
+            "http://auth.example:3000/base/".parse().unwrap(),
+        );
+        let path = |email: &str| client.url(&["admin", "users", "by-email", email]).to_string();
+        assert_eq!(
+            path("ada+x@example.com"),
+            "http://auth.example:3000/base/api/admin/users/by-email/ada+x@example.com"
+        );
+        assert!(path("a/../b?c#d%@example.com").ends_with("/by-email/a%2F..%2Fb%3Fc%23d%25@example.com"));
+    }
+}

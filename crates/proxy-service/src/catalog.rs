@@ -1,0 +1,90 @@
+//! Puts the catalog together: who signs in, which chatflows there are, who may use them.
+
+use actix_web::web::{Data, ServiceConfig};
+use common_http::{Authenticator, Lifecycle, Metrics};
+use mongodb::Database;
+use uuid::Uuid;
+
+use crate::{
+    auth::AuthClient,
+    balance::BalanceClient,
+    catalog_source::CatalogSource,
+    config::Config,
+    service::{
+        access::Access, assignments::Assignments, catalog_sync::CatalogSync, chatflows::Chatflows,
+        people::People, sign_in::SignIn,
+    },
+    store::{
+        assignments::AssignmentStore, chatflows::ChatflowStore, leases::LeaseStore, people::PersonStore,
+    },
+};
+
+/// The services behind the catalog's routes. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    /// Who may use which chatflow.
+    pub(crate) access: Access,
+    sign_in: SignIn,
+    balances: BalanceClient,
+    chatflows: Chatflows,
+    people: People,
+    assignments: Assignments,
+    sync: CatalogSync,
+}
+
+impl Catalog {
+    /// Opens the collections and constructs the services; `http` is for short calls.
+    pub(crate) async fn open(
+        config: &Config,
+        database: &Database,
+        http: &reqwest::Client,
+        metrics: &Metrics,
+        authenticator: &Authenticator,
+    ) -> anyhow::Result<Self> {
+        let clock = config.clock.clone();
+        let store = ChatflowStore::open(database, config.chatflow_price).await?;
+        let rows = AssignmentStore::open(database).await?;
+        let copies = PersonStore::open(database).await?;
+        let auth = AuthClient::new(http.clone(), config.auth_url.clone());
+
+        let access = Access::new(store.clone(), rows.clone(), copies.clone());
+        let people = People::new(auth.clone(), copies.clone(), access.clone(), clock.clone());
+        let sync = CatalogSync::new(
+            CatalogSource::new(http.clone(), &config.flowise),
+            store.clone(),
+            LeaseStore::new(database, Uuid::new_v4().to_string()),
+            access.clone(),
+            clock.clone(),
+            metrics,
+        )?;
+        Ok(Self {
+            sign_in: SignIn::new(auth, authenticator.clone()),
+            balances: BalanceClient::new(http.clone(), &config.accounting_url),
+            chatflows: Chatflows::new(store.clone(), rows.clone(), copies.clone(), access.clone()),
+            assignments: Assignments::new(people.clone(), store, rows, copies, access.clone(), clock),
+            people,
+            sync,
+            access,
+        })
+    }
+
+    /// Begins the background synchronisation.
+    pub(crate) fn start(&self, config: &Config, lifecycle: &Lifecycle) {
+        if config.chatflow_sync {
+            let sync = self.sync.clone();
+            let turns = sync.run_regularly(config.chatflow_sync_interval, lifecycle.cancelled());
+            lifecycle.tasks().spawn(turns);
+        }
+    }
+
+    /// Hands the services to the handlers.
+    pub(crate) fn register(&self, app: &mut ServiceConfig) {
+        app.app_data(Data::new(self.access.clone()))
+            .app_data(Data::new(self.sign_in.clone()))
+            .app_data(Data::new(self.balances.clone()))
+            .app_data(Data::new(self.chatflows.clone()))
+            .app_data(Data::new(self.people.clone()))
+            .app_data(Data::new(self.assignments.clone()))
+            .app_data(Data::new(self.sync.clone()));
+    }
+}

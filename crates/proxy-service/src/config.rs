@@ -1,0 +1,199 @@
+//! What the proxy-service must know before it may listen.
+
+use std::{net::IpAddr, time::Duration};
+
+use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
+use common_http::{Clock, TrustedProxies};
+use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+/// The whole configuration; tests build one literally.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// MongoDB.
+    pub mongodb_uri: SecretString,
+    /// The database within it.
+    pub mongodb_database: String,
+    /// Checks access tokens.
+    pub jwt_access_secret: SecretString,
+    /// Still checks them while the secret is being rotated.
+    pub jwt_access_secret_previous: Option<SecretString>,
+    /// The issuer of access tokens.
+    pub jwt_issuer: String,
+    /// The audience of access tokens.
+    pub jwt_audience: String,
+    /// Signs our calls to the other services.
+    pub service_jwt_secret: SecretString,
+    /// auth-service.
+    pub auth_url: Url,
+    /// accounting-service.
+    pub accounting_url: Url,
+    /// Flowise.
+    pub flowise: Upstream,
+    /// Whether chatflows are read from Flowise in the background, not only when an admin asks.
+    pub chatflow_sync: bool,
+    /// How often.
+    pub chatflow_sync_interval: Duration,
+    /// Credits a turn costs where the chatflow has no price of its own.
+    pub chatflow_price: i64,
+    /// Characters a prompt may have.
+    pub prompt_chars_max: usize,
+    /// Turns one user may have running at once.
+    pub running_turns_per_user_max: usize,
+    /// How often a silent stream shows that it is alive.
+    pub heartbeat: Duration,
+    /// How long a turn whose client has left may go on before it is aborted.
+    pub abandoned_turn_drain: Duration,
+    /// How long a turn may take in all.
+    pub streaming_max: Duration,
+    /// How long open turns may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// Web pages that may read our answers; `*` admits all.
+    pub cors_origins: Vec<String>,
+    /// Who may say for whom they call.
+    pub trusted_proxies: TrustedProxies,
+    /// Where clients reach us; file addresses in answers begin with it.
+    pub public_base_url: Option<Url>,
+    /// A level for our own log lines, or tracing's directives.
+    pub log_level: Option<String>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Flowise, as we call it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its address, without `/api`.
+    pub url: Url,
+    /// Its key, where it has one.
+    pub api_key: Option<SecretString>,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// How long the head of a stream may take. Flowise flushes it at once, except where it never answers at all.
+    pub header_timeout: Duration,
+    /// How long a stream may be silent; heartbeats of Flowise's own count as silence.
+    pub idle_timeout: Duration,
+    /// The largest single event.
+    pub event_bytes_max: usize,
+}
+
+impl Config {
+    /// Reads every variable before failing, so that one start shows every mistake.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
+        let port = env.var("PORT").or(8000);
+        let workers = env.var("WORKERS").within(1..=64, default_workers());
+        let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
+        let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
+        let jwt_access_secret = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let previous = env
+            .var("JWT_ACCESS_SECRET_PREVIOUS")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
+        let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());
+        let service_jwt_secret = env.var("SERVICE_JWT_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let auth_url = base_url(env, "EXTERNAL_AUTH_URL", "AUTH_API_URL", "http://localhost:3000");
+        let accounting_url = base_url(
+            env,
+            "ACCOUNTING_SERVICE_URL",
+            "ACCOUNTING_API_URL",
+            "http://localhost:3001",
+        );
+        let flowise = Upstream::from_env(env);
+        let chatflow_sync = env.var("ENABLE_CHATFLOW_SYNC").flag(true);
+        let chatflow_sync_interval = sync_interval(env);
+        let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
+        let prompt_chars_max = env.var("PROMPT_CHARS_MAX").within(1..=1_000_000, 32_000);
+        let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
+        let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
+        let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
+        let streaming_max_ms = env.var("MAX_STREAMING_DURATION").within(1_000..=840_000, 180_000);
+        let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
+        let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
+        let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
+        let public_base_url = env.var("PUBLIC_BASE_URL").optional();
+        let log_level = env.var("LOG_LEVEL").optional();
+
+        Ok(Self {
+            host: host?,
+            port: port?,
+            workers: workers?,
+            mongodb_uri: mongodb_uri?,
+            mongodb_database: mongodb_database?,
+            jwt_access_secret: jwt_access_secret?,
+            jwt_access_secret_previous: previous?,
+            jwt_issuer: jwt_issuer?,
+            jwt_audience: jwt_audience?,
+            service_jwt_secret: service_jwt_secret?,
+            auth_url: auth_url?,
+            accounting_url: accounting_url?,
+            flowise: flowise?,
+            chatflow_sync: chatflow_sync?,
+            chatflow_sync_interval: chatflow_sync_interval?,
+            chatflow_price: chatflow_price?,
+            prompt_chars_max: prompt_chars_max?,
+            running_turns_per_user_max: running_turns?,
+            heartbeat: Duration::from_secs(heartbeat_secs?),
+            abandoned_turn_drain: Duration::from_secs(drain_secs?),
+            streaming_max: Duration::from_millis(streaming_max_ms?),
+            shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
+            cors_origins: cors_origins?,
+            trusted_proxies: TrustedProxies(trusted_proxies?),
+            public_base_url: public_base_url?,
+            log_level: log_level?,
+            clock: Clock::System,
+        })
+    }
+}
+
+impl Upstream {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let url = env.var("FLOWISE_API_URL").required::<Url>();
+        let api_key = env.var("FLOWISE_API_KEY").optional_secret(0);
+        let connect_secs = env.var("FLOWISE_CONNECT_TIMEOUT_SECS").within(1..=60, 5);
+        let header_secs = env.var("FLOWISE_HEADER_TIMEOUT_SECS").within(1..=600, 30);
+        let idle_secs = env.var("FLOWISE_IDLE_TIMEOUT_SECS").within(1..=840, 180);
+        let event_bytes_max = env
+            .var("UPSTREAM_EVENT_MAX_BYTES")
+            .within(1_024..=64 << 20, 8 << 20);
+        Ok(Self {
+            url: url?,
+            api_key: api_key?,
+            connect_timeout: Duration::from_secs(connect_secs?),
+            header_timeout: Duration::from_secs(header_secs?),
+            idle_timeout: Duration::from_secs(idle_secs?),
+            event_bytes_max: event_bytes_max?,
+        })
+    }
+}
+
+/// A service's address; older deployments write it with a trailing `/api`, which our paths already have.
+fn base_url(env: &Env, name: &'static str, alias: &'static str, default: &str) -> Result<Url, Invalid> {
+    let text: String = env.var(name).alias(alias).or(default.to_owned())?;
+    let base = text.trim_end_matches('/').trim_end_matches("/api");
+    base.parse()
+        .map_err(|error| env.mistake(format!("{name} is not valid: {error}")))
+}
+
+/// Two documented names, in hours (fractions allowed) or minutes; three minutes when neither is set.
+fn sync_interval(env: &Env) -> Result<Duration, Invalid> {
+    let hours = env
+        .var("CHATFLOW_SYNC_INTERVAL_HOURS")
+        .within(0.005..=8_760.0, 0.05_f64)?;
+    let minutes = env.var("CHATFLOW_SYNC_INTERVAL_MINUTES").optional::<f64>()?;
+    let secs = minutes.map_or(hours * 3_600.0, |minutes| minutes * 60.0);
+    Duration::try_from_secs_f64(secs)
+        .map_err(|_| env.mistake("CHATFLOW_SYNC_INTERVAL_MINUTES must be a number of minutes"))
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}

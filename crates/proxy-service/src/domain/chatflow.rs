@@ -1,0 +1,174 @@
+//! What the catalog knows of a Flowise chatflow.
+
+use bson::oid::ObjectId;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// The most credits a turn may cost.
+pub const PRICE_MAX: i64 = 1_000_000;
+
+/// Where a chatflow stands since the last synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncStatus {
+    /// Flowise listed it.
+    Active,
+    /// Flowise lists it no longer. It stays, with its assignments: it may come back.
+    Deleted,
+    /// It could not be taken over.
+    Error,
+}
+
+impl SyncStatus {
+    /// The status as it stands in bodies and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deleted => "deleted",
+            Self::Error => "error",
+        }
+    }
+
+    /// Reads a stored status. One we do not know admits nobody.
+    pub fn from_stored(text: &str) -> Self {
+        match text {
+            "active" => Self::Active,
+            "deleted" => Self::Deleted,
+            _ => Self::Error,
+        }
+    }
+}
+
+/// A chatflow as people and chat turns need it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chatflow {
+    /// Our own id; assignments name it in hexadecimal.
+    pub id: ObjectId,
+    /// Flowise's id, the `chatflow_id` of every path and body.
+    pub flowise_id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Where Flowise files it.
+    pub category: Option<String>,
+    /// `CHATFLOW`, `AGENTFLOW`, `MULTIAGENT` or `ASSISTANT`; the wire calls it `type`.
+    pub kind: String,
+    /// Flowise's own mark; it decides nothing here.
+    pub deployed: bool,
+    /// Flowise's own mark; it grants nothing here.
+    pub is_public: bool,
+    /// When it was made in Flowise.
+    pub created_date: Option<DateTime<Utc>>,
+    /// When it was changed in Flowise.
+    pub updated_date: Option<DateTime<Utc>>,
+    /// Where it stands.
+    pub sync_status: SyncStatus,
+    /// Credits a turn costs.
+    pub price: i64,
+    /// Members of `overrideConfig` that people may send; all others are refused or dropped.
+    pub override_config_allowed: Vec<String>,
+}
+
+impl Chatflow {
+    /// Whether turns may run on it at all.
+    pub fn is_usable(&self) -> bool {
+        self.sync_status == SyncStatus::Active
+    }
+}
+
+/// Everything that is kept of a chatflow, for administrators.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatflowRecord {
+    /// What everybody sees.
+    pub chatflow: Chatflow,
+    /// The Flowise key it is bound to, by Flowise's id of that key.
+    pub api_key_id: Option<String>,
+    /// The graph, with prompts; read only when one chatflow is asked for.
+    pub flow_data: Option<Value>,
+    /// How Flowise's own chat window shows it.
+    pub chatbot_config: Option<Value>,
+    /// Rate limit and what may be overridden.
+    pub api_config: Option<Value>,
+    /// Where Flowise reports runs to.
+    pub analytic_config: Option<Value>,
+    /// Speech recognition.
+    pub speech_to_text_config: Option<Value>,
+    /// When it was last seen in a listing, or found missing.
+    pub synced_at: Option<DateTime<Utc>>,
+    /// Why its status is [`SyncStatus::Error`].
+    pub sync_error: Option<String>,
+}
+
+/// A chatflow as Flowise lists it, read and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedChatflow {
+    /// Flowise's id.
+    pub flowise_id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Where Flowise files it.
+    pub category: Option<String>,
+    /// Its type.
+    pub kind: String,
+    /// Flowise's own mark.
+    pub deployed: bool,
+    /// Flowise's own mark.
+    pub is_public: bool,
+    /// The Flowise key it is bound to.
+    pub api_key_id: Option<String>,
+    /// The graph.
+    pub flow_data: Option<Value>,
+    /// How Flowise's own chat window shows it.
+    pub chatbot_config: Option<Value>,
+    /// Rate limit and what may be overridden.
+    pub api_config: Option<Value>,
+    /// Where Flowise reports runs to.
+    pub analytic_config: Option<Value>,
+    /// Speech recognition.
+    pub speech_to_text_config: Option<Value>,
+    /// When it was made.
+    pub created_date: Option<DateTime<Utc>>,
+    /// When it was changed.
+    pub updated_date: Option<DateTime<Utc>>,
+}
+
+/// What administrators set on a chatflow themselves; `None` leaves a member as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatflowSettings {
+    /// Credits a turn costs; `Some(None)` goes back to the service's default.
+    pub price: Option<Option<i64>>,
+    /// Members of `overrideConfig` that people may send.
+    pub override_config_allowed: Option<Vec<String>>,
+}
+
+/// How many chatflows stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChatflowStatistics {
+    /// All of them.
+    pub total: u64,
+    /// Those people can use.
+    pub active: u64,
+    /// Those Flowise lists no longer.
+    pub deleted: u64,
+    /// Those that could not be taken over.
+    pub error: u64,
+    /// When a chatflow was last synchronised.
+    pub last_sync: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_status_admits_nobody() {
+        for status in [SyncStatus::Active, SyncStatus::Deleted, SyncStatus::Error] {
+            assert_eq!(SyncStatus::from_stored(status.as_str()), status);
+        }
+        for text in ["", "Active", "pending"] {
+            assert_eq!(SyncStatus::from_stored(text), SyncStatus::Error, "{text:?}");
+        }
+    }
+}

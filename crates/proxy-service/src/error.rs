@@ -1,0 +1,250 @@
+//! Every way a request to the proxy-service can fail, and the one table of statuses and codes.
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use common_http::{FieldError, Problem};
+
+use crate::{
+    domain::{ask, failure::Failure as TurnFailure, person::Email},
+    upstream::Failure,
+};
+
+/// Every way a request to the proxy-service can fail.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No active assignment to an existing chatflow; the two are not told apart.
+    #[error("Access denied to this chatflow")]
+    ChatflowAccessDenied,
+    /// An admin named a chatflow that does not exist.
+    #[error("Chatflow not found")]
+    ChatflowNotFound,
+    /// The session does not exist, or belongs to somebody else or another chatflow; these are not told apart.
+    #[error("Chat session not found or access denied")]
+    SessionNotFound,
+    /// A member of the request is not valid.
+    #[error("{}: {}", .0.field, .0.message)]
+    Invalid(FieldError),
+    /// A database call failed.
+    #[error("the database call failed")]
+    Database(#[from] mongodb::error::Error),
+    /// A session is not named by a UUID.
+    #[error("Invalid sessionId format. Must be a valid UUID.")]
+    SessionIdInvalid,
+    /// A turn of this session is running, or of one of the sessions to be deleted.
+    #[error("a message of this conversation is still being answered")]
+    TurnRunning,
+    /// The user has as many turns running as anybody may.
+    #[error("too many messages are being answered at once; at most {max} may be")]
+    TooManyTurns {
+        /// How many.
+        max: usize,
+    },
+    /// The same request is being worked on.
+    #[error("the request with this Idempotency-Key is still being worked on")]
+    IdempotencyInProgress,
+    /// Another request had this key.
+    #[error("this Idempotency-Key was used for another request")]
+    IdempotencyKeyReused,
+    /// The user cannot pay the turn.
+    #[error("Insufficient credits")]
+    InsufficientCredits {
+        /// What it costs.
+        required: i64,
+        /// What is left.
+        available: i64,
+    },
+    /// The user holds credits for as many turns as anybody may.
+    #[error("too many turns are waiting to be paid")]
+    TooManyOpenHolds {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// Credits could not be held. There is no free chat.
+    #[error("credits cannot be checked at the moment; try again")]
+    AccountingUnavailable,
+    /// The service takes no new turns.
+    #[error("the service is being restarted; try again")]
+    Stopping,
+    /// A turn has no whole answer, and its caller wanted nothing less.
+    #[error("the turn failed ({})", .0.code())]
+    TurnFailed(TurnFailure),
+    /// The chatflow has no settings for a chat window.
+    #[error("Chatflow configuration not found")]
+    ChatflowConfigNotFound,
+    /// auth-service knows nobody with this address.
+    #[error("User with email '{}' not found in external system.", .0.as_str())]
+    UserNotFound(Email),
+    /// Nobody with this address has the chatflow.
+    #[error("Active assignment for this user and chatflow not found.")]
+    AssignmentNotFound,
+    /// Unknown user or wrong password. Clients compare this text.
+    #[error("Invalid credentials")]
+    InvalidCredentials,
+    /// Only after a correct password. Clients compare this text.
+    #[error("Email not verified")]
+    EmailNotVerified,
+    /// Bad, expired, used before, or of a session that has ended.
+    #[error("Invalid or expired refresh token")]
+    InvalidRefreshToken,
+    /// The token to be revoked is not one of the caller's.
+    #[error("Token not found or already revoked")]
+    TokenNotFound,
+    /// Another service of ours refuses the caller's access token, which was still good here.
+    #[error("the access token is not valid or has expired")]
+    TokenRefused,
+    /// Another service of ours does not let the caller do this.
+    #[error("your role does not allow this")]
+    Forbidden,
+    /// auth-service asks for patience.
+    #[error("too many attempts; try again later")]
+    TooManyAttempts {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// auth-service is away, or answers what we cannot read.
+    #[error("auth-service could not be asked")]
+    AuthUnavailable(#[source] Failure),
+    /// auth-service issued a token that we do not accept: the two do not have the same keys.
+    #[error("auth-service issued a token that is not valid here")]
+    ForeignToken(#[from] common_jwt::Invalid),
+    /// accounting-service is away, or answers what we cannot read.
+    #[error("accounting-service could not be asked")]
+    BalanceUnavailable(#[source] Failure),
+}
+
+/// What a request handler returns.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A problem with one member of the request.
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(FieldError {
+            field: field.into(),
+            message: message.into(),
+        })
+    }
+
+    /// The status and the stable code of each error: the whole mapping, in one place.
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::ChatflowAccessDenied => (StatusCode::FORBIDDEN, "chatflow_access_denied"),
+            Self::ChatflowNotFound => (StatusCode::NOT_FOUND, "chatflow_not_found"),
+            Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+            Self::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Self::SessionIdInvalid => (StatusCode::BAD_REQUEST, "invalid_session_id"),
+            Self::TurnRunning => (StatusCode::CONFLICT, "turn_running"),
+            Self::TooManyTurns { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_turns"),
+            Self::IdempotencyInProgress => (StatusCode::CONFLICT, "idempotency_in_progress"),
+            Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
+            Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
+            Self::AccountingUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
+            Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
+            Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
+            Self::UserNotFound(_) => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
+            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+            Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
+            Self::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
+            Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
+            Self::TokenRefused => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+            Self::AuthUnavailable(_) | Self::ForeignToken(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "auth_unavailable")
+            }
+            Self::BalanceUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable"),
+        }
+    }
+
+    /// The answer. A failure of ours says nothing about our inside.
+    pub(crate) fn problem(&self) -> Problem {
+        let (status, code) = self.status_and_code();
+        match self {
+            Self::Invalid(field) => Problem::invalid(status, vec![field.clone()]),
+            Self::Database(_) => {
+                Problem::new(status, code, "the service cannot reach its database; try again").retry_after(1)
+            }
+            Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
+                .with("required", *required)
+                .with("available", *available),
+            Self::TooManyOpenHolds { retry_after_secs } => {
+                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
+            Self::TooManyTurns { .. }
+            | Self::IdempotencyInProgress
+            | Self::AccountingUnavailable
+            | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
+            Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
+            Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
+                status,
+                code,
+                "signing in is not possible at the moment; try again",
+            )
+            .retry_after(5),
+            Self::BalanceUnavailable(_) => {
+                Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
+            }
+            Self::TooManyAttempts { retry_after_secs } => {
+                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
+            Self::ChatflowAccessDenied
+            | Self::ChatflowNotFound
+            | Self::SessionNotFound
+            | Self::ChatflowConfigNotFound
+            | Self::UserNotFound(_)
+            | Self::AssignmentNotFound
+            | Self::InvalidCredentials
+            | Self::EmailNotVerified
+            | Self::InvalidRefreshToken
+            | Self::TokenNotFound
+            | Self::TokenRefused
+            | Self::Forbidden
+            | Self::SessionIdInvalid
+            | Self::TurnRunning
+            | Self::IdempotencyKeyReused => Problem::new(status, code, self.to_string()),
+        }
+    }
+}
+
+/// What a caller who wanted a whole answer does next: wait (503, 504) or tell somebody (502).
+const fn status_of(failure: TurnFailure) -> StatusCode {
+    match failure {
+        TurnFailure::HeaderTimeout
+        | TurnFailure::IdleTimeout
+        | TurnFailure::TooLong
+        | TurnFailure::Abandoned => StatusCode::GATEWAY_TIMEOUT,
+        TurnFailure::Unreachable
+        | TurnFailure::RateLimited
+        | TurnFailure::Stopping
+        | TurnFailure::Storage
+        | TurnFailure::NotAsked => StatusCode::SERVICE_UNAVAILABLE,
+        TurnFailure::Refused
+        | TurnFailure::Failed
+        | TurnFailure::NotAnAnswer
+        | TurnFailure::Broken
+        | TurnFailure::TooLarge
+        | TurnFailure::Reported
+        | TurnFailure::Empty => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl From<ask::Invalid> for Error {
+    fn from(invalid: ask::Invalid) -> Self {
+        match invalid {
+            ask::Invalid::SessionId => Self::SessionIdInvalid,
+            ask::Invalid::Member { field, message } => Self::invalid(field, message),
+        }
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.problem().error_response()
+    }
+}

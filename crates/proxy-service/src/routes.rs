@@ -1,0 +1,46 @@
+//! Every path of the service, and who may call it.
+
+mod about;
+mod admin_chatflows;
+mod admin_users;
+mod auth;
+mod chatflows;
+mod credits;
+mod predict;
+mod sessions;
+
+use common_http::{Access, Routes, show_liveness, show_metrics};
+
+use crate::{
+    domain::person::Email,
+    error::{Error, Result},
+    health::{show_health, show_readiness},
+};
+
+/// Where people's routes live; older clients leave the version out.
+const CHAT: [&str; 2] = ["/api/v1/chat", "/chat"];
+
+/// Where administrators' routes live, likewise.
+const ADMIN: [&str; 2] = ["/api/v1/admin", "/api/admin"];
+
+/// The whole table.
+pub fn routes(routes: &mut Routes<'_>) {
+    routes
+        .get("/health", Access::Public, show_health)
+        .get("/livez", Access::Public, show_liveness)
+        .get("/readyz", Access::Public, show_readiness)
+        .get("/metrics", Access::Public, show_metrics);
+    about::table(routes);
+    auth::table(routes);
+    credits::table(routes);
+    chatflows::table(routes);
+    admin_chatflows::table(routes);
+    admin_users::table(routes);
+    predict::table(routes);
+    sessions::table(routes);
+}
+
+/// An address from a body or a query.
+fn parse_email(text: &str) -> Result<Email> {
+    Email::parse(text).map_err(|reason| Error::invalid("email", reason))
+}

@@ -1,0 +1,161 @@
+//! The chatflows a person may use.
+
+use actix_web::{HttpResponse, web};
+use common_http::{Access, CurrentUser, Path, Routes, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    domain::chatflow::Chatflow,
+    error::Result,
+    service::{
+        access::Access as ChatflowAccess,
+        chatflows::{AssignedChatflow, Chatflows},
+    },
+};
+
+pub(crate) fn table(routes: &mut Routes<'_>) {
+    for base in ["/api/v1/chatflows", "/chatflows"] {
+        routes
+            .get(base, Access::User, list_chatflows)
+            .get(&format!("{base}/"), Access::User, list_chatflows)
+            .get(&format!("{base}/my-chatflows"), Access::User, list_my_chatflows)
+            .get(&format!("{base}/{{flowise_id}}"), Access::User, show_chatflow)
+            .get(
+                &format!("{base}/{{flowise_id}}/config"),
+                Access::User,
+                show_chatflow_config,
+            );
+    }
+    for base in super::CHAT {
+        routes
+            .get(&format!("{base}/chatflows"), Access::User, list_my_chatflows)
+            .get(
+                &format!("{base}/my-assigned-chatflows"),
+                Access::User,
+                list_assigned_ids,
+            );
+    }
+}
+
+#[derive(Serialize)]
+struct ChatflowSummary {
+    id: String,
+    name: String,
+    description: Option<String>,
+    is_public: bool,
+}
+
+#[derive(Serialize)]
+struct MyChatflow {
+    id: String,
+    name: String,
+    description: Option<String>,
+    category: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    deployed: bool,
+    assigned_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct ChatflowBody<'a> {
+    id: &'a str,
+    name: &'a str,
+    description: Option<&'a str>,
+    category: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    deployed: bool,
+    created: Option<Timestamp>,
+    updated: Option<Timestamp>,
+}
+
+/// `GET /api/v1/chatflows/`: the caller's chatflows, in short.
+async fn list_chatflows(user: CurrentUser, chatflows: web::Data<Chatflows>) -> Result<HttpResponse> {
+    let assigned = chatflows.assigned_to(&user).await?;
+    let summaries: Vec<_> = assigned.into_iter().map(ChatflowSummary::from).collect();
+    Ok(HttpResponse::Ok().json(summaries))
+}
+
+/// `GET /api/v1/chatflows/my-chatflows`: the list of the web client.
+async fn list_my_chatflows(user: CurrentUser, chatflows: web::Data<Chatflows>) -> Result<HttpResponse> {
+    let assigned = chatflows.assigned_to(&user).await?;
+    let bodies: Vec<_> = assigned.into_iter().map(MyChatflow::from).collect();
+    Ok(HttpResponse::Ok().json(bodies))
+}
+
+/// `GET /api/v1/chat/my-assigned-chatflows`: only the ids.
+async fn list_assigned_ids(user: CurrentUser, chatflows: web::Data<Chatflows>) -> Result<HttpResponse> {
+    let assigned = chatflows.assigned_to(&user).await?;
+    let ids: Vec<_> = assigned
+        .iter()
+        .map(|assigned| &assigned.chatflow.flowise_id)
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({ "count": ids.len(), "assigned_chatflow_ids": ids })))
+}
+
+/// `GET /api/v1/chatflows/{flowise_id}`.
+async fn show_chatflow(
+    user: CurrentUser,
+    flowise_id: Path<String>,
+    access: web::Data<ChatflowAccess>,
+) -> Result<HttpResponse> {
+    let chatflow = access.chatflow_for(&user, &flowise_id).await?;
+    Ok(HttpResponse::Ok().json(ChatflowBody::from(chatflow.as_ref())))
+}
+
+/// `GET /api/v1/chatflows/{flowise_id}/config`: how a chat window should show it.
+async fn show_chatflow_config(
+    user: CurrentUser,
+    flowise_id: Path<String>,
+    chatflows: web::Data<Chatflows>,
+) -> Result<HttpResponse> {
+    let config = chatflows.config_for(&user, &flowise_id).await?;
+    Ok(HttpResponse::Ok().json(config))
+}
+
+impl From<AssignedChatflow> for ChatflowSummary {
+    fn from(AssignedChatflow { chatflow, .. }: AssignedChatflow) -> Self {
+        Self {
+            id: chatflow.flowise_id,
+            name: chatflow.name,
+            description: chatflow.description,
+            is_public: chatflow.is_public,
+        }
+    }
+}
+
+impl From<AssignedChatflow> for MyChatflow {
+    fn from(
+        AssignedChatflow {
+            chatflow,
+            assigned_at,
+        }: AssignedChatflow,
+    ) -> Self {
+        Self {
+            id: chatflow.flowise_id,
+            name: chatflow.name,
+            description: chatflow.description,
+            category: chatflow.category,
+            kind: chatflow.kind,
+            deployed: chatflow.deployed,
+            assigned_at: assigned_at.map(Timestamp),
+        }
+    }
+}
+
+impl<'a> From<&'a Chatflow> for ChatflowBody<'a> {
+    fn from(chatflow: &'a Chatflow) -> Self {
+        Self {
+            id: &chatflow.flowise_id,
+            name: &chatflow.name,
+            description: chatflow.description.as_deref(),
+            category: chatflow.category.as_deref(),
+            kind: &chatflow.kind,
+            deployed: chatflow.deployed,
+            created: chatflow.created_date.map(Timestamp),
+            updated: chatflow.updated_date.map(Timestamp),
+        }
+    }
+}

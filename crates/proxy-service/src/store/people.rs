@@ -1,0 +1,129 @@
+//! Copies of people: the collection `users`.
+
+use bson::{Bson, Document, doc};
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
+use serde::Deserialize;
+
+use super::indexes::{ensure_index, ensure_unique_index, is_duplicate_key};
+use crate::domain::person::{Email, KnownPerson, Person};
+
+const COLLECTION: &str = "users";
+
+/// Parallel first copies of one person can collide on the unique index; the second try finds the document.
+const UPSERT_TRIES: usize = 4;
+
+/// The people an administrator has named.
+#[derive(Clone, Debug)]
+pub(crate) struct PersonStore {
+    documents: Collection<Document>,
+}
+
+#[derive(Deserialize)]
+struct PersonRow {
+    #[serde(rename = "_id")]
+    id: Bson,
+    external_id: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    email: String,
+    role: Option<String>,
+    is_active: Option<bool>,
+    created_at: Option<bson::DateTime>,
+    updated_at: Option<bson::DateTime>,
+}
+
+impl PersonStore {
+    /// Opens the collection and makes sure of its indexes.
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
+        let documents: Collection<Document> = database.collection(COLLECTION);
+        // Scripts of older deployments left rows that nothing reads; they are no people and may stay.
+        let nobody = doc! { "external_id": null };
+        documents
+            .update_many(nobody, doc! { "$unset": { "external_id": "" } })
+            .await?;
+        let preference = doc! { "updated_at": -1 };
+        ensure_unique_index(&documents, doc! { "external_id": 1 }, "external_id", preference).await?;
+        ensure_index(&documents, doc! { "email": 1 }).await?;
+        Ok(Self { documents })
+    }
+
+    /// Whether the person was known to be switched off when last looked at. Somebody never looked at is not.
+    pub(crate) async fn is_deactivated(&self, external_id: &str) -> Result<bool> {
+        let filter = doc! { "external_id": external_id, "is_active": false };
+        Ok(self.documents.find_one(filter).await?.is_some())
+    }
+
+    /// Everybody who had this address when last looked at, the latest look first.
+    pub(crate) async fn list_by_email(&self, email: &Email) -> Result<Vec<Person>> {
+        let filter = doc! { "email": email.as_str(), "external_id": { "$exists": true } };
+        let rows = self.documents.clone_with_type::<PersonRow>();
+        let rows = rows.find(filter).sort(doc! { "updated_at": -1 }).await?;
+        rows.map_ok(Person::from).try_collect().await
+    }
+
+    /// Those of these people that have been looked at.
+    pub(crate) async fn list_by_external_ids(&self, external_ids: &[&str]) -> Result<Vec<Person>> {
+        let filter = doc! { "external_id": { "$in": external_ids } };
+        let rows = self.documents.clone_with_type::<PersonRow>().find(filter).await?;
+        rows.map_ok(Person::from).try_collect().await
+    }
+
+    /// Stores what auth-service said of a person.
+    pub(crate) async fn upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_upsert(known, now).await {
+                Err(error) if is_duplicate_key(&error) && tries < UPSERT_TRIES => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
+        let now = bson::DateTime::from_chrono(now);
+        let update = doc! {
+            "$set": {
+                "username": &known.username,
+                "email": &known.email,
+                "role": &known.role,
+                "is_active": known.is_active,
+                "updated_at": now,
+            },
+            "$setOnInsert": { "created_at": now },
+        };
+        let rows = self.documents.clone_with_type::<PersonRow>();
+        let row = rows
+            .find_one_and_update(doc! { "external_id": &known.external_id }, update)
+            .upsert(true)
+            .return_document(ReturnDocument::After)
+            .await?;
+        row.map(Person::from)
+            .ok_or_else(|| mongodb::error::Error::custom("an upsert returned no document"))
+    }
+}
+
+impl From<PersonRow> for Person {
+    fn from(row: PersonRow) -> Self {
+        let id = match row.id {
+            Bson::ObjectId(id) => id.to_hex(),
+            Bson::String(text) => text,
+            other => other.to_string(),
+        };
+        Self {
+            id,
+            known: KnownPerson {
+                external_id: row.external_id,
+                username: row.username,
+                email: row.email,
+                role: row.role.unwrap_or_else(|| "user".to_owned()),
+                is_active: row.is_active.unwrap_or(true),
+            },
+            created_at: row.created_at.map(bson::DateTime::to_chrono),
+            updated_at: row.updated_at.map(bson::DateTime::to_chrono),
+        }
+    }
+}

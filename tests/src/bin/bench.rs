@@ -1,0 +1,78 @@
+//! `make bench`: ratios, measured side by side in one run.
+//!
+//! Absolute numbers mean nothing on a shared machine; how we compare with a plain reverse proxy, with the upstream
+//! called directly and with the database's own benchmark, on the same machine in the same minute, does.
+
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+#[path = "bench/ledger.rs"]
+mod ledger;
+#[path = "bench/processes.rs"]
+mod processes;
+#[path = "bench/table.rs"]
+mod table;
+#[path = "bench/turns.rs"]
+mod turns;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+use crate::{processes::Stack, table::Table};
+
+/// Measures chat turns and ledger commands beside what they are built on.
+#[derive(Parser)]
+struct Arguments {
+    /// Where the built programs are.
+    #[arg(long)]
+    programs: PathBuf,
+    /// A folder for configuration and logs.
+    #[arg(long)]
+    work: PathBuf,
+    /// The PostgreSQL to use, with fsync on: `postgres://postgres@127.0.0.1:5432/postgres`.
+    #[arg(long)]
+    postgres: url::Url,
+    /// The MongoDB to use.
+    #[arg(long)]
+    mongodb: url::Url,
+    /// PostgreSQL's programs, for pgbench.
+    #[arg(long)]
+    postgres_programs: PathBuf,
+    /// How long each row is measured.
+    #[arg(long, default_value_t = 8)]
+    secs: u64,
+    /// Only the rows of one part: `turns` or `ledger`.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let duration = Duration::from_secs(arguments.secs);
+    let wanted = |part: &str| arguments.only.as_deref().is_none_or(|only| only == part);
+    let stack = Stack::start(
+        &arguments.programs,
+        &arguments.work,
+        &arguments.postgres,
+        &arguments.mongodb,
+    )
+    .await?;
+    let mut table = Table::default();
+    if wanted("turns") {
+        turns::measure(&stack, duration, &mut table).await?;
+    }
+    if wanted("ledger") {
+        ledger::measure(
+            &stack,
+            &arguments.postgres_programs,
+            &arguments.postgres,
+            duration,
+            &mut table,
+        )
+        .await?;
+    }
+    stack.stop().await;
+    println!("{table}");
+    Ok(())
+}

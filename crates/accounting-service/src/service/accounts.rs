@@ -10,7 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common_http::Clock;
 
 use crate::{
-    domain::{ids::UserId, text::Email},
+    domain::{
+        ids::UserId,
+        text::{Email, Name},
+    },
     error::{Error, Result},
     store::{Account, AccountStore, Identity},
 };
@@ -18,6 +21,9 @@ use crate::{
 /// How long an identity that was written is taken as written. After that it is written once more, which heals what a
 /// token older than a change may have put back through another replica.
 const FRESH_SECS: i64 = 600;
+
+/// Writes of identities that may run at once, chosen by identity: many first requests of one person write once.
+const WRITERS: usize = 16;
 
 /// More identities than this are not remembered; the map starts anew.
 const REMEMBERED_MAX: usize = 100_000;
@@ -28,6 +34,7 @@ pub struct Accounts {
     store: AccountStore,
     clock: Clock,
     written: Arc<Mutex<HashMap<UserId, (u64, DateTime<Utc>)>>>,
+    writing: Arc<[tokio::sync::Mutex<()>; WRITERS]>,
     hasher: RandomState,
 }
 
@@ -38,6 +45,7 @@ impl Accounts {
             store,
             clock,
             written: Arc::default(),
+            writing: Arc::default(),
             hasher: RandomState::new(),
         }
     }
@@ -46,6 +54,14 @@ impl Accounts {
     pub async fn ensure(&self, identity: &Identity) -> Result<()> {
         let now = self.clock.now();
         let hash = self.hasher.hash_one(identity);
+        if self.is_written(&identity.id, hash, now) {
+            return Ok(());
+        }
+        let turn = usize::try_from(hash).unwrap_or_default() % WRITERS;
+        let _writing = match self.writing.get(turn) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         if self.is_written(&identity.id, hash, now) {
             return Ok(());
         }
@@ -69,7 +85,8 @@ impl Accounts {
         } else if let Some(email) = Email::parse(&text.replace("%40", "@")) {
             self.store.find_by_email(&email).await?
         } else {
-            let mut accounts = self.store.list_by_username(text).await?;
+            let username = Name::<255>::parse(text).ok_or(Error::UserNotFound)?;
+            let mut accounts = self.store.list_by_username(&username).await?;
             if accounts.len() > 1 {
                 return Err(Error::AmbiguousUsername);
             }
@@ -85,7 +102,9 @@ impl Accounts {
 
     fn is_written(&self, id: &UserId, hash: u64, now: DateTime<Utc>) -> bool {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(id).is_some_and(|(known, until)| *known == hash && *until > now)
+        written
+            .get(id)
+            .is_some_and(|(known, until)| *known == hash && *until > now)
     }
 
     fn remember(&self, id: UserId, hash: u64, now: DateTime<Utc>) {

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
+    SelectableHelper as _,
     sql_types::{Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl as _;

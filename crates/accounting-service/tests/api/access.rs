@@ -34,7 +34,10 @@ fn documented() -> BTreeMap<String, Access> {
         ("GET /api/streaming-sessions/active", Access::User),
         ("POST /api/usage/record", Access::UserOrService),
     ];
-    table.into_iter().map(|(route, access)| (route.to_owned(), access)).collect()
+    table
+        .into_iter()
+        .map(|(route, access)| (route.to_owned(), access))
+        .collect()
 }
 
 async fn status_of(client: &test_support::Client, row: &Row) -> (u16, String) {
@@ -44,13 +47,19 @@ async fn status_of(client: &test_support::Client, row: &Row) -> (u16, String) {
         request = request.json(&json!({}));
     }
     let answer = client.send(request).await;
-    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
+    (
+        answer.status.as_u16(),
+        answer.body["code"].as_str().unwrap_or_default().to_owned(),
+    )
 }
 
 #[actix_web::test]
 async fn every_route_lets_in_whom_it_is_documented_to() {
     let rows = rows(routes);
-    let found: BTreeMap<_, _> = rows.iter().map(|row| (format!("{} {}", row.method, row.path), row.access)).collect();
+    let found: BTreeMap<_, _> = rows
+        .iter()
+        .map(|row| (format!("{} {}", row.method, row.path), row.access))
+        .collect();
     assert_eq!(found, documented());
 
     let app = TestApp::spawn().await;
@@ -66,17 +75,28 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
         };
         let name = format!("{} {}", row.method, row.path);
 
-        assert_eq!(status_of(&app.client, row).await, (401, "missing_token".to_owned()), "{name} without a token");
+        assert_eq!(
+            status_of(&app.client, row).await,
+            (401, "missing_token".to_owned()),
+            "{name} without a token"
+        );
         for role in [Role::EndUser, Role::Supervisor, Role::Admin] {
             let (status, code) = status_of(&app.as_role(role), row).await;
             if roles.contains(&role) {
-                assert!(![401, 403].contains(&status), "{name} refuses {role}: {status} {code}");
+                assert!(
+                    ![401, 403].contains(&status),
+                    "{name} refuses {role}: {status} {code}"
+                );
             } else {
                 assert_eq!((status, code.as_str()), (403, "forbidden"), "{name} as {role}");
             }
         }
         let (status, code) = status_of(&app.proxy(), row).await;
-        assert_eq!(services, ![401, 403].contains(&status), "{name} as a service: {status} {code}");
+        assert_eq!(
+            services,
+            ![401, 403].contains(&status),
+            "{name} as a service: {status} {code}"
+        );
     }
 }
 
@@ -95,30 +115,89 @@ async fn tokens_of_every_wrong_kind_are_refused() {
     };
     let part = |index: usize| good.split('.').nth(index).unwrap().to_owned();
     let header = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed_with = |secret: &str| Signer::new(SigningKey::hs256(secret.as_bytes())).access(&claims).unwrap();
+    let signed_with = |secret: &str| {
+        Signer::new(SigningKey::hs256(secret.as_bytes()))
+            .access(&claims)
+            .unwrap()
+    };
     let mut elevated: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part(1)).unwrap()).unwrap();
     elevated["role"] = json!("admin");
     let last = if good.ends_with('A') { "B" } else { "A" };
 
     let bad = [
         ("garbage", "garbage".to_owned()),
-        ("alg none", format!("{}.{}.", header(json!({ "alg": "none", "typ": "at+jwt" })), part(1))),
-        ("alg nOnE", format!("{}.{}.{}", header(json!({ "alg": "nOnE" })), part(1), part(2))),
-        ("another alg", format!("{}.{}.{}", header(json!({ "alg": "RS256" })), part(1), part(2))),
-        ("crit", format!("{}.{}.{}", header(json!({ "alg": "HS256", "crit": ["x"] })), part(1), part(2))),
+        (
+            "alg none",
+            format!(
+                "{}.{}.",
+                header(json!({ "alg": "none", "typ": "at+jwt" })),
+                part(1)
+            ),
+        ),
+        (
+            "alg nOnE",
+            format!("{}.{}.{}", header(json!({ "alg": "nOnE" })), part(1), part(2)),
+        ),
+        (
+            "another alg",
+            format!("{}.{}.{}", header(json!({ "alg": "RS256" })), part(1), part(2)),
+        ),
+        (
+            "crit",
+            format!(
+                "{}.{}.{}",
+                header(json!({ "alg": "HS256", "crit": ["x"] })),
+                part(1),
+                part(2)
+            ),
+        ),
         ("five parts", format!("{good}.x.y")),
-        ("unknown kid", format!("{}.{}.{}", header(json!({ "alg": "HS256", "kid": "../../dev/null" })), part(1), part(2))),
+        (
+            "unknown kid",
+            format!(
+                "{}.{}.{}",
+                header(json!({ "alg": "HS256", "kid": "../../dev/null" })),
+                part(1),
+                part(2)
+            ),
+        ),
         ("another secret", signed_with(REFRESH_SECRET)),
         ("the services' secret", signed_with(SERVICE_SECRET)),
-        ("an edited role", format!("{}.{}.{}", part(0), URL_SAFE_NO_PAD.encode(elevated.to_string()), part(2))),
-        ("an altered signature", format!("{}{last}", &good[..good.len() - 1])),
+        (
+            "an edited role",
+            format!(
+                "{}.{}.{}",
+                part(0),
+                URL_SAFE_NO_PAD.encode(elevated.to_string()),
+                part(2)
+            ),
+        ),
+        (
+            "an altered signature",
+            format!("{}{last}", &good[..good.len() - 1]),
+        ),
         ("expired", bent(&|claims| claims.exp = now - 31)),
         ("not yet valid", bent(&|claims| claims.nbf = now + 31)),
-        ("another issuer", bent(&|claims| claims.iss = "somebody".to_owned())),
-        ("another audience", bent(&|claims| claims.aud = Audience::One("somebody".to_owned()))),
-        ("a list of other audiences", bent(&|claims| claims.aud = Audience::Many(vec!["a".to_owned(), "b".to_owned()]))),
-        ("a refresh token", bent(&|claims| claims.kind = TokenType::Refresh)),
-        ("an id that is none", bent(&|claims| claims.sub = "root".to_owned())),
+        (
+            "another issuer",
+            bent(&|claims| claims.iss = "somebody".to_owned()),
+        ),
+        (
+            "another audience",
+            bent(&|claims| claims.aud = Audience::One("somebody".to_owned())),
+        ),
+        (
+            "a list of other audiences",
+            bent(&|claims| claims.aud = Audience::Many(vec!["a".to_owned(), "b".to_owned()])),
+        ),
+        (
+            "a refresh token",
+            bent(&|claims| claims.kind = TokenType::Refresh),
+        ),
+        (
+            "an id that is none",
+            bent(&|claims| claims.sub = "root".to_owned()),
+        ),
         ("too long", format!("{good}{}", "A".repeat(5_000))),
     ];
     for (kind, token) in bad {
@@ -128,10 +207,24 @@ async fn tokens_of_every_wrong_kind_are_refused() {
         assert!(answer.headers.contains_key("www-authenticate"), "{kind}");
     }
 
-    app.client.get(&format!("/api/credits/balance?access_token={good}")).await.expect_problem(401, "missing_token");
-    let two = app.client.with_token(&good).request(reqwest::Method::GET, "/api/credits/balance").header("authorization", "Bearer x");
-    app.client.send(two).await.expect_problem(400, "ambiguous_credentials");
-    app.client.with_token(good).get("/api/credits/balance").await.expect(200);
+    app.client
+        .get(&format!("/api/credits/balance?access_token={good}"))
+        .await
+        .expect_problem(401, "missing_token");
+    let two = app
+        .client
+        .with_token(&good)
+        .request(reqwest::Method::GET, "/api/credits/balance")
+        .header("authorization", "Bearer x");
+    app.client
+        .send(two)
+        .await
+        .expect_problem(400, "ambiguous_credentials");
+    app.client
+        .with_token(good)
+        .get("/api/credits/balance")
+        .await
+        .expect(200);
 }
 
 #[actix_web::test]
@@ -149,16 +242,26 @@ async fn service_tokens_of_every_wrong_kind_are_refused() {
             exp: now.timestamp() + expires_in,
             kind: TokenType::Service,
         };
-        Signer::new(SigningKey::hs256(secret.as_bytes())).service(&claims).unwrap()
+        Signer::new(SigningKey::hs256(secret.as_bytes()))
+            .service(&claims)
+            .unwrap()
     };
     for token in [
         signed(ACCESS_SECRET, "accounting-service", 60),
         signed(SERVICE_SECRET, "auth-service", 60),
         signed(SERVICE_SECRET, "accounting-service", -31),
     ] {
-        app.client.with_token(token).post(path, &body).await.expect_problem(401, "invalid_token");
+        app.client
+            .with_token(token)
+            .post(path, &body)
+            .await
+            .expect_problem(401, "invalid_token");
     }
-    app.client.with_token(signed(SERVICE_SECRET, "accounting-service", 60)).post(path, &body).await.expect(201);
+    app.client
+        .with_token(signed(SERVICE_SECRET, "accounting-service", 60))
+        .post(path, &body)
+        .await
+        .expect(201);
 }
 
 #[actix_web::test]
@@ -167,9 +270,15 @@ async fn a_token_signed_before_a_rotation_is_good_until_it_expires() {
     let app = TestApp::spawn_with(|config| config.jwt_access_secret_previous = Some(FORMER.into())).await;
     let alice = Person::new("alice", Role::EndUser);
     let claims = app.tokens().access_claims(&alice);
-    let former = Signer::new(SigningKey::hs256(FORMER.as_bytes())).access(&claims).unwrap();
+    let former = Signer::new(SigningKey::hs256(FORMER.as_bytes()))
+        .access(&claims)
+        .unwrap();
 
-    app.client.with_token(former).get("/api/credits/balance").await.expect(200);
+    app.client
+        .with_token(former)
+        .get("/api/credits/balance")
+        .await
+        .expect(200);
     app.sign_in(&alice).get("/api/credits/balance").await.expect(200);
 }
 
@@ -178,7 +287,8 @@ async fn a_session_that_auth_has_ended_is_over_here_too() {
     let auth = wiremock::MockServer::start().await;
     let app_url = auth.uri();
     let alice = Person::new("alice", Role::EndUser);
-    let feed = json!({ "cursor": "1", "revocations": [{ "sid": alice.session_id, "expiresAt": 1_900_000_000 }] });
+    let feed =
+        json!({ "cursor": "1", "revocations": [{ "sid": alice.session_id, "expiresAt": 1_900_000_000 }] });
     wiremock::Mock::given(wiremock::matchers::path("/internal/revocations"))
         .and(wiremock::matchers::header_regex("authorization", "^Bearer .+"))
         .respond_with(wiremock::ResponseTemplate::new(200).set_body_json(feed))
@@ -187,9 +297,15 @@ async fn a_session_that_auth_has_ended_is_over_here_too() {
     let app = TestApp::spawn_with(|config| config.auth_url = app_url).await;
     let client = app.sign_in(&alice);
 
-    crate::support::eventually("the revocation", async || client.get("/api/credits/balance").await.status == 401).await;
+    crate::support::eventually("the revocation", async || {
+        client.get("/api/credits/balance").await.status == 401
+    })
+    .await;
 
-    client.get("/api/credits/balance").await.expect_problem(401, "session_revoked");
+    client
+        .get("/api/credits/balance")
+        .await
+        .expect_problem(401, "session_revoked");
 }
 
 #[actix_web::test]
@@ -201,7 +317,10 @@ async fn people_act_on_their_own_account_whatever_the_body_says() {
     let deduct = json!({ "credits": 10, "userId": bob.id });
     client.post("/api/credits/deduct", &deduct).await.expect(200);
     let open = json!({ "sessionId": "s", "modelId": "m", "estimatedTokens": 10_000, "userId": bob.id, "credits": 50 });
-    client.post("/api/streaming-sessions/initialize", &open).await.expect(201);
+    client
+        .post("/api/streaming-sessions/initialize", &open)
+        .await
+        .expect(201);
 
     assert_eq!((app.balance(&alice).await, app.balance(&bob).await), (85, 100));
 }

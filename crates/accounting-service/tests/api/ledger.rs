@@ -20,7 +20,8 @@ async fn two_hundred_holds_of_ten_race_for_five_hundred_credits_at_two_replicas(
 
     let holds = (0..200).map(|index: usize| {
         let proxy = &proxies[index % 2];
-        let body = json!({ "sessionId": format!("s-{index}"), "modelId": "m", "userId": alice.id, "credits": 10 });
+        let body =
+            json!({ "sessionId": format!("s-{index}"), "modelId": "m", "userId": alice.id, "credits": 10 });
         async move { proxy.post(INITIALIZE, &body).await }
     });
     let answers = join_all(holds).await;
@@ -58,9 +59,13 @@ async fn finalize_and_abort_of_one_session_race_and_one_wins() {
         let client = &clients[index % 2];
         async move {
             if index % 4 < 2 {
-                client.post(FINALIZE, &json!({ "sessionId": "s", "actualTokens": 1_000 })).await
+                client
+                    .post(FINALIZE, &json!({ "sessionId": "s", "actualTokens": 1_000 }))
+                    .await
             } else {
-                client.post("/api/streaming-sessions/abort", &json!({ "sessionId": "s" })).await
+                client
+                    .post("/api/streaming-sessions/abort", &json!({ "sessionId": "s" }))
+                    .await
             }
         }
     });
@@ -78,12 +83,17 @@ async fn finalize_and_abort_of_one_session_race_and_one_wins() {
 async fn many_accounts_at_two_replicas_end_where_sums_say() {
     let app = TestApp::spawn().await;
     let replica = app.replica().await;
-    let people: Vec<_> = (0..8).map(|index| Person::new(&format!("p{index}"), Role::EndUser)).collect();
+    let people: Vec<_> = (0..8)
+        .map(|index| Person::new(&format!("p{index}"), Role::EndUser))
+        .collect();
     for person in &people {
         app.grant(person, 60, 30).await;
         app.grant(person, 40, 60).await;
     }
-    let clients: Vec<_> = people.iter().map(|person| [app.sign_in(person), replica.sign_in(person)]).collect();
+    let clients: Vec<_> = people
+        .iter()
+        .map(|person| [app.sign_in(person), replica.sign_in(person)])
+        .collect();
 
     let spent: Vec<(usize, i64)> = stream::iter(0..400_usize)
         .map(|index| {
@@ -100,7 +110,11 @@ async fn many_accounts_at_two_replicas_end_where_sums_say() {
         .await;
 
     for (index, person) in people.iter().enumerate() {
-        let total: i64 = spent.iter().filter(|(who, _)| *who == index).map(|(_, credits)| credits).sum();
+        let total: i64 = spent
+            .iter()
+            .filter(|(who, _)| *who == index)
+            .map(|(_, credits)| credits)
+            .sum();
         assert_eq!(app.balance(person).await, 100 - total);
         assert!(total > 93, "refused only what was left could not cover");
     }
@@ -115,7 +129,11 @@ async fn commands_that_wait_together_are_committed_together() {
 
     let one = json!({ "credits": 1 });
     let deductions = (0..300).map(|_| client.post(DEDUCT, &one));
-    for answer in stream::iter(deductions).buffer_unordered(64).collect::<Vec<_>>().await {
+    for answer in stream::iter(deductions)
+        .buffer_unordered(64)
+        .collect::<Vec<_>>()
+        .await
+    {
         answer.expect(200);
     }
 
@@ -139,7 +157,10 @@ async fn a_refused_command_and_a_poisoned_one_fail_alone() {
     let poison = "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN IF new.amount = -13 THEN RAISE EXCEPTION 'poison' USING ERRCODE = 'check_violation'; END IF; RETURN new; END $$";
     app.execute(poison).await;
-    app.execute("CREATE TRIGGER poison BEFORE INSERT ON credit_transactions FOR EACH ROW EXECUTE FUNCTION poison()").await;
+    app.execute(
+        "CREATE TRIGGER poison BEFORE INSERT ON credit_transactions FOR EACH ROW EXECUTE FUNCTION poison()",
+    )
+    .await;
     let (rich, poor) = (app.sign_in(&alice), app.sign_in(&bob));
 
     let sent = (0..90).map(|index| {
@@ -171,7 +192,9 @@ async fn the_ledger_is_append_only() {
         "DELETE FROM credit_transactions",
         "TRUNCATE credit_transactions CASCADE",
     ] {
-        let error = diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut connection).await.unwrap_err();
+        let error = diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut connection)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("append-only"), "{sql}: {error}");
     }
 }
@@ -187,7 +210,9 @@ async fn the_tables_refuse_what_the_rules_would_never_do() {
         "UPDATE credit_allocations SET user_id = 'ffffffffffffffffffffffff'",
         "DELETE FROM user_accounts",
     ] {
-        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut connection).await.unwrap_err();
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut connection)
+            .await
+            .unwrap_err();
     }
 }
 
@@ -195,17 +220,51 @@ async fn the_tables_refuse_what_the_rules_would_never_do() {
 async fn verify_finds_each_kind_of_tampering() {
     let break_trigger = "ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_append_only";
     let tampering: &[(&str, &[&str])] = &[
-        ("I1", &["UPDATE credit_allocations SET remaining_credits = remaining_credits - 1"]),
-        ("I1", &[break_trigger, "DELETE FROM credit_transactions WHERE kind = 'deduct'"]),
-        ("I2", &[
-            "ALTER TABLE credit_allocations DROP CONSTRAINT credit_allocations_check",
-            "UPDATE credit_allocations SET remaining_credits = total_credits + 1",
-        ]),
-        ("I3", &[break_trigger, "UPDATE credit_transactions SET kind = 'expire' WHERE kind = 'void'"]),
-        ("I3", &["UPDATE streaming_sessions SET status = 'expired' WHERE status = 'voided'"]),
-        ("I4", &["UPDATE streaming_sessions SET captured_credits = captured_credits - 1 WHERE status = 'captured'"]),
-        ("I5", &["UPDATE idempotency_keys SET command_id = (SELECT min(command_id::text)::uuid FROM idempotency_keys)"]),
-        ("I6", &["UPDATE idempotency_keys SET command_id = gen_random_uuid()"]),
+        (
+            "I1",
+            &["UPDATE credit_allocations SET remaining_credits = remaining_credits - 1"],
+        ),
+        (
+            "I1",
+            &[
+                break_trigger,
+                "DELETE FROM credit_transactions WHERE kind = 'deduct'",
+            ],
+        ),
+        (
+            "I2",
+            &[
+                "ALTER TABLE credit_allocations DROP CONSTRAINT credit_allocations_check",
+                "UPDATE credit_allocations SET remaining_credits = total_credits + 1",
+            ],
+        ),
+        (
+            "I3",
+            &[
+                break_trigger,
+                "UPDATE credit_transactions SET kind = 'expire' WHERE kind = 'void'",
+            ],
+        ),
+        (
+            "I3",
+            &["UPDATE streaming_sessions SET status = 'expired' WHERE status = 'voided'"],
+        ),
+        (
+            "I4",
+            &[
+                "UPDATE streaming_sessions SET captured_credits = captured_credits - 1 WHERE status = 'captured'",
+            ],
+        ),
+        (
+            "I5",
+            &[
+                "UPDATE idempotency_keys SET command_id = (SELECT min(command_id::text)::uuid FROM idempotency_keys)",
+            ],
+        ),
+        (
+            "I6",
+            &["UPDATE idempotency_keys SET command_id = gen_random_uuid()"],
+        ),
         ("I7", &["DELETE FROM usage_logs"]),
         ("I7", &["UPDATE usage_logs SET credits = credits + 1"]),
     ];
@@ -214,14 +273,25 @@ async fn verify_finds_each_kind_of_tampering() {
         let alice = app.person_with(100).await;
         let client = app.sign_in(&alice);
         for key in ["k-1", "k-2"] {
-            crate::support::post_with_key(&client, DEDUCT, key, &json!({ "credits": 5 })).await.expect(200);
+            crate::support::post_with_key(&client, DEDUCT, key, &json!({ "credits": 5 }))
+                .await
+                .expect(200);
         }
         for id in ["captured", "voided", "open"] {
             let body = json!({ "sessionId": id, "modelId": "m", "estimatedTokens": 10_000 });
             client.post(INITIALIZE, &body).await.expect(201);
         }
-        client.post(FINALIZE, &json!({ "sessionId": "captured", "actualTokens": 5_000 })).await.expect(200);
-        client.post("/api/streaming-sessions/abort", &json!({ "sessionId": "voided" })).await.expect(200);
+        client
+            .post(
+                FINALIZE,
+                &json!({ "sessionId": "captured", "actualTokens": 5_000 }),
+            )
+            .await
+            .expect(200);
+        client
+            .post("/api/streaming-sessions/abort", &json!({ "sessionId": "voided" }))
+            .await
+            .expect(200);
         app.assert_sound().await;
 
         for statement in *statements {

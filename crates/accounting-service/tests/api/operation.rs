@@ -30,21 +30,34 @@ async fn metrics_tell_of_the_ledger() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;
     let client = app.sign_in(&alice);
-    client.post("/api/credits/deduct", &json!({ "credits": 30 })).await.expect(200);
-    client.post("/api/credits/deduct", &json!({ "credits": 300 })).await.expect(400);
+    client
+        .post("/api/credits/deduct", &json!({ "credits": 30 }))
+        .await
+        .expect(200);
+    client
+        .post("/api/credits/deduct", &json!({ "credits": 300 }))
+        .await
+        .expect(400);
     let hold = json!({ "sessionId": "s", "modelId": "m", "estimatedTokens": 10_000 });
-    client.post("/api/streaming-sessions/initialize", &hold).await.expect(201);
+    client
+        .post("/api/streaming-sessions/initialize", &hold)
+        .await
+        .expect(201);
     app.advance_secs(60);
     let open = "holds_open{service=\"accounting-service\"} 1";
     crate::support::eventually("the gauge", async || {
         let metrics = app.client.get("/metrics").await.text;
-        metrics.contains(open) && metrics.contains("holds_oldest_age_seconds{service=\"accounting-service\"} 60")
+        metrics.contains(open)
+            && metrics.contains("holds_oldest_age_seconds{service=\"accounting-service\"} 60")
     })
     .await;
 
     let answer = app.client.get("/metrics").await.expect(200);
 
-    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        answer.headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     for line in [
         "ledger_commands_total{kind=\"allocate\",outcome=\"done\",service=\"accounting-service\"} 1",
         "ledger_commands_total{kind=\"deduct\",outcome=\"done\",service=\"accounting-service\"} 1",
@@ -55,7 +68,11 @@ async fn metrics_tell_of_the_ledger() {
         "route=\"/api/credits/deduct\"",
         "revocation_feed_up{service=\"accounting-service\"} 0",
     ] {
-        assert!(answer.text.contains(line), "{line} is missing in\n{}", answer.text);
+        assert!(
+            answer.text.contains(line),
+            "{line} is missing in\n{}",
+            answer.text
+        );
     }
     assert!(!answer.text.contains(&alice.id), "no ids in labels");
 }
@@ -65,15 +82,30 @@ async fn what_is_no_route_is_a_problem() {
     let app = TestApp::spawn().await;
     let client = app.as_role(Role::Admin);
     for path in [
-        "/", "/api", "/api/credits", "/api/credits/balance/", "//api/credits/balance", "/api/CREDITS/balance",
-        "/api/credits/allocations/7", "/api/users/7", "/api/../api/credits/balance2", "/api/credits/balance;x=1",
+        "/",
+        "/api",
+        "/api/credits",
+        "/api/credits/balance/",
+        "//api/credits/balance",
+        "/api/CREDITS/balance",
+        "/api/credits/allocations/7",
+        "/api/users/7",
+        "/api/../api/credits/balance2",
+        "/api/credits/balance;x=1",
     ] {
         client.get(path).await.expect_problem(404, "not_found");
     }
-    for path in ["/api/credits/allocations/7", "/api/users/7", "/api/credits/user/7"] {
+    for path in [
+        "/api/credits/allocations/7",
+        "/api/users/7",
+        "/api/credits/user/7",
+    ] {
         client.delete(path).await.expect_problem(404, "not_found");
     }
-    let answer = client.delete("/api/credits/balance").await.expect_problem(405, "method_not_allowed");
+    let answer = client
+        .delete("/api/credits/balance")
+        .await
+        .expect_problem(405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "GET");
 }
 
@@ -85,16 +117,33 @@ async fn bodies_that_cannot_be_read_are_problems() {
     let send = async |content_type: &str, body: String| {
         let client = app.sign_in(&alice);
         let request = client.request(reqwest::Method::POST, "/api/credits/deduct");
-        client.send(request.header("content-type", content_type).body(body)).await
+        client
+            .send(request.header("content-type", content_type).body(body))
+            .await
     };
 
-    send("application/json", "{\"credits\": 1".to_owned()).await.expect_problem(400, "malformed_json");
-    send("application/json", "{\"credits\": 1}{}".to_owned()).await.expect_problem(400, "malformed_json");
-    send("application/json", String::new()).await.expect_problem(400, "malformed_json");
-    send("application/json", "{\"credits\": 18446744073709551616}".to_owned()).await.expect_problem(400, "validation_failed");
-    send("text/plain", "{\"credits\": 1}".to_owned()).await.expect_problem(415, "unsupported_media_type");
+    send("application/json", "{\"credits\": 1".to_owned())
+        .await
+        .expect_problem(400, "malformed_json");
+    send("application/json", "{\"credits\": 1}{}".to_owned())
+        .await
+        .expect_problem(400, "malformed_json");
+    send("application/json", String::new())
+        .await
+        .expect_problem(400, "malformed_json");
+    send(
+        "application/json",
+        "{\"credits\": 18446744073709551616}".to_owned(),
+    )
+    .await
+    .expect_problem(400, "validation_failed");
+    send("text/plain", "{\"credits\": 1}".to_owned())
+        .await
+        .expect_problem(415, "unsupported_media_type");
     let padded = format!("{{\"credits\": 1, \"x\": \"{}\"}}", "x".repeat(110_000));
-    send("application/json", padded).await.expect_problem(413, "body_too_large");
+    send("application/json", padded)
+        .await
+        .expect_problem(413, "body_too_large");
 
     assert_eq!(app.rows().await, before);
 }
@@ -102,8 +151,15 @@ async fn bodies_that_cannot_be_read_are_problems() {
 #[actix_web::test]
 async fn every_answer_carries_the_security_headers_and_its_request_id() {
     let app = TestApp::spawn().await;
-    let request = app.client.request(reqwest::Method::GET, "/api/credits/balance").header("x-request-id", "r-1");
-    let answer = app.client.send(request).await.expect_problem(401, "missing_token");
+    let request = app
+        .client
+        .request(reqwest::Method::GET, "/api/credits/balance")
+        .header("x-request-id", "r-1");
+    let answer = app
+        .client
+        .send(request)
+        .await
+        .expect_problem(401, "missing_token");
 
     assert_eq!(answer.headers["x-request-id"], "r-1");
     assert_eq!(answer.body["request_id"], "r-1");
@@ -116,8 +172,16 @@ async fn every_answer_carries_the_security_headers_and_its_request_id() {
 async fn only_listed_pages_may_read_answers() {
     let app = TestApp::spawn().await;
     let ask = async |origin: &str| {
-        let request = app.client.request(reqwest::Method::GET, "/health").header("origin", origin);
-        app.client.send(request).await.headers.get("access-control-allow-origin").cloned()
+        let request = app
+            .client
+            .request(reqwest::Method::GET, "/health")
+            .header("origin", origin);
+        app.client
+            .send(request)
+            .await
+            .headers
+            .get("access-control-allow-origin")
+            .cloned()
     };
     assert_eq!(ask("https://chat.example").await.unwrap(), "https://chat.example");
     assert_eq!(ask("https://evil.example").await, None);
@@ -129,8 +193,13 @@ async fn the_ledger_remembers_which_request_it_was() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;
     let client = app.sign_in(&alice);
-    let request = client.request(reqwest::Method::POST, "/api/credits/deduct").header("x-request-id", "req-77");
-    client.send(request.json(&json!({ "credits": 1 }))).await.expect(200);
+    let request = client
+        .request(reqwest::Method::POST, "/api/credits/deduct")
+        .header("x-request-id", "req-77");
+    client
+        .send(request.json(&json!({ "credits": 1 })))
+        .await
+        .expect(200);
 
     let rows = format!(
         "SELECT count(*) FROM credit_transactions WHERE request_id = 'req-77' AND actor = 'user:{}'",

@@ -20,7 +20,10 @@ async fn broken_connections_are_replaced_without_a_restart() {
     for round in 1..=3 {
         app.number(END_CONNECTIONS).await;
         let client = app.sign_in(&alice);
-        eventually("an answer", async || client.get("/api/credits/total-balance").await.status == 200).await;
+        eventually("an answer", async || {
+            client.get("/api/credits/total-balance").await.status == 200
+        })
+        .await;
         client.post(DEDUCT, &json!({ "credits": 10 })).await.expect(200);
         assert_eq!(app.balance(&alice).await, 100 - 10 * round);
     }
@@ -57,8 +60,15 @@ async fn connections_that_break_under_load_lose_nothing_and_repeat_nothing() {
     };
     futures_util::join!(spend, interrupt);
 
-    assert_eq!(app.number("SELECT count(*) FROM credit_transactions WHERE kind = 'deduct'").await, 400);
-    eventually("an answer", async || client.get("/api/credits/total-balance").await.status == 200).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM credit_transactions WHERE kind = 'deduct'")
+            .await,
+        400
+    );
+    eventually("an answer", async || {
+        client.get("/api/credits/total-balance").await.status == 200
+    })
+    .await;
     assert_eq!(app.balance(&alice).await, 999_600);
     app.assert_sound().await;
 }
@@ -68,20 +78,30 @@ async fn an_unreachable_database_is_said_to_be() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;
     let (client, name) = (app.sign_in(&alice), app.database.name.clone());
-    app.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
     let mut server = test_support::TestPostgres::server().await;
-    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-    diesel_async::RunQueryDsl::execute(diesel::sql_query(end), &mut server).await.unwrap();
+    for sql in [
+        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+    ] {
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut server)
+            .await
+            .unwrap();
+    }
 
     for path in ["/health", "/readyz", "/api/credits/balance"] {
         let answer = client.get(path).await.expect_problem(503, "unavailable");
         assert!(answer.headers.contains_key("retry-after"));
     }
-    client.post(DEDUCT, &json!({ "credits": 1 })).await.expect_problem(503, "unavailable");
+    client
+        .post(DEDUCT, &json!({ "credits": 1 }))
+        .await
+        .expect_problem(503, "unavailable");
     client.get("/livez").await.expect(200);
 
     let back = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
-    diesel_async::RunQueryDsl::execute(diesel::sql_query(back), &mut server).await.unwrap();
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(back), &mut server)
+        .await
+        .unwrap();
     eventually("readiness", async || client.get("/readyz").await.status == 200).await;
     client.post(DEDUCT, &json!({ "credits": 1 })).await.expect(200);
     app.assert_sound().await;
@@ -92,9 +112,14 @@ async fn an_account_that_somebody_else_has_locked_does_not_lock_the_service() {
     let app = TestApp::spawn().await;
     let (alice, bob) = (app.person_with(100).await, app.person_with(100).await);
     let mut outsider = app.database.connect().await;
-    let lock = format!("SELECT * FROM user_accounts WHERE user_id = '{}' FOR UPDATE", alice.id);
+    let lock = format!(
+        "SELECT * FROM user_accounts WHERE user_id = '{}' FOR UPDATE",
+        alice.id
+    );
     for sql in ["BEGIN", &lock] {
-        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut outsider).await.unwrap();
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut outsider)
+            .await
+            .unwrap();
     }
 
     let (locked, free) = (app.sign_in(&alice), app.sign_in(&bob));
@@ -103,7 +128,9 @@ async fn an_account_that_somebody_else_has_locked_does_not_lock_the_service() {
 
     locked.expect_problem(503, "unavailable");
     free.expect(200);
-    diesel_async::RunQueryDsl::execute(diesel::sql_query("ROLLBACK"), &mut outsider).await.unwrap();
+    diesel_async::RunQueryDsl::execute(diesel::sql_query("ROLLBACK"), &mut outsider)
+        .await
+        .unwrap();
     app.sign_in(&alice).post(DEDUCT, &body).await.expect(200);
     app.assert_sound().await;
 }

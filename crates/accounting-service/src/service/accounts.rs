@@ -28,12 +28,18 @@ const WRITERS: usize = 16;
 /// More identities than this are not remembered; the map starts anew.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// An identity that was written.
+struct Written {
+    hash: u64,
+    fresh_until: DateTime<Utc>,
+}
+
 /// Accounts, and which of them are known to be up to date.
 #[derive(Clone)]
 pub struct Accounts {
     store: AccountStore,
     clock: Clock,
-    written: Arc<Mutex<HashMap<UserId, (u64, DateTime<Utc>)>>>,
+    written: Arc<Mutex<HashMap<UserId, Written>>>,
     writing: Arc<[tokio::sync::Mutex<()>; WRITERS]>,
     hasher: RandomState,
 }
@@ -104,7 +110,7 @@ impl Accounts {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written
             .get(id)
-            .is_some_and(|(known, until)| *known == hash && *until > now)
+            .is_some_and(|known| known.hash == hash && known.fresh_until > now)
     }
 
     fn remember(&self, id: UserId, hash: u64, now: DateTime<Utc>) {
@@ -112,6 +118,7 @@ impl Accounts {
         if written.len() >= REMEMBERED_MAX {
             written.clear();
         }
-        written.insert(id, (hash, now + TimeDelta::seconds(FRESH_SECS)));
+        let fresh_until = now + TimeDelta::seconds(FRESH_SECS);
+        written.insert(id, Written { hash, fresh_until });
     }
 }

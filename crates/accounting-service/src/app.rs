@@ -18,7 +18,8 @@ use crate::{
     routes,
     service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
+        migrate,
     },
 };
 
@@ -65,7 +66,13 @@ impl App {
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
-        let feed = RevocationFeed::new(&config.auth_url, tokens, revocations.clone(), clock.clone(), &metrics)?;
+        let feed = RevocationFeed::new(
+            &config.auth_url,
+            tokens,
+            revocations.clone(),
+            clock.clone(),
+            &metrics,
+        )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
         let authenticator = authenticator(&config, revocations);
@@ -178,7 +185,10 @@ impl Services {
 }
 
 fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [Some(&config.jwt_access_secret), config.jwt_access_secret_previous.as_ref()];
+    let secrets = [
+        Some(&config.jwt_access_secret),
+        config.jwt_access_secret_previous.as_ref(),
+    ];
     let keys = secrets.into_iter().flatten();
     let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());

@@ -7,17 +7,17 @@ use serde_json::json;
 
 use crate::support::{PASSWORD, TestApp, email_of};
 
-fn bootstrap(username: &str) -> Option<BootstrapAdmin> {
-    Some(BootstrapAdmin {
+fn bootstrap(username: &str) -> BootstrapAdmin {
+    BootstrapAdmin {
         username: username.to_owned(),
         email: email_of(username),
         password: PASSWORD.into(),
-    })
+    }
 }
 
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
-    let app = TestApp::spawn_with(|config| config.bootstrap_admin = bootstrap("root1")).await;
+    let app = TestApp::spawn_with(|config| config.bootstrap_admin = Some(bootstrap("root1"))).await;
     app.log_in("root1")
         .await
         .client
@@ -26,7 +26,7 @@ async fn the_first_admin_is_made_once() {
         .expect(200);
 
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root2");
+    config.bootstrap_admin = Some(bootstrap("root2"));
     App::build(config).await.unwrap();
 
     assert_eq!(
@@ -40,7 +40,7 @@ async fn the_first_admin_is_made_once() {
 async fn replicas_that_start_together_make_one_admin() {
     let app = TestApp::spawn().await;
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root1");
+    config.bootstrap_admin = Some(bootstrap("root1"));
 
     let apps = join_all((0..4).map(|_| App::build(config.clone()))).await;
 
@@ -53,7 +53,7 @@ async fn somebody_who_has_the_name_is_not_made_admin() {
     let app = TestApp::spawn().await;
     app.sign_up("root1").await;
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root1");
+    config.bootstrap_admin = Some(bootstrap("root1"));
 
     let error = App::build(config).await.err().unwrap();
 

@@ -17,8 +17,8 @@ logs: ## Shows the logs; SERVICE=proxy-service for one
 status: ## Says what runs and is ready
 	@scripts/status.sh
 
-test: ## Runs every test on databases of its own
-	@scripts/test.sh
+test: ## Runs every test on databases of its own; ARGS="-E 'package(proxy-service)'" for some
+	@scripts/test.sh $(ARGS)
 
 check: ## Formatting, lints, documentation, dependencies: what CI wants
 	@scripts/check.sh

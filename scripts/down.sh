@@ -8,19 +8,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source=scripts/stack.sh
 . "$here/stack.sh"
 
-# A service drains its streams for SHUTDOWN_GRACE_SECS; after somewhat more it is made to stop.
-STOP_SECONDS=$((${SHUTDOWN_GRACE_SECS:-30} + 10))
-
 lock_stack
-stopped=0
-for ((index = ${#SERVICES[@]} - 1; index >= 0; index--)); do
-    service="${SERVICES[$index]}"
-    if is_running "$service"; then
-        say "stopping $service"
-        stopped=$((stopped + 1))
-    fi
-    end_process "$(pid_file "$service")" "$STOP_SECONDS"
-done
+stop_services
 if [ -d "$DATABASES" ]; then
     say "stopping the databases"
     "$here/databases.sh" stop "$DATABASES" 8>&-

@@ -40,6 +40,25 @@ ready_path() { if [ "$1" = stand-in-flowise ]; then printf '/api/v1/ping\n'; els
 
 is_ready() { curl -sf -o /dev/null --max-time 3 "$(service_url "$1")$(ready_path "$1")"; }
 
+# Stops the services that run, the last to start first.
+stop_services() {
+    local index service
+    # A service drains its streams for SHUTDOWN_GRACE_SECS; some time after that it is made to stop.
+    for ((index = ${#SERVICES[@]} - 1; index >= 0; index--)); do
+        service="${SERVICES[$index]}"
+        if is_running "$service"; then say "stopping $service"; fi
+        end_process "$(pid_file "$service")" $((${SHUTDOWN_GRACE_SECS:-30} + 10))
+    done
+}
+
+anything_runs() {
+    local service
+    for service in "${SERVICES[@]}"; do
+        if is_running "$service"; then return 0; fi
+    done
+    return 1
+}
+
 # Only one `make up` or `make down` at a time; what they start does not inherit the lock (8>&-).
 lock_stack() {
     mkdir -p "$STATE"

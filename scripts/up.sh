@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings up the whole platform on this machine: databases, services, a first admin, a user with credits and chatflows.
-# Every variable of .env.example may be given in the environment; `make up NAME=value` does that too. See CONTRIBUTING.md.
+# Every variable of .env.example may be given in the environment; `make up NAME=value` does that too.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
@@ -33,6 +33,10 @@ if everything_runs; then
     exit 0
 fi
 
+if anything_runs; then
+    say "only a part of the stack runs; it is started anew as a whole"
+    stop_services
+fi
 choose_settings
 make_secrets
 check_ports

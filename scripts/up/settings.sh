@@ -20,24 +20,8 @@ load_settings() {
     . "$SETTINGS_FILE"
 }
 
-anything_runs() {
-    local service
-    for service in "${SERVICES[@]}"; do
-        if is_running "$service"; then return 0; fi
-    done
-    return 1
-}
-
 choose_settings() {
-    local name service
-    if [ -s "$SETTINGS_FILE" ] && anything_runs; then
-        # What still runs listens where it was told to; the rest has to find it there.
-        for service in "${SERVICES[@]}"; do
-            is_running "$service" && say "$service still runs; starting what is missing, with the settings it was started with"
-        done
-        load_settings
-        return 0
-    fi
+    local name
     : "${AUTH_PORT:=3000}" "${ACCOUNTING_PORT:=3001}" "${PROXY_PORT:=8000}" "${FLOWISE_STAND_IN_PORT:=3065}" "${PROFILE:=dev}"
     USES_STAND_IN=no
     if [ -z "${FLOWISE_API_URL:-}" ]; then
@@ -53,9 +37,16 @@ choose_settings() {
 
 random_hex() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-# remember_secret NAME DEFAULT: what the environment says, else what an earlier start kept, else the default.
+# remember_secret NAME DEFAULT: what the environment says (or the file that NAME_FILE names), else what an earlier
+# start kept, else the default.
 remember_secret() {
-    local name="$1" kept
+    local name="$1" file="$1_FILE" kept
+    if [ -n "${!file:-}" ]; then
+        [ -r "${!file}" ] || die "$file=${!file} cannot be read"
+        printf -v "$name" '%s' "$(cat "${!file}")"
+        # The services are given the value; both would be a contradiction to them.
+        unset "$file"
+    fi
     kept="$(sed -n "s/^$name=//p" "$SECRETS_FILE")"
     if [ -n "${!name:-}" ]; then
         [ -n "$kept" ] || printf '%s=%q\n' "$name" "${!name}" >>"$SECRETS_FILE"

@@ -150,7 +150,7 @@ impl StandInFlowise {
             .map_err(|_elapsed| self.counts())
     }
 
-    /// The newest requests, oldest first; at most [`server::SEEN_MAX`] are kept.
+    /// The newest requests, oldest first; at most 1,000 are kept.
     pub fn requests(&self) -> Vec<SeenRequest> {
         self.state.seen()
     }

@@ -1,1 +1,19 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod config;
+pub mod domain;
+mod error;
+mod mailer;
+mod metrics;
+mod routes;
+mod same_origin;
+mod service;
+mod store;
+
+pub use app::App;
+pub use config::{BootstrapAdmin, Config, MailRoute, Smtp};
+pub use routes::routes;
+
+/// The service's name in logs, metrics and service tokens.
+pub const NAME: &str = "auth-service";

@@ -102,8 +102,9 @@ pub(super) struct Performance {
     /// What to play instead of the rest when the prediction is aborted; a flow without it cannot be aborted.
     pub(super) on_abort: Option<VecDeque<Step>>,
     pub(super) heartbeat: Duration,
-    pub(super) running: Running,
+    /// Before `running`, so that what is counted as running no more is not counted as hanging either.
     pub(super) hanging: Option<Hanging>,
+    pub(super) running: Running,
 }
 
 impl Performance {
@@ -120,7 +121,13 @@ impl Performance {
                 self.give_up();
             }
             match self.steps.pop_front() {
-                Some(Step::Send(bytes)) => return Some(Ok(bytes)),
+                Some(Step::Send(bytes)) => {
+                    // A client may close as soon as it has read the last event, before the body has ended.
+                    if self.steps.is_empty() {
+                        self.running.finish();
+                    }
+                    return Some(Ok(bytes));
+                }
                 Some(Step::Wait(Duration::ZERO)) => tokio::task::yield_now().await,
                 Some(Step::Wait(pause)) => {
                     let end = Instant::now() + pause;

@@ -1,4 +1,7 @@
-//! Signing in, the catalog and who may use what.
+//! Signing in, the catalog and who may use what: over HTTP, on a real MongoDB, with auth-service, accounting-service
+//! and Flowise played by test servers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access_table;
 mod assignments;
@@ -9,5 +12,6 @@ mod credits;
 mod fakes;
 mod settings;
 mod sign_in;
+mod support;
 mod sync;
 mod takeover;

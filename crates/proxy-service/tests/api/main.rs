@@ -1,5 +1,6 @@
-//! The service as its callers see it: over HTTP, on a real MongoDB, with auth-service, accounting-service and Flowise
-//! played by test servers.
+//! The service over HTTP, with a real MongoDB.
 
 mod catalog;
 mod support;
+
+mod stream;

@@ -61,7 +61,7 @@ pub(super) async fn predict(
     let chat_id = asked.chat_id();
     let mut running = Running::new(&state, &flow.id, &chat_id);
 
-    tokio::time::sleep(Duration::from_millis(behaviour.head_delay_ms)).await;
+    pause(behaviour.head_delay_ms).await;
     if behaviour.hang_before_head {
         running.hang().released().await;
     }
@@ -84,6 +84,13 @@ pub(super) async fn predict(
         }
         (Ok(()), true) => stream(&state, flow, &asked, &chat_id, &behaviour, running),
         (Ok(()), false) => whole(&request, &state, flow, &asked, &chat_id, &behaviour, running).await,
+    }
+}
+
+/// Sleeps, but not for no time at all: that would still cost a tick of the timer.
+async fn pause(milliseconds: u64) {
+    if milliseconds > 0 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
 }
 
@@ -280,7 +287,7 @@ async fn whole(
     let reply = reply(flow.kind, asked.question(), behaviour);
     let tokens = u64::try_from(reply.tokens.len()).unwrap_or(u64::MAX);
     let work = async {
-        tokio::time::sleep(Duration::from_millis(reply.token_delay_ms.saturating_mul(tokens))).await;
+        pause(reply.token_delay_ms.saturating_mul(tokens)).await;
         if let Some((_, Ending::Hang)) = behaviour.ending {
             running.hang().released().await;
         }

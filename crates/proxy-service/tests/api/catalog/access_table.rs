@@ -5,7 +5,7 @@ use common_jwt::Role;
 use proxy_service::routes;
 use test_support::{Client, Person};
 
-use crate::support::TestApp;
+use super::support::TestApp;
 
 async fn status_and_code(client: &Client, row: &Row) -> (u16, String) {
     let path = row.path.replace(['{', '}'], "");

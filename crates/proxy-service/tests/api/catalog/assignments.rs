@@ -10,7 +10,7 @@ use wiremock::{
 };
 
 use super::fakes::{Directory, assign, listed, problem, synced};
-use crate::support::TestApp;
+use super::support::TestApp;
 
 const USERS: &str = "/api/v1/admin/chatflows/flow/users";
 const SYNC_USER: &str = "/api/v1/admin/users/sync-by-email";

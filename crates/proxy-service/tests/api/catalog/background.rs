@@ -9,7 +9,7 @@ use wiremock::{
 };
 
 use super::fakes::{FlowiseCatalog, listed};
-use crate::support::{Behind, FLOWISE_KEY, Replica, TestApp};
+use super::support::{Behind, FLOWISE_KEY, Replica, TestApp};
 use secrecy::SecretString;
 
 /// Asks until it is so, and gives up long after it must have been.

@@ -7,7 +7,7 @@ use test_support::{Answer, Person};
 use wiremock::{Mock, ResponseTemplate, matchers::path_regex};
 
 use super::fakes::{Directory, listed, synced};
-use crate::support::TestApp;
+use super::support::TestApp;
 
 const BULK: &str = "/api/v1/admin/chatflows/flow/users/bulk-add";
 const BY_EMAIL: &str = "/api/v1/admin/chatflows/add-users-by-email";

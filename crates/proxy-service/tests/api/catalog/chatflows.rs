@@ -6,7 +6,7 @@ use serde_json::json;
 use test_support::Person;
 
 use super::fakes::{Directory, assign, listed, recorded, synced};
-use crate::support::TestApp;
+use super::support::TestApp;
 
 const MINE: &str = "/api/v1/chatflows/my-chatflows";
 const CHAIN: &str = "26806ff8-5cd7-41b2-8a3d-5dd901f928d0";

@@ -9,7 +9,7 @@ use wiremock::{
 };
 
 use super::fakes::problem;
-use crate::support::TestApp;
+use super::support::TestApp;
 
 #[actix_web::test]
 async fn credits_are_read_with_the_callers_own_token_under_both_names() {

@@ -12,7 +12,7 @@ use wiremock::{
     matchers::{header, method, path, path_regex},
 };
 
-use crate::support::{FLOWISE_KEY, TestApp};
+use super::support::{FLOWISE_KEY, TestApp};
 
 /// The list of a real Flowise 3.1.4, its graphs trimmed.
 pub(crate) const RECORDED_LIST: &str =

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use test_support::Answer;
 
 use super::fakes::{listed, synced};
-use crate::support::TestApp;
+use super::support::TestApp;
 
 const FLOW: &str = "/api/v1/admin/chatflows/flow";
 

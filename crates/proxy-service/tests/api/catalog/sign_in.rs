@@ -10,7 +10,7 @@ use wiremock::{
 };
 
 use super::fakes::problem;
-use crate::support::TestApp;
+use super::support::TestApp;
 
 const LOGIN: &str = "/api/v1/chat/authenticate";
 const REFRESH: &str = "/api/v1/chat/refresh";
@@ -294,6 +294,7 @@ async fn revoking_ends_the_session_here_at_once() {
         Mock::given(method("POST"))
             .and(path(format!("/api/auth/{route}")))
             .and(bearer_token(&token))
+            .and(header("x-forwarded-for", "127.0.0.1"))
             .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "message": "Logout successful" })))
             .expect(1)
             .mount(&app.behind.auth)

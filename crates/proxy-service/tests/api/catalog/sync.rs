@@ -4,12 +4,15 @@ use bson::{Document, doc};
 use common_jwt::Role;
 use serde_json::{Value, json};
 use test_support::{Answer, Person};
-use wiremock::{Mock, ResponseTemplate, matchers::method};
+use wiremock::{
+    Mock, ResponseTemplate,
+    matchers::{method, query_param},
+};
 
 use super::fakes::{
     Directory, FlowiseCatalog, RECORDED_PAGE, RECORDED_REFUSAL, assign, listed, recorded, synced,
 };
-use crate::support::{FLOWISE_KEY, TestApp};
+use super::support::{FLOWISE_KEY, TestApp};
 
 const SYNC: &str = "/api/v1/admin/chatflows/sync";
 const LIST: &str = "/api/v1/admin/chatflows";
@@ -287,6 +290,29 @@ async fn a_list_shorter_than_its_own_count_deletes_nothing() {
     assert_eq!(statistics(&app).await, [3, 3, 0, 0]);
     let one = app.admin().get(&format!("{LIST}/flow-000")).await.expect(200);
     assert_eq!(one.body["name"], "Renamed", "what was listed is taken over");
+}
+
+#[actix_web::test]
+async fn a_list_that_moves_while_it_is_read_deletes_nothing() {
+    let app = TestApp::spawn().await;
+    synced(&app, numbered(60)).await;
+    app.behind.flowise.reset().await;
+    // The first entry goes away after the first page: number 50 slips past, between the pages.
+    for (page, data, total) in [
+        ("1", numbered(60)[..50].to_vec(), 60),
+        ("2", numbered(60)[51..].to_vec(), 59),
+    ] {
+        Mock::given(query_param("page", page))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "data": data, "total": total })))
+            .mount(&app.behind.flowise)
+            .await;
+    }
+
+    let answer = sync(&app).await;
+
+    assert_eq!(counts(&answer), [59, 0, 59, 0, 1]);
+    assert_eq!(answer.body["error_details"][0]["type"], "incomplete");
+    assert_eq!(statistics(&app).await, [60, 60, 0, 0]);
 }
 
 #[actix_web::test]

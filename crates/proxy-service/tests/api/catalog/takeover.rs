@@ -6,7 +6,7 @@ use mongodb::IndexModel;
 use serde_json::json;
 use test_support::Person;
 
-use crate::support::{Behind, Replica};
+use super::support::{Behind, Replica};
 use common_http::Clock;
 use test_support::TestTokens;
 

@@ -1,0 +1,256 @@
+//! Puts the service together: connects, indexes, binds, runs, stops.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
+use anyhow::Context as _;
+use common_http::{
+    Authenticator, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors, observe,
+};
+use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use mongodb::{Client, Database, options::ClientOptions};
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    NAME,
+    config::Config,
+    mailer::Mailer,
+    metrics::AuthMetrics,
+    routes::{
+        cookies::{ACCESS_COOKIE, Cookies},
+        routes,
+    },
+    same_origin::{OurOrigins, refuse_foreign_pages},
+    service::{
+        accounts::{Accounts, NewAccount},
+        logins::Logins,
+        passwords::Passwords,
+        registration::{Parts, Registration},
+        revocations::Revocations,
+        sessions::Sessions,
+    },
+    store::{
+        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
+        verifications::VerificationStore,
+    },
+};
+
+/// The database where `MONGODB_URI` names none.
+const DATABASE_DEFAULT: &str = "auth_db";
+
+/// How long a request waits for a database that is away.
+const DATABASE_WAIT: Duration = Duration::from_secs(5);
+
+/// A client that has not sent its headers by then is cut off.
+const HEADERS_WAIT: Duration = Duration::from_secs(10);
+
+/// A service that is bound and ready to run.
+pub struct App {
+    address: SocketAddr,
+    server: Server,
+    lifecycle: Lifecycle,
+    shutdown_grace: Duration,
+}
+
+/// What handlers are given.
+#[derive(Clone)]
+struct Services {
+    users: UserStore,
+    accounts: Accounts,
+    registration: Registration,
+    logins: Logins,
+    sessions: Sessions,
+    revocations: Revocations,
+}
+
+impl App {
+    /// Connects, makes the indexes and the first admin, and binds; nothing is served before [`App::run`].
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let lifecycle = Lifecycle::default();
+        let metrics = Metrics::new(NAME)?;
+        let database = connect(&config).await?;
+        let services = Services::build(&config, &database, &metrics, &lifecycle).await?;
+        services.bootstrap_admin(&config).await?;
+
+        let authenticator = web::Data::new(services.authenticator(&config));
+        let database = web::Data::new(database);
+        let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
+        let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
+        let cookies = web::Data::new(Cookies::new(&config));
+        let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
+        let origins = config.cors_origins.clone();
+        let server = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(authenticator.clone())
+                .app_data(database.clone())
+                .app_data(metrics.clone())
+                .app_data(lifecycle_data.clone())
+                .app_data(trusted_proxies.clone())
+                .app_data(cookies.clone())
+                .app_data(our_origins.clone())
+                .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
+                .configure(|config| services.register(config))
+                .configure(|config| {
+                    let mut table = Routes::new(config);
+                    routes(&mut table);
+                    table.finish();
+                })
+                .wrap(from_fn(refuse_foreign_pages))
+                .wrap(cors(&origins, true))
+                .wrap(from_fn(observe))
+        })
+        .workers(config.workers)
+        .client_request_timeout(HEADERS_WAIT)
+        .h1_allow_half_closed(false)
+        .disable_signals()
+        .shutdown_timeout(config.shutdown_grace.as_secs())
+        .bind((config.host, config.port))
+        .with_context(|| format!("port {} cannot be opened", config.port))?;
+        let address = server.addrs().first().copied().context("no address was bound")?;
+        Ok(Self {
+            address,
+            server: server.run(),
+            lifecycle,
+            shutdown_grace: config.shutdown_grace,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The service's life, to stop it from outside.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.clone()
+    }
+
+    /// Serves until SIGTERM, or until the lifecycle is stopped.
+    pub async fn run(self) -> anyhow::Result<()> {
+        tracing::info!(address = %self.address, "listening");
+        self.lifecycle.run(self.server, self.shutdown_grace).await?;
+        Ok(())
+    }
+}
+
+impl Services {
+    async fn build(
+        config: &Config,
+        database: &Database,
+        metrics: &Metrics,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Self> {
+        let metrics = AuthMetrics::new(metrics)?;
+        let users = UserStore::open(database).await?;
+        let audit = AuditStore::open(database).await?;
+        let session_store = SessionStore::open(database).await?;
+        let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
+        let sessions = Sessions::new(
+            config,
+            session_store,
+            users.clone(),
+            revocations.clone(),
+            audit.clone(),
+            metrics.clone(),
+        );
+        let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
+        let pool_metrics = metrics.clone();
+        let passwords =
+            tokio::task::spawn_blocking(move || Passwords::new(cost, threads, queue_max, pool_metrics));
+        let passwords = passwords.await??;
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let accounts = Accounts::new(
+            users.clone(),
+            sessions.clone(),
+            passwords.clone(),
+            audit.clone(),
+            config.clock.clone(),
+        );
+        let parts = Parts {
+            accounts: accounts.clone(),
+            users: users.clone(),
+            verifications: VerificationStore::open(database).await?,
+            audit: audit.clone(),
+            mailer,
+            metrics: metrics.clone(),
+            tasks: lifecycle.tasks().clone(),
+        };
+        let clock = config.clock.clone();
+        let logins = Logins::new(users.clone(), sessions.clone(), passwords, audit, metrics, clock);
+        lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(revocations.clone().follow(lifecycle.cancelled()));
+        Ok(Self {
+            users,
+            accounts,
+            registration: Registration::new(config, parts),
+            logins,
+            sessions,
+            revocations,
+        })
+    }
+
+    fn register(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(web::Data::new(self.users.clone()))
+            .app_data(web::Data::new(self.accounts.clone()))
+            .app_data(web::Data::new(self.registration.clone()))
+            .app_data(web::Data::new(self.logins.clone()))
+            .app_data(web::Data::new(self.sessions.clone()))
+            .app_data(web::Data::new(self.revocations.clone()));
+    }
+
+    async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {
+        let Some(admin) = &config.bootstrap_admin else {
+            return Ok(());
+        };
+        let account = NewAccount::parse(&admin.username, &admin.email, admin.password.clone())
+            .map_err(|error| anyhow::anyhow!("BOOTSTRAP_ADMIN: {}", error.problem().detail()))?;
+        let was_made = self.accounts.bootstrap_admin(account).await.context(
+            "the first admin cannot be made: the name or address of BOOTSTRAP_ADMIN is somebody else's",
+        )?;
+        if was_made {
+            tracing::info!("the first admin was made");
+        }
+        Ok(())
+    }
+
+    fn authenticator(&self, config: &Config) -> Authenticator {
+        let secrets = [
+            Some(&config.jwt_access_secret),
+            config.jwt_access_secret_previous.as_ref(),
+        ];
+        let keys = secrets
+            .into_iter()
+            .flatten()
+            .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+        let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
+        let sessions = self.sessions.clone();
+        let check: SessionCheck = Arc::new(move |user| {
+            let sessions = sessions.clone();
+            Box::pin(async move { sessions.check(&user).await })
+        });
+        let revocations: RevocationSet = self.revocations.set();
+        Authenticator {
+            people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+            services: Verifier::for_services(KeyRing::new([services]), NAME),
+            revocations,
+            clock: config.clock.clone(),
+            cookie: Some(ACCESS_COOKIE),
+            session_check: Some(check),
+        }
+    }
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Database> {
+    let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret())
+        .await
+        .context("MONGODB_URI is not the address of a MongoDB")?;
+    options.app_name = Some(NAME.to_owned());
+    options.server_selection_timeout = Some(DATABASE_WAIT);
+    options.connect_timeout = Some(DATABASE_WAIT);
+    let name = options.default_database.clone();
+    let client = Client::with_options(options)?;
+    Ok(client.database(name.as_deref().unwrap_or(DATABASE_DEFAULT)))
+}

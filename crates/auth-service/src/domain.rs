@@ -1,0 +1,9 @@
+//! What the service reasons about: pure types and rules. No driver, no HTTP, no clock.
+
+pub mod email;
+pub mod origin;
+pub mod password;
+pub mod session;
+pub mod user;
+pub mod username;
+pub mod verification;

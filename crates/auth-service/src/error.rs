@@ -1,0 +1,183 @@
+//! Everything that can go wrong, and the one table of what callers are told.
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use common_http::{FieldError, Problem};
+use common_jwt::SigningError;
+use mongodb::error::{ErrorKind, WriteFailure};
+
+/// What this service's functions return.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// MongoDB's code for a second document with a unique value.
+const DUPLICATE_KEY: i32 = 11_000;
+
+/// Every way a request to this service can fail.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Members of the body that cannot be accepted.
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldError>),
+    /// Clients look for `already exists`.
+    #[error("a user with this name already exists")]
+    UsernameTaken,
+    /// Clients look for `already exists`.
+    #[error("a user with this e-mail address already exists")]
+    EmailTaken,
+    /// Unknown user, wrong password, shut account: one answer. Clients compare this text.
+    #[error("Invalid credentials")]
+    InvalidCredentials,
+    /// Only after a correct password. Clients compare this text.
+    #[error("Email not verified")]
+    EmailNotVerified,
+    /// Wrong, used, void or expired.
+    #[error("the code is wrong or has expired; ask for a new one")]
+    InvalidCode,
+    /// Too many wrong codes came without an address.
+    #[error("too many wrong codes; send the e-mail address together with the code")]
+    TooManyGuesses {
+        /// When guessing without an address is open again.
+        retry_after_secs: u64,
+    },
+    /// Too many wrong passwords for this account from this address.
+    #[error("too many failed sign-ins; wait a little")]
+    SlowDown {
+        /// When the next try is looked at.
+        retry_after_secs: u64,
+    },
+    /// Neither cookie nor body holds one.
+    #[error("a refresh token is needed, in the cookie or in the body")]
+    RefreshTokenMissing,
+    /// Bad, expired, used before, or of a session that has ended: one answer.
+    #[error("the refresh token is not valid; sign in again")]
+    RefreshRefused,
+    /// The access token is good, its session is not.
+    #[error("this session has ended; sign in again")]
+    SessionEnded,
+    /// Not 24 hex digits.
+    #[error("this is not a user id: 24 hex digits are needed")]
+    InvalidUserId,
+    /// Nobody has this id or address.
+    #[error("there is no such user")]
+    UserNotFound,
+    /// Admins are made by changing a role, which is audited as such.
+    #[error("an admin cannot be created here; create the user, then change the role")]
+    AdminNotCreatable,
+    /// Without an admin nobody could ever make one.
+    #[error("the last admin cannot be demoted")]
+    LastAdmin,
+    /// A new address has to be proven first.
+    #[error("the e-mail address cannot be changed here: a new address has to be verified")]
+    EmailChangeRefused,
+    /// More passwords wait to be hashed than the queue may hold.
+    #[error("too many sign-ins at once; try again in a moment")]
+    HashQueueFull,
+    /// A password could not be hashed.
+    #[error("a password could not be hashed")]
+    Hashing(#[from] bcrypt::BcryptError),
+    /// The hashing thread ended early.
+    #[error("a hashing task was lost")]
+    HashingLost(#[from] tokio::task::JoinError),
+    /// A token could not be written.
+    #[error("a token could not be signed")]
+    Signing(#[from] SigningError),
+    /// The database refused or was away.
+    #[error("the database query failed")]
+    Database(#[from] mongodb::error::Error),
+    /// A free code was not found in many tries: practically all are in use.
+    #[error("no verification code is free")]
+    CodesExhausted,
+}
+
+impl Error {
+    /// One member that cannot be accepted.
+    pub(crate) fn invalid(field: &str, message: &str) -> Self {
+        Self::Invalid(vec![field_error(field, message)])
+    }
+
+    /// The status and the stable code of each error: the whole mapping, in one place.
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "validation_failed"),
+            Self::UsernameTaken => (StatusCode::BAD_REQUEST, "username_taken"),
+            Self::EmailTaken => (StatusCode::BAD_REQUEST, "email_taken"),
+            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+            Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
+            Self::InvalidCode => (StatusCode::BAD_REQUEST, "invalid_code"),
+            Self::TooManyGuesses { .. } | Self::SlowDown { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
+            }
+            Self::RefreshTokenMissing => (StatusCode::BAD_REQUEST, "refresh_token_missing"),
+            Self::RefreshRefused => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
+            Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_revoked"),
+            Self::InvalidUserId => (StatusCode::BAD_REQUEST, "invalid_user_id"),
+            Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::AdminNotCreatable => (StatusCode::FORBIDDEN, "admin_not_creatable"),
+            Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),
+            Self::EmailChangeRefused => (StatusCode::BAD_REQUEST, "email_change_refused"),
+            Self::HashQueueFull => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::CodesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Hashing(_) | Self::HashingLost(_) | Self::Signing(_) | Self::Database(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        }
+    }
+
+    /// What the caller is told. A 5xx says nothing of the inside.
+    pub(crate) fn problem(&self) -> Problem {
+        let (status, code) = self.status_and_code();
+        if let Self::Invalid(errors) = self {
+            return Problem::invalid(status, errors.clone());
+        }
+        let detail = match code {
+            "unavailable" => "the service cannot do this at the moment; try again".to_owned(),
+            "internal" => "something went wrong on our side".to_owned(),
+            _ => self.to_string(),
+        };
+        let problem = Problem::new(status, code, detail);
+        match self {
+            Self::TooManyGuesses { retry_after_secs } | Self::SlowDown { retry_after_secs } => {
+                problem.retry_after(*retry_after_secs)
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(1),
+            _ => problem,
+        }
+    }
+
+    /// Which unique index a write ran into, if that is what failed.
+    pub(crate) fn duplicate_key(error: &mongodb::error::Error) -> Option<&str> {
+        let (code, message) = match &*error.kind {
+            ErrorKind::Write(WriteFailure::WriteError(error)) => (error.code, &error.message),
+            ErrorKind::Command(error) => (error.code, &error.message),
+            _ => return None,
+        };
+        (code == DUPLICATE_KEY).then_some(message.as_str())
+    }
+}
+
+/// One member of a body and what is wrong with it.
+pub(crate) fn field_error(field: &str, message: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// Whether the database could not be reached, so that the same request may succeed later.
+fn is_away(error: &mongodb::error::Error) -> bool {
+    let unreachable = matches!(
+        &*error.kind,
+        ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. }
+    );
+    unreachable || error.contains_label("RetryableWriteError")
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.problem().error_response()
+    }
+}

@@ -1,0 +1,107 @@
+//! This service's own numbers. Labels are the fixed words below, never a user or an address.
+
+use common_http::Metrics;
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
+
+/// From "at once" to the longest queue.
+const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+/// What the service counts.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthMetrics {
+    /// Sign-ins by outcome.
+    pub(crate) logins: IntCounterVec,
+    /// Refreshes by outcome.
+    pub(crate) refreshes: IntCounterVec,
+    /// Tried verification codes by outcome.
+    pub(crate) verifications: IntCounterVec,
+    /// Mails by outcome.
+    pub(crate) mails: IntCounterVec,
+    /// Ended sessions by reason.
+    pub(crate) sessions_revoked: IntCounterVec,
+    /// Passwords waiting for a hashing thread.
+    pub(crate) hash_queue: IntGauge,
+    /// How long they waited.
+    pub(crate) hash_wait: Histogram,
+}
+
+impl AuthMetrics {
+    /// Registers all, each label at zero, so that a rate can be asked for before the first event.
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let counter = |name, help, label, values: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            for value in values {
+                counter.with_label_values(&[value]);
+            }
+            metrics.register(counter.clone())?;
+            Ok(counter)
+        };
+        let logins = counter(
+            "auth_logins_total",
+            "Sign-ins by outcome.",
+            "outcome",
+            &[
+                "ok",
+                "invalid_credentials",
+                "not_verified",
+                "disabled",
+                "throttled",
+                "busy",
+            ],
+        )?;
+        let refreshes = counter(
+            "auth_refreshes_total",
+            "Refreshes by outcome.",
+            "outcome",
+            &["rotated", "replayed_in_grace", "reuse_detected", "refused"],
+        )?;
+        let verifications = counter(
+            "auth_verifications_total",
+            "Verification codes tried, by outcome.",
+            "outcome",
+            &["ok", "wrong", "throttled"],
+        )?;
+        let mails = counter(
+            "auth_mails_total",
+            "Mails by outcome.",
+            "outcome",
+            &["sent", "failed", "dropped", "disabled"],
+        )?;
+        let sessions_revoked = counter(
+            "auth_sessions_revoked_total",
+            "Sessions ended before their time, by reason.",
+            "reason",
+            &[
+                "logout",
+                "logout_all",
+                "reuse",
+                "role_change",
+                "user_gone",
+                "too_old",
+                "cap",
+            ],
+        )?;
+        let hash_queue = IntGauge::new(
+            "auth_hash_queue_waiting",
+            "Passwords waiting for a hashing thread.",
+        )?;
+        let hash_wait = Histogram::with_opts(
+            HistogramOpts::new(
+                "auth_hash_wait_seconds",
+                "How long passwords waited for a hashing thread.",
+            )
+            .buckets(WAIT_BUCKETS.to_vec()),
+        )?;
+        metrics.register(hash_queue.clone())?;
+        metrics.register(hash_wait.clone())?;
+        Ok(Self {
+            logins,
+            refreshes,
+            verifications,
+            mails,
+            sessions_revoked,
+            hash_queue,
+            hash_wait,
+        })
+    }
+}

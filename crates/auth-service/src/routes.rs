@@ -1,0 +1,51 @@
+//! Every path of the service, and who may call it.
+
+pub(crate) mod bodies;
+pub(crate) mod cookies;
+pub(crate) mod health;
+pub(crate) mod origin;
+pub(crate) mod profile;
+pub(crate) mod registration;
+pub(crate) mod revocations;
+pub(crate) mod sessions;
+pub(crate) mod users;
+
+use common_http::{Access, Routes, show_liveness, show_metrics};
+
+/// Registers the whole table.
+pub fn routes(routes: &mut Routes<'_>) {
+    use Access::{Admin, Optional, Public, Service, Supervisor, User};
+    routes
+        .post("/api/auth/signup", Public, registration::sign_up)
+        .post("/api/auth/verify-email", Public, registration::verify_email)
+        .post(
+            "/api/auth/resend-verification",
+            Public,
+            registration::resend_verification,
+        )
+        .post("/api/auth/login", Public, sessions::log_in)
+        .post("/api/auth/refresh", Public, sessions::refresh_tokens)
+        .post("/api/auth/logout", Optional, sessions::log_out)
+        .post("/api/auth/logout-all", User, sessions::log_out_everywhere)
+        .get("/api/profile", User, profile::show_profile)
+        .put("/api/profile", User, profile::update_profile)
+        .get("/api/dashboard", User, profile::show_dashboard)
+        .get("/api/admin/dashboard", User, profile::show_user_dashboard)
+        .get("/api/admin/reports", Supervisor, profile::show_reports)
+        .get("/api/users", Admin, users::list_users_bare)
+        .get("/api/admin/users", Admin, users::list_users)
+        .post("/api/admin/users", Admin, users::create_user)
+        .get("/api/admin/users/{user_id}", Admin, users::show_user)
+        .get(
+            "/api/admin/users/by-email/{email}",
+            Admin,
+            users::show_user_by_email,
+        )
+        .put("/api/admin/users/{user_id}/role", Admin, users::change_role)
+        .get("/internal/revocations", Service, revocations::list_revocations)
+        .get("/health", Public, health::show_health)
+        .get("/api/health", Public, health::show_health)
+        .get("/livez", Public, show_liveness)
+        .get("/readyz", Public, health::show_readiness)
+        .get("/metrics", Public, show_metrics);
+}

@@ -1,0 +1,271 @@
+//! What requests and answers carry, as the contract names it. Members we do not know are ignored, never honoured.
+
+use common_http::Timestamp;
+use common_jwt::Role;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::user::User;
+
+/// `POST /api/auth/signup`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SignUp {
+    /// 3 to 30 characters.
+    pub(crate) username: String,
+    /// The address that has to be proven.
+    pub(crate) email: String,
+    /// 8 to 72 bytes.
+    pub(crate) password: SecretString,
+}
+
+/// The answer to a new account.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserCreated {
+    /// For people.
+    pub(crate) message: &'static str,
+    /// The new id.
+    pub(crate) user_id: String,
+    /// The same; the CSV scripts read it here.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+}
+
+/// `POST /api/auth/verify-email`.
+#[derive(Deserialize)]
+pub(crate) struct VerifyEmail {
+    /// The six digits.
+    pub(crate) token: String,
+    /// The address they were sent to; with it, tries of strangers do not count.
+    pub(crate) email: Option<String>,
+}
+
+/// `POST /api/auth/resend-verification`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResendVerification {
+    /// The address to be proven.
+    pub(crate) email: String,
+}
+
+/// `POST /api/auth/login`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogIn {
+    /// A name or an address.
+    pub(crate) username: String,
+    /// The password.
+    pub(crate) password: SecretString,
+}
+
+/// The answer to a sign-in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoggedIn {
+    /// For people.
+    pub(crate) message: &'static str,
+    /// Sent with each request.
+    pub(crate) access_token: String,
+    /// Exchanged for the next pair.
+    pub(crate) refresh_token: String,
+    /// Who signed in.
+    pub(crate) user: SignedInUser,
+}
+
+/// A user in the answer to a sign-in: `id`, not `_id`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SignedInUser {
+    /// 24 hex digits.
+    pub(crate) id: String,
+    /// The name.
+    pub(crate) username: String,
+    /// The address.
+    pub(crate) email: String,
+    /// Always true: others do not get in.
+    pub(crate) is_verified: bool,
+    /// What they may administer.
+    pub(crate) role: Role,
+}
+
+/// `POST /api/auth/refresh` and `/api/auth/logout`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RefreshTokenBody {
+    /// Where no cookie carries it.
+    pub(crate) refresh_token: Option<SecretString>,
+}
+
+/// The answer to a refresh.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refreshed {
+    /// For people.
+    pub(crate) message: &'static str,
+    /// Sent with each request.
+    pub(crate) access_token: String,
+    /// Exchanged for the next pair.
+    pub(crate) refresh_token: String,
+}
+
+/// An answer that only says that something was done.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    /// For people, and for scripts that compare it.
+    pub(crate) message: &'static str,
+}
+
+/// `PUT /api/profile`. Missing, null and empty members leave things as they are.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpdateProfile {
+    /// The new name.
+    pub(crate) username: Option<String>,
+    /// The address as it is; another one is refused.
+    pub(crate) email: Option<String>,
+}
+
+/// `GET /api/dashboard`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Dashboard {
+    /// For people.
+    pub(crate) message: &'static str,
+    /// Who is looking.
+    pub(crate) user: DashboardUser,
+}
+
+/// A user on their dashboard.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DashboardUser {
+    /// 24 hex digits.
+    pub(crate) user_id: String,
+    /// The name.
+    pub(crate) username: String,
+    /// What they may administer.
+    pub(crate) role: Role,
+}
+
+/// `GET /api/admin/dashboard` and `/api/admin/reports`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Greeting {
+    /// Compared by scripts.
+    pub(crate) message: &'static str,
+    /// The caller's role.
+    pub(crate) role: Role,
+}
+
+/// `POST /api/admin/users`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateUser {
+    /// 3 to 30 characters.
+    pub(crate) username: String,
+    /// The address.
+    pub(crate) email: String,
+    /// 8 to 72 bytes.
+    pub(crate) password: SecretString,
+    /// `supervisor`, `enduser` or `user`.
+    pub(crate) role: Option<String>,
+    /// Only a literal `true` counts.
+    #[serde(default)]
+    pub(crate) skip_verification: Value,
+}
+
+/// `PUT /api/admin/users/{id}/role`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChangeRole {
+    /// `admin`, `supervisor`, `enduser` or `user`.
+    pub(crate) role: String,
+}
+
+/// A user as nearly every route shows one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserBody {
+    /// 24 hex digits.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    /// The name.
+    pub(crate) username: String,
+    /// The address.
+    pub(crate) email: String,
+    /// Whether the address is proven.
+    pub(crate) is_verified: bool,
+    /// What they may administer.
+    pub(crate) role: Role,
+    /// When the account was made.
+    pub(crate) created_at: Timestamp,
+    /// When it was last changed.
+    pub(crate) updated_at: Timestamp,
+    /// Kept by older tools.
+    #[serde(rename = "__v")]
+    pub(crate) version: i32,
+}
+
+/// A user inside an object.
+#[derive(Debug, Serialize)]
+pub(crate) struct UserEnvelope<T> {
+    /// The user.
+    pub(crate) user: T,
+}
+
+/// A user as `GET /api/admin/users/{id}` shows one: in the style of that route and, for the proxy, in that of the others.
+#[derive(Debug, Serialize)]
+pub(crate) struct UserInBothStyles {
+    user_id: String,
+    is_verified: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(flatten)]
+    user: UserBody,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            username: user.username,
+            email: user.email,
+            is_verified: user.is_verified,
+            role: user.role,
+            created_at: user.created_at.into(),
+            updated_at: user.updated_at.into(),
+            version: user.version,
+        }
+    }
+}
+
+impl From<User> for UserInBothStyles {
+    fn from(user: User) -> Self {
+        Self {
+            user_id: user.id.to_string(),
+            is_verified: user.is_verified,
+            created_at: user.created_at.into(),
+            updated_at: user.updated_at.into(),
+            user: user.into(),
+        }
+    }
+}
+
+impl From<User> for SignedInUser {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            username: user.username,
+            email: user.email,
+            is_verified: user.is_verified,
+            role: user.role,
+        }
+    }
+}
+
+impl UserCreated {
+    /// The answer to `user` having been made.
+    pub(crate) fn new(message: &'static str, user: &User) -> Self {
+        let id = user.id.to_string();
+        Self {
+            message,
+            user_id: id.clone(),
+            id,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Signing up and proving an address.
+
+use actix_web::{HttpResponse, web};
+use common_http::Body;
+
+use crate::{
+    domain::origin::Origin,
+    error::{Error, Result},
+    routes::bodies::{Done, ResendVerification, SignUp, UserCreated, VerifyEmail},
+    service::{accounts::NewAccount, registration::Registration},
+};
+
+/// `POST /api/auth/signup`: an account without rights, whose address is to be proven.
+pub(crate) async fn sign_up(
+    Body(body): Body<SignUp>,
+    origin: Origin,
+    registration: web::Data<Registration>,
+) -> Result<HttpResponse> {
+    let account = NewAccount::parse(&body.username, &body.email, body.password)?;
+    let user = registration.sign_up(account, &origin).await?;
+    let message = "User registered successfully; a verification code is on its way";
+    Ok(HttpResponse::Created().json(UserCreated::new(message, &user)))
+}
+
+/// `POST /api/auth/verify-email`: the code proves the address.
+pub(crate) async fn verify_email(
+    Body(body): Body<VerifyEmail>,
+    origin: Origin,
+    registration: web::Data<Registration>,
+) -> Result<HttpResponse> {
+    if body.token.is_empty() {
+        return Err(Error::invalid("token", "is required"));
+    }
+    let email = body.email.filter(|email| !email.trim().is_empty());
+    registration
+        .verify(&body.token, email.as_deref(), &origin)
+        .await?;
+    Ok(HttpResponse::Ok().json(Done {
+        message: "Email verified successfully",
+    }))
+}
+
+/// `POST /api/auth/resend-verification`: one answer, whether there is such an account or not.
+pub(crate) async fn resend_verification(
+    Body(body): Body<ResendVerification>,
+    registration: web::Data<Registration>,
+) -> Result<HttpResponse> {
+    if body.email.trim().is_empty() {
+        return Err(Error::invalid("email", "is required"));
+    }
+    registration.resend(body.email);
+    Ok(HttpResponse::Ok().json(Done {
+        message: "If an account with this address waits to be verified, a new code is on its way",
+    }))
+}

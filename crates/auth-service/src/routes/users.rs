@@ -1,0 +1,134 @@
+//! What administrators see and change of others.
+
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use common_http::{Body, CurrentUser, Path};
+use common_jwt::Role;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        origin::Origin,
+        user::{User, UserId, parse_role},
+    },
+    error::{Error, Result},
+    routes::bodies::{ChangeRole, CreateUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
+    service::{
+        accounts::{Accounts, NewAccount, Verification},
+        registration::Registration,
+    },
+    store::users::UserStore,
+};
+
+/// Users written in one piece of an answer.
+const PIECE: usize = 100;
+
+/// `GET /api/admin/users`: everybody.
+pub(crate) async fn list_users(users: web::Data<UserStore>) -> Result<HttpResponse> {
+    let users = users.list().await?;
+    Ok(streamed(r#"{"users":["#, users, "]}"))
+}
+
+/// `GET /api/users`: everybody, as a bare array.
+pub(crate) async fn list_users_bare(users: web::Data<UserStore>) -> Result<HttpResponse> {
+    let users = users.list().await?;
+    Ok(streamed("[", users, "]"))
+}
+
+/// Writes users as they are read, so that a list of a million costs no more memory than one of a hundred. When the
+/// database fails half way the connection is cut: the client sees an incomplete answer, not a short list.
+fn streamed(
+    before: &'static str,
+    users: impl Stream<Item = Result<User>> + 'static,
+    after: &'static str,
+) -> HttpResponse {
+    let mut is_first = true;
+    let pieces = users.map_ok(UserBody::from).try_chunks(PIECE).map(move |piece| {
+        let users = piece.map_err(|error| error.1)?;
+        let mut text = Vec::new();
+        for user in users {
+            if !std::mem::take(&mut is_first) {
+                text.push(b',');
+            }
+            serde_json::to_writer(&mut text, &user).map_err(std::io::Error::from)?;
+        }
+        Ok(Bytes::from(text))
+    });
+    let edge =
+        |text: &'static str| stream::once(std::future::ready(Ok::<_, actix_web::Error>(Bytes::from(text))));
+    let whole = edge(before).chain(pieces).chain(edge(after));
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(Box::pin(whole))
+}
+
+/// `GET /api/admin/users/{user_id}`.
+pub(crate) async fn show_user(
+    Path(user_id): Path<String>,
+    users: web::Data<UserStore>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
+    let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
+    Ok(HttpResponse::Ok().json(UserEnvelope {
+        user: UserInBothStyles::from(user),
+    }))
+}
+
+/// `GET /api/admin/users/by-email/{email}`.
+pub(crate) async fn show_user_by_email(
+    Path(email): Path<String>,
+    users: web::Data<UserStore>,
+) -> Result<HttpResponse> {
+    let user = users.find_by_email(&email).await?.ok_or(Error::UserNotFound)?;
+    Ok(HttpResponse::Ok().json(UserEnvelope {
+        user: UserBody::from(user),
+    }))
+}
+
+/// `POST /api/admin/users`: an account for somebody else.
+pub(crate) async fn create_user(
+    admin: CurrentUser,
+    Body(body): Body<CreateUser>,
+    origin: Origin,
+    registration: web::Data<Registration>,
+) -> Result<HttpResponse> {
+    let role = match body.role.as_deref() {
+        None => Role::EndUser,
+        Some(text) => role_of(text)?,
+    };
+    if role == Role::Admin {
+        return Err(Error::AdminNotCreatable);
+    }
+    let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
+    let account = NewAccount::parse(&body.username, &body.email, body.password)?;
+    let verification = match body.skip_verification {
+        Value::Bool(true) => Verification::Vouched,
+        _ => Verification::Pending,
+    };
+    let user = registration
+        .create_for(account, role, verification, actor, &origin)
+        .await?;
+    Ok(HttpResponse::Created().json(UserCreated::new("User created successfully", &user)))
+}
+
+/// `PUT /api/admin/users/{user_id}/role`: ends the user's sessions too.
+pub(crate) async fn change_role(
+    admin: CurrentUser,
+    Path(user_id): Path<String>,
+    Body(body): Body<ChangeRole>,
+    origin: Origin,
+    accounts: web::Data<Accounts>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
+    let role = role_of(&body.role)?;
+    let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
+    let user = accounts.change_role(id, role, actor, &origin).await?;
+    Ok(HttpResponse::Ok().json(UserEnvelope {
+        user: UserBody::from(user),
+    }))
+}
+
+fn role_of(text: &str) -> Result<Role> {
+    parse_role(text).ok_or_else(|| Error::invalid("role", "must be admin, supervisor, enduser or user"))
+}

@@ -1,0 +1,11 @@
+//! The use cases: rules that span several stores.
+
+pub(crate) mod accounts;
+pub(crate) mod guesses;
+pub(crate) mod logins;
+pub(crate) mod passwords;
+pub(crate) mod registration;
+pub(crate) mod revocations;
+pub(crate) mod sessions;
+pub(crate) mod throttle;
+pub(crate) mod tokens;

@@ -1,0 +1,243 @@
+//! Makes accounts and changes them.
+
+use common_http::Clock;
+use common_jwt::Role;
+use secrecy::SecretString;
+
+use crate::{
+    domain::{
+        email::{self, EmailAddress},
+        origin::Origin,
+        password::NewPassword,
+        user::{User, UserId},
+        username::Username,
+    },
+    error::{Error, Result, field_error},
+    service::{
+        passwords::Passwords,
+        sessions::{EndReason, Sessions},
+    },
+    store::{
+        audit::{AuditEvent, AuditStore},
+        users::UserStore,
+    },
+};
+
+/// Accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    users: UserStore,
+    sessions: Sessions,
+    passwords: Passwords,
+    audit: AuditStore,
+    clock: Clock,
+}
+
+/// What an account is made of, found acceptable.
+#[derive(Clone, Debug)]
+pub(crate) struct NewAccount {
+    username: Username,
+    email: EmailAddress,
+    password: NewPassword,
+}
+
+impl NewAccount {
+    /// Reads the three as typed and reports everything wrong with them at once.
+    pub(crate) fn parse(username: &str, email: &str, password: SecretString) -> Result<Self> {
+        let password = NewPassword::parse(password, username);
+        match (Username::parse(username), EmailAddress::parse(email), password) {
+            (Ok(username), Ok(email), Ok(password)) => Ok(Self {
+                username,
+                email,
+                password,
+            }),
+            (username, email, password) => {
+                let mistakes = [
+                    ("username", username.err()),
+                    ("email", email.err()),
+                    ("password", password.err()),
+                ];
+                let errors = mistakes
+                    .into_iter()
+                    .filter_map(|(field, message)| Some(field_error(field, message?)));
+                Err(Error::Invalid(errors.collect()))
+            }
+        }
+    }
+}
+
+/// The two states an account can begin in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verification {
+    /// The address has to be proven.
+    Pending,
+    /// Somebody who may say so vouches for it.
+    Vouched,
+}
+
+impl Accounts {
+    /// Accounts over these stores.
+    pub(crate) fn new(
+        users: UserStore,
+        sessions: Sessions,
+        passwords: Passwords,
+        audit: AuditStore,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            users,
+            sessions,
+            passwords,
+            audit,
+            clock,
+        }
+    }
+
+    /// Makes an account. Names are looked up before the costly hash; the unique indexes have the last word.
+    pub(crate) async fn create(
+        &self,
+        account: NewAccount,
+        role: Role,
+        verification: Verification,
+        actor: Option<UserId>,
+        origin: Option<&Origin>,
+    ) -> Result<User> {
+        if self
+            .users
+            .find_by_username(account.username.as_str())
+            .await?
+            .is_some()
+        {
+            return Err(Error::UsernameTaken);
+        }
+        if self.users.find_by_email(account.email.as_str()).await?.is_some() {
+            return Err(Error::EmailTaken);
+        }
+        let password_hash = self.passwords.hash(&account.password).await?;
+        let now = self.clock.now();
+        let user = User {
+            id: UserId::generate(),
+            username: account.username.as_str().to_owned(),
+            email: account.email.as_str().to_owned(),
+            password_hash,
+            is_verified: verification == Verification::Vouched,
+            is_disabled: false,
+            role,
+            created_at: now,
+            updated_at: now,
+            version: 0,
+        };
+        self.users.insert(&user).await?;
+        self.record("user_created", role.as_str(), actor, user.id, origin)
+            .await;
+        Ok(user)
+    }
+
+    /// Makes the first admin, unless there is one. Says whether it did.
+    pub(crate) async fn bootstrap_admin(&self, account: NewAccount) -> Result<bool> {
+        if self.users.count_admins().await? > 0 {
+            return Ok(false);
+        }
+        match self
+            .create(account, Role::Admin, Verification::Vouched, None, None)
+            .await
+        {
+            Ok(_) => Ok(true),
+            // Another replica started at the same moment.
+            Err(Error::UsernameTaken | Error::EmailTaken) if self.users.count_admins().await? > 0 => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes what a user may change about themselves.
+    pub(crate) async fn change_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        email: Option<&str>,
+        origin: &Origin,
+    ) -> Result<User> {
+        let username = username
+            .map(Username::parse)
+            .transpose()
+            .map_err(|message| Error::invalid("username", message))?;
+        let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
+        if email.is_some_and(|email| email::normalise(email) != user.email) {
+            return Err(Error::EmailChangeRefused);
+        }
+        let Some(username) = username.filter(|name| name.as_str() != user.username) else {
+            return Ok(user);
+        };
+        let changed = self
+            .users
+            .set_username(id, username.as_str(), self.clock.now())
+            .await?;
+        let changed = changed.ok_or(Error::UserNotFound)?;
+        self.record("username_changed", "ok", Some(id), id, Some(origin))
+            .await;
+        Ok(changed)
+    }
+
+    /// Gives a user another role and ends their sessions, so that the old rights end with them.
+    ///
+    /// Sessions end before and after: whatever is opened in between has the old role, and a crash in between leaves
+    /// somebody signed out, not somebody with rights they lost.
+    pub(crate) async fn change_role(
+        &self,
+        id: UserId,
+        role: Role,
+        actor: UserId,
+        origin: &Origin,
+    ) -> Result<User> {
+        let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
+        if user.role == role {
+            // The stored word may be one that only reads as this role, such as `teacher` for `enduser`.
+            return self
+                .users
+                .set_role(id, role, self.clock.now())
+                .await?
+                .ok_or(Error::UserNotFound);
+        }
+        let is_demotion = user.role == Role::Admin;
+        if is_demotion && self.users.count_admins().await? < 2 {
+            return Err(Error::LastAdmin);
+        }
+        self.sessions
+            .end_all(id, EndReason::RoleChange, Some(origin))
+            .await?;
+        let changed = self.users.set_role(id, role, self.clock.now()).await?;
+        let changed = changed.ok_or(Error::UserNotFound)?;
+        if is_demotion && self.users.count_admins().await? == 0 {
+            // Two admins demoted each other at the same moment: neither is.
+            self.users.set_role(id, Role::Admin, self.clock.now()).await?;
+            return Err(Error::LastAdmin);
+        }
+        self.sessions
+            .end_all(id, EndReason::RoleChange, Some(origin))
+            .await?;
+        self.record("role_changed", role.as_str(), Some(actor), id, Some(origin))
+            .await;
+        Ok(changed)
+    }
+
+    async fn record(
+        &self,
+        action: &'static str,
+        outcome: &'static str,
+        actor: Option<UserId>,
+        subject: UserId,
+        origin: Option<&Origin>,
+    ) {
+        let event = AuditEvent {
+            action,
+            outcome,
+            actor,
+            subject: Some(subject),
+            session_id: None,
+            origin,
+        };
+        self.audit.record(event, self.clock.now()).await;
+    }
+}

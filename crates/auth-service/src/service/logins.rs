@@ -1,0 +1,130 @@
+//! Signing in with name or address and password.
+
+use common_http::Clock;
+use secrecy::SecretString;
+
+use crate::{
+    domain::{
+        origin::Origin,
+        user::{User, UserId},
+    },
+    error::{Error, Result},
+    metrics::AuthMetrics,
+    service::{
+        passwords::Passwords,
+        sessions::{Sessions, TokenPair},
+        throttle::LoginThrottle,
+    },
+    store::{
+        audit::{AuditEvent, AuditStore},
+        users::UserStore,
+    },
+};
+
+/// Sign-ins.
+#[derive(Clone, Debug)]
+pub(crate) struct Logins {
+    users: UserStore,
+    sessions: Sessions,
+    passwords: Passwords,
+    throttle: LoginThrottle,
+    audit: AuditStore,
+    metrics: AuthMetrics,
+    clock: Clock,
+}
+
+impl Logins {
+    /// Sign-ins over these stores.
+    pub(crate) fn new(
+        users: UserStore,
+        sessions: Sessions,
+        passwords: Passwords,
+        audit: AuditStore,
+        metrics: AuthMetrics,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            users,
+            sessions,
+            passwords,
+            throttle: LoginThrottle::default(),
+            audit,
+            metrics,
+            clock,
+        }
+    }
+
+    /// Opens a session for whoever knows the password of the account `login`, a name or an address.
+    pub(crate) async fn log_in(
+        &self,
+        login: &str,
+        password: &SecretString,
+        origin: &Origin,
+    ) -> Result<TokenPair> {
+        let now = self.clock.now();
+        if let Some(retry_after_secs) = self.throttle.wait_secs(login, origin.address, now) {
+            self.metrics.logins.with_label_values(&["throttled"]).inc();
+            return Err(Error::SlowDown { retry_after_secs });
+        }
+        let user = self.users.find_by_login(login).await?;
+        let hash = user.as_ref().map(|user| user.password_hash.as_str());
+        let matches = match self.passwords.matches(password, hash).await {
+            Ok(matches) => matches,
+            Err(error) => {
+                self.metrics.logins.with_label_values(&["busy"]).inc();
+                return Err(error);
+            }
+        };
+        let known = user.as_ref().map(|user| user.id);
+        let Some(user) = user.filter(|_| matches) else {
+            self.throttle.failed(login, origin.address, now);
+            self.record("invalid_credentials", known, origin).await;
+            return Err(Error::InvalidCredentials);
+        };
+        self.throttle.succeeded(login, origin.address);
+        self.refuse_shut_out(&user, origin).await?;
+        self.renew_hash(&user, password).await;
+        let pair = self.sessions.open(user.id, origin).await?;
+        self.record("ok", known, origin).await;
+        Ok(pair)
+    }
+
+    /// Whoever is refused here knows the password; only they learn that the address is unproven.
+    async fn refuse_shut_out(&self, user: &User, origin: &Origin) -> Result<()> {
+        let (outcome, error) = if user.is_disabled {
+            ("disabled", Error::InvalidCredentials)
+        } else if user.is_verified {
+            return Ok(());
+        } else {
+            ("not_verified", Error::EmailNotVerified)
+        };
+        self.record(outcome, Some(user.id), origin).await;
+        Err(error)
+    }
+
+    /// Now is the only time the password is known. If it cannot be done, the next sign-in will.
+    async fn renew_hash(&self, user: &User, password: &SecretString) {
+        let renew = async {
+            if let Some(hash) = self.passwords.renewed(password, &user.password_hash).await? {
+                self.users.renew_hash(user.id, &user.password_hash, &hash).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = renew.await {
+            tracing::warn!(?error, user.id = %user.id, "a password hash was not renewed");
+        }
+    }
+
+    async fn record(&self, outcome: &'static str, subject: Option<UserId>, origin: &Origin) {
+        self.metrics.logins.with_label_values(&[outcome]).inc();
+        let event = AuditEvent {
+            action: "login",
+            outcome,
+            actor: subject.filter(|_| outcome == "ok"),
+            subject,
+            session_id: None,
+            origin: Some(origin),
+        };
+        self.audit.record(event, self.clock.now()).await;
+    }
+}

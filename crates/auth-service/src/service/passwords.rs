@@ -1,0 +1,204 @@
+//! Hashing, kept away from everything else: few threads, a bounded queue, and a refusal when it is full (D12).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use crate::{
+    domain::password::{NewPassword, is_checkable},
+    error::{Error, Result},
+    metrics::AuthMetrics,
+};
+
+/// Hashes and checks passwords.
+#[derive(Clone, Debug)]
+pub(crate) struct Passwords {
+    threads: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    queue_max: usize,
+    cost: u32,
+    /// What the password of somebody who does not exist is compared with, so that it takes as long.
+    decoy: Arc<str>,
+    metrics: AuthMetrics,
+}
+
+/// A place in the queue, given back when dropped: also when the client leaves before its turn.
+struct Place<'p>(&'p Passwords);
+
+impl Passwords {
+    /// At most `threads` hashes at once and `queue_max` waiting.
+    pub(crate) fn new(cost: u32, threads: usize, queue_max: usize, metrics: AuthMetrics) -> Result<Self> {
+        Ok(Self {
+            threads: Arc::new(Semaphore::new(threads)),
+            waiting: Arc::default(),
+            queue_max,
+            cost,
+            decoy: bcrypt::hash(uuid::Uuid::new_v4().as_bytes(), cost)?.into(),
+            metrics,
+        })
+    }
+
+    /// The hash to store.
+    pub(crate) async fn hash(&self, password: &NewPassword) -> Result<String> {
+        self.hash_unchecked(password.secret()).await
+    }
+
+    /// Whether `password` has this hash. Without a hash, or with one that is none, the answer is no and takes as long.
+    pub(crate) async fn matches(&self, password: &SecretString, hash: Option<&str>) -> Result<bool> {
+        if !is_checkable(password) {
+            return Ok(false);
+        }
+        let known = hash.filter(|hash| cost_of(hash).is_some());
+        let against = known.map_or_else(|| Arc::clone(&self.decoy), Arc::from);
+        let is_known = known.is_some();
+        let password = password.clone();
+        let matches = self
+            .run(move || bcrypt::verify(password.expose_secret(), &against))
+            .await??;
+        Ok(matches && is_known)
+    }
+
+    /// A hash of today's cost for a password that was just found right, if the stored one is cheaper.
+    pub(crate) async fn renewed(&self, password: &SecretString, hash: &str) -> Result<Option<String>> {
+        if cost_of(hash).is_none_or(|cost| cost >= self.cost) {
+            return Ok(None);
+        }
+        self.hash_unchecked(password).await.map(Some)
+    }
+
+    async fn hash_unchecked(&self, password: &SecretString) -> Result<String> {
+        let (password, cost) = (password.clone(), self.cost);
+        Ok(self
+            .run(move || bcrypt::hash(password.expose_secret(), cost))
+            .await??)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let place = Place::take(self)?;
+        let queued_at = Instant::now();
+        let permit = Arc::clone(&self.threads)
+            .acquire_owned()
+            .await
+            .or(Err(Error::HashQueueFull))?;
+        drop(place);
+        self.metrics.hash_wait.observe(queued_at.elapsed().as_secs_f64());
+        // The permit goes along: when the client leaves, the thread is still busy.
+        let work = move || {
+            let result = work();
+            drop(permit);
+            result
+        };
+        Ok(spawn_blocking(work).await?)
+    }
+}
+
+impl<'p> Place<'p> {
+    fn take(passwords: &'p Passwords) -> Result<Self> {
+        if passwords.waiting.fetch_add(1, Ordering::AcqRel) >= passwords.queue_max {
+            passwords.waiting.fetch_sub(1, Ordering::AcqRel);
+            return Err(Error::HashQueueFull);
+        }
+        passwords.metrics.hash_queue.inc();
+        Ok(Self(passwords))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.hash_queue.dec();
+    }
+}
+
+/// The cost of a hash of any of bcrypt's prefixes; `None` when it is no such hash.
+fn cost_of(hash: &str) -> Option<u32> {
+    hash.parse::<bcrypt::HashParts>()
+        .ok()
+        .map(|parts| parts.get_cost())
+}
+
+#[cfg(test)]
+mod tests {
+    use common_http::Metrics;
+
+    use super::*;
+
+    fn passwords(threads: usize, queue_max: usize) -> Passwords {
+        let metrics = AuthMetrics::new(&Metrics::new("test").unwrap()).unwrap();
+        Passwords::new(4, threads, queue_max, metrics).unwrap()
+    }
+
+    #[tokio::test]
+    async fn hashes_of_both_prefixes_are_checked() {
+        let passwords = passwords(1, 8);
+        let secret = SecretString::from("correct horse");
+        let hash = bcrypt::hash("correct horse", 4).unwrap();
+        assert!(hash.starts_with("$2b$"));
+
+        assert!(passwords.matches(&secret, Some(&hash)).await.unwrap());
+        let older = hash.replacen("$2b$", "$2a$", 1);
+        assert!(passwords.matches(&secret, Some(&older)).await.unwrap());
+        for none in [None, Some(""), Some("plain"), Some("$2b$04$short")] {
+            assert!(!passwords.matches(&secret, none).await.unwrap(), "{none:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_cut_to_fit() {
+        let passwords = passwords(1, 8);
+        let stored = bcrypt::hash("a".repeat(72), 4).unwrap();
+        let longer = SecretString::from(format!("{}X", "a".repeat(72)));
+        assert!(!passwords.matches(&longer, Some(&stored)).await.unwrap());
+
+        let stored = bcrypt::hash("short", 4).unwrap();
+        let nul = SecretString::from("short\0tail");
+        assert!(!passwords.matches(&nul, Some(&stored)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn only_cheaper_hashes_are_renewed() {
+        let metrics = AuthMetrics::new(&Metrics::new("test").unwrap()).unwrap();
+        let passwords = Passwords::new(5, 1, 8, metrics).unwrap();
+        let secret = SecretString::from("correct horse");
+        let (cheap, equal) = (
+            bcrypt::hash("correct horse", 4).unwrap(),
+            bcrypt::hash("correct horse", 5).unwrap(),
+        );
+
+        let renewed = passwords.renewed(&secret, &cheap).await.unwrap().unwrap();
+        assert_eq!(cost_of(&renewed), Some(5));
+        assert!(passwords.matches(&secret, Some(&renewed)).await.unwrap());
+        assert_eq!(passwords.renewed(&secret, &equal).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_recovers() {
+        let passwords = passwords(1, 1);
+        let secret = SecretString::from("correct horse");
+        let busy = Arc::clone(&passwords.threads).acquire_owned().await.unwrap();
+
+        let mut first = Box::pin(passwords.matches(&secret, None));
+        assert!(
+            futures_util::poll!(&mut first).is_pending(),
+            "it waits for the busy thread"
+        );
+        assert!(matches!(
+            passwords.matches(&secret, None).await,
+            Err(Error::HashQueueFull)
+        ));
+        drop(first);
+        drop(busy);
+        assert!(
+            !passwords.matches(&secret, None).await.unwrap(),
+            "a place that was left is free again"
+        );
+        assert_eq!(passwords.waiting.load(Ordering::Acquire), 0);
+    }
+}

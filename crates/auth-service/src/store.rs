@@ -1,0 +1,29 @@
+//! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
+
+pub(crate) mod audit;
+pub(crate) mod revocations;
+pub(crate) mod sessions;
+pub(crate) mod users;
+pub(crate) mod verifications;
+
+use std::time::Duration;
+
+use bson::Document;
+use mongodb::{IndexModel, options::IndexOptions};
+
+/// An index over `keys` that admits each value once.
+fn unique(keys: Document) -> IndexModel {
+    let options = IndexOptions::builder().unique(true).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// An index that lets MongoDB remove a document `after` the time in its key.
+fn expiring(keys: Document, after: Duration) -> IndexModel {
+    let options = IndexOptions::builder().expire_after(after).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// An index that only makes look-ups fast.
+fn plain(keys: Document) -> IndexModel {
+    IndexModel::builder().keys(keys).build()
+}

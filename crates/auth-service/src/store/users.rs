@@ -1,0 +1,202 @@
+//! `users`: the collection that administration scripts also read and write directly.
+//!
+//! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
+//! write sets single fields, so that what we do not know survives.
+
+use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+use chrono::{DateTime, Utc};
+use common_jwt::Role;
+use futures_util::{Stream, TryStreamExt as _};
+use mongodb::{Collection, Database, options::ReturnDocument};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        email,
+        user::{User, UserId},
+    },
+    error::{Error, Result},
+};
+
+/// How many users one round trip brings when all are listed.
+const BATCH: u32 = 500;
+
+/// The users.
+#[derive(Clone, Debug)]
+pub(crate) struct UserStore {
+    rows: Collection<UserRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UserRow {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    username: String,
+    email: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    is_verified: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_disabled: bool,
+    #[serde(default)]
+    role: String,
+    created_at: Option<BsonDateTime>,
+    updated_at: Option<BsonDateTime>,
+    #[serde(rename = "__v", default)]
+    version: i32,
+}
+
+impl UserStore {
+    /// Opens the collection and sees to its indexes, under the names that older deployments gave them.
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
+        let rows = database.collection("users");
+        rows.create_indexes([
+            super::unique(doc! { "username": 1 }),
+            super::unique(doc! { "email": 1 }),
+            super::plain(doc! { "role": 1 }),
+        ])
+        .await?;
+        Ok(Self { rows })
+    }
+
+    /// Adds a user; the unique indexes decide between two of the same name.
+    pub(crate) async fn insert(&self, user: &User) -> Result<()> {
+        match self.rows.insert_one(UserRow::from(user)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(taken(error)),
+        }
+    }
+
+    /// The user with this id.
+    pub(crate) async fn find(&self, id: UserId) -> Result<Option<User>> {
+        let row = self.rows.find_one(doc! { "_id": id.0 }).await?;
+        Ok(row.map(User::from))
+    }
+
+    /// The user with this address, in whatever case it is typed.
+    pub(crate) async fn find_by_email(&self, email: &str) -> Result<Option<User>> {
+        let row = self
+            .rows
+            .find_one(doc! { "email": email::normalise(email) })
+            .await?;
+        Ok(row.map(User::from))
+    }
+
+    /// The user with exactly this name.
+    pub(crate) async fn find_by_username(&self, username: &str) -> Result<Option<User>> {
+        let row = self.rows.find_one(doc! { "username": username.trim() }).await?;
+        Ok(row.map(User::from))
+    }
+
+    /// The user who signs in as `login`: an address before a name, so that no name can stand in for an address.
+    pub(crate) async fn find_by_login(&self, login: &str) -> Result<Option<User>> {
+        if login.contains('@')
+            && let Some(user) = self.find_by_email(login).await?
+        {
+            return Ok(Some(user));
+        }
+        self.find_by_username(login).await
+    }
+
+    /// All users, oldest first, a batch at a time.
+    pub(crate) async fn list(&self) -> Result<impl Stream<Item = Result<User>> + use<>> {
+        let users = self
+            .rows
+            .find(doc! {})
+            .sort(doc! { "_id": 1 })
+            .batch_size(BATCH)
+            .await?;
+        Ok(users.map_ok(User::from).map_err(Error::from))
+    }
+
+    /// How many admins there are, at most two: nobody asks for more.
+    pub(crate) async fn count_admins(&self) -> Result<u64> {
+        let admins = self.rows.count_documents(doc! { "role": Role::Admin.as_str() });
+        Ok(admins.limit(2).await?)
+    }
+
+    /// Marks the address as proven, if it is still the user's.
+    pub(crate) async fn set_verified(&self, id: UserId, email: &str, now: DateTime<Utc>) -> Result<bool> {
+        let filter = doc! { "_id": id.0, "email": email };
+        let update = doc! { "$set": { "isVerified": true, "updatedAt": BsonDateTime::from_chrono(now) } };
+        Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
+    }
+
+    /// Gives the user another name.
+    pub(crate) async fn set_username(
+        &self,
+        id: UserId,
+        username: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>> {
+        let update = doc! { "$set": { "username": username, "updatedAt": BsonDateTime::from_chrono(now) } };
+        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
+        match changed.return_document(ReturnDocument::After).await {
+            Ok(row) => Ok(row.map(User::from)),
+            Err(error) => Err(taken(error)),
+        }
+    }
+
+    /// Gives the user another role.
+    pub(crate) async fn set_role(&self, id: UserId, role: Role, now: DateTime<Utc>) -> Result<Option<User>> {
+        let update = doc! { "$set": { "role": role.as_str(), "updatedAt": BsonDateTime::from_chrono(now) } };
+        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
+        let row = changed.return_document(ReturnDocument::After).await?;
+        Ok(row.map(User::from))
+    }
+
+    /// Replaces a hash by a stronger one of the same password, unless the password was changed meanwhile.
+    pub(crate) async fn renew_hash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+        let filter = doc! { "_id": id.0, "password": old };
+        self.rows
+            .update_one(filter, doc! { "$set": { "password": new } })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Says which of the two unique values somebody else has.
+fn taken(error: mongodb::error::Error) -> Error {
+    match Error::duplicate_key(&error) {
+        Some(message) if message.contains("username") => Error::UsernameTaken,
+        Some(_) => Error::EmailTaken,
+        None => Error::Database(error),
+    }
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        let made = || row.id.timestamp().to_chrono();
+        Self {
+            id: UserId(row.id),
+            created_at: row.created_at.map_or_else(made, BsonDateTime::to_chrono),
+            updated_at: row.updated_at.map_or_else(made, BsonDateTime::to_chrono),
+            username: row.username,
+            email: row.email,
+            password_hash: row.password,
+            is_verified: row.is_verified,
+            is_disabled: row.is_disabled,
+            role: row.role.parse().unwrap_or_default(),
+            version: row.version,
+        }
+    }
+}
+
+impl From<&User> for UserRow {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.id.0,
+            username: user.username.clone(),
+            email: user.email.clone(),
+            password: user.password_hash.clone(),
+            is_verified: user.is_verified,
+            is_disabled: user.is_disabled,
+            role: user.role.as_str().to_owned(),
+            created_at: Some(BsonDateTime::from_chrono(user.created_at)),
+            updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),
+            version: user.version,
+        }
+    }
+}

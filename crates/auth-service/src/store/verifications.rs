@@ -1,0 +1,180 @@
+//! `verifications`: the open e-mail code of each user, as a keyed hash, and how often it was tried.
+
+use std::time::Duration;
+
+use bson::{DateTime as BsonDateTime, Document, doc, oid::ObjectId};
+use chrono::{DateTime, Utc};
+use mongodb::{Collection, Database, IndexModel, options::IndexOptions, options::ReturnDocument};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        user::UserId,
+        verification::{SentCodes, TRIES_MAX, WINDOW},
+    },
+    error::{Error, Result},
+};
+
+/// The kind of code this collection held first; others may follow.
+const EMAIL: &str = "email";
+
+/// The open codes.
+#[derive(Clone, Debug)]
+pub(crate) struct VerificationStore {
+    rows: Collection<VerificationRow>,
+}
+
+/// A code that was tried: whose it is, and its hash to compare with.
+#[derive(Clone, Debug)]
+pub(crate) struct TriedCode {
+    /// Whose address it proves.
+    pub(crate) user_id: UserId,
+    /// The address it was sent to.
+    pub(crate) email: String,
+    /// The keyed hash of the right digits.
+    pub(crate) code_hash: String,
+}
+
+/// What became of a new code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Issued {
+    /// It is the user's only good code now.
+    Stored,
+    /// Another request has just issued one.
+    Superseded,
+    /// Another user has the same digits at the moment.
+    DigitsInUse,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VerificationRow {
+    #[serde(rename = "_id")]
+    id: String,
+    user_id: ObjectId,
+    #[serde(rename = "type")]
+    kind: String,
+    email: String,
+    code_hash: Option<String>,
+    tries: i32,
+    code_expires: BsonDateTime,
+    sent_window_started_at: BsonDateTime,
+    sent_count: i32,
+    sent_last_at: BsonDateTime,
+    /// When the document is removed: later than the code, because codes are counted by the day.
+    expires: BsonDateTime,
+}
+
+impl VerificationStore {
+    /// Opens the collection and sees to its indexes.
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
+        let rows = database.collection("verifications");
+        let digits_once = IndexOptions::builder()
+            .unique(true)
+            .partial_filter_expression(doc! { "codeHash": { "$type": "string" } })
+            .build();
+        let code_hash = IndexModel::builder()
+            .keys(doc! { "codeHash": 1 })
+            .options(digits_once);
+        rows.create_indexes([
+            code_hash.build(),
+            super::expiring(doc! { "expires": 1 }, Duration::ZERO),
+        ])
+        .await?;
+        Ok(Self { rows })
+    }
+
+    /// How many codes the user was sent lately.
+    pub(crate) async fn find_sent(&self, user_id: UserId) -> Result<Option<SentCodes>> {
+        let row = self.rows.find_one(doc! { "_id": key(user_id) }).await?;
+        Ok(row.map(|row| SentCodes {
+            window_started_at: row.sent_window_started_at.to_chrono(),
+            count: row.sent_count,
+            last_at: row.sent_last_at.to_chrono(),
+        }))
+    }
+
+    /// Makes `code_hash` the user's only good code, provided that `before` is still what was sent last.
+    pub(crate) async fn issue(
+        &self,
+        code: &TriedCode,
+        expires_at: DateTime<Utc>,
+        before: Option<SentCodes>,
+        sent: SentCodes,
+    ) -> Result<Issued> {
+        let removed_at = expires_at.max(sent.window_started_at + WINDOW);
+        let row = VerificationRow {
+            id: key(code.user_id),
+            user_id: code.user_id.0,
+            kind: EMAIL.to_owned(),
+            email: code.email.clone(),
+            code_hash: Some(code.code_hash.clone()),
+            tries: 0,
+            code_expires: BsonDateTime::from_chrono(expires_at),
+            sent_window_started_at: BsonDateTime::from_chrono(sent.window_started_at),
+            sent_count: sent.count,
+            sent_last_at: BsonDateTime::from_chrono(sent.last_at),
+            expires: BsonDateTime::from_chrono(removed_at),
+        };
+        let written = match before {
+            None => self.rows.insert_one(row).await.map(|_| 1),
+            Some(before) => {
+                let filter = doc! { "_id": &row.id, "sentLastAt": BsonDateTime::from_chrono(before.last_at) };
+                let replaced = self.rows.replace_one(filter, row).await;
+                replaced.map(|replaced| replaced.matched_count)
+            }
+        };
+        match written {
+            Ok(0) => Ok(Issued::Superseded),
+            Ok(_) => Ok(Issued::Stored),
+            Err(error) => match Error::duplicate_key(&error) {
+                Some(message) if message.contains("codeHash") => Ok(Issued::DigitsInUse),
+                Some(_) => Ok(Issued::Superseded),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// Counts one try at this user's code and returns what to compare with; `None` when there is nothing to try.
+    pub(crate) async fn try_code_of(&self, user_id: UserId, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
+        self.try_one(
+            doc! { "_id": key(user_id), "codeHash": { "$type": "string" } },
+            now,
+        )
+        .await
+    }
+
+    /// Counts one try at the code with this hash, whoever has it; `None` when nobody has.
+    pub(crate) async fn try_code(&self, code_hash: &str, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
+        self.try_one(doc! { "codeHash": code_hash }, now).await
+    }
+
+    /// Removes a code that was used.
+    pub(crate) async fn consume(&self, code: &TriedCode) -> Result<()> {
+        let filter = doc! { "_id": key(code.user_id), "codeHash": &code.code_hash };
+        self.rows.delete_one(filter).await?;
+        Ok(())
+    }
+
+    /// A try is counted before its answer is known, so that guesses made at once are all counted.
+    async fn try_one(&self, mut filter: Document, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
+        filter.insert("codeExpires", doc! { "$gt": BsonDateTime::from_chrono(now) });
+        filter.insert("tries", doc! { "$lt": TRIES_MAX });
+        let tried = self
+            .rows
+            .find_one_and_update(filter, doc! { "$inc": { "tries": 1 } });
+        let row = tried.return_document(ReturnDocument::After).await?;
+        Ok(row.and_then(|row| {
+            Some(TriedCode {
+                user_id: UserId(row.user_id),
+                email: row.email,
+                code_hash: row.code_hash?,
+            })
+        }))
+    }
+}
+
+/// One document a user; older deployments left others here, under ids of another type, until they expire.
+fn key(user_id: UserId) -> String {
+    format!("{EMAIL}:{user_id}")
+}

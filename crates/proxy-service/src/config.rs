@@ -193,7 +193,7 @@ fn sync_interval(env: &Env) -> Result<Duration, Invalid> {
         .within(0.3..=525_600.0, hours * 60.0)?;
     let secs = minutes * 60.0;
     Duration::try_from_secs_f64(secs)
-        .map_err(|_| env.mistake("CHATFLOW_SYNC_INTERVAL_MINUTES must be a number of minutes"))
+        .map_err(|_error| env.mistake("CHATFLOW_SYNC_INTERVAL_MINUTES must be a number of minutes"))
 }
 
 fn default_workers() -> usize {

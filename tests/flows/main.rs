@@ -2,4 +2,5 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on stops where it is")]
 
+mod contract;
 mod stand_in_flowise;

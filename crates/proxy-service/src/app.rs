@@ -12,7 +12,7 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::Client;
 use secrecy::ExposeSecret as _;
 
-use crate::{CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, upstream};
+use crate::{CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream};
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -47,6 +47,10 @@ impl App {
         let http = upstream::client()?;
         let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
         catalog.start(&config, &lifecycle);
+        let access = catalog.access.clone();
+        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let conversations = web::Data::new(turns.conversations());
+        let turns = web::Data::new(turns);
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(authenticator);
@@ -63,6 +67,8 @@ impl App {
                 .app_data(metrics.clone())
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
+                .app_data(turns.clone())
+                .app_data(conversations.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|config| {

@@ -1,5 +1,13 @@
 //! Pure rules: no HTTP, no database, no clock.
 
+pub mod ask;
 pub mod assignment;
 pub mod chatflow;
+pub mod failure;
+pub mod framing;
+pub mod payment;
 pub mod person;
+pub mod sse;
+pub mod transcript;
+pub mod turn;
+pub mod upstream;

@@ -3,7 +3,10 @@
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use common_http::{FieldError, Problem};
 
-use crate::{domain::person::Email, upstream::Failure};
+use crate::{
+    domain::{ask, failure::Failure as TurnFailure, person::Email},
+    upstream::Failure,
+};
 
 /// Every way a request to the proxy-service can fail.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,47 @@ pub(crate) enum Error {
     /// A database call failed.
     #[error("the database call failed")]
     Database(#[from] mongodb::error::Error),
+    /// A session is not named by a UUID.
+    #[error("Invalid sessionId format. Must be a valid UUID.")]
+    SessionIdInvalid,
+    /// A turn of this session is running, or of one of the sessions to be deleted.
+    #[error("a message of this conversation is still being answered")]
+    TurnRunning,
+    /// The user has as many turns running as anybody may.
+    #[error("too many messages are being answered at once; at most {max} may be")]
+    TooManyTurns {
+        /// How many.
+        max: usize,
+    },
+    /// The same request is being worked on.
+    #[error("the request with this Idempotency-Key is still being worked on")]
+    IdempotencyInProgress,
+    /// Another request had this key.
+    #[error("this Idempotency-Key was used for another request")]
+    IdempotencyKeyReused,
+    /// The user cannot pay the turn.
+    #[error("Insufficient credits")]
+    InsufficientCredits {
+        /// What it costs.
+        required: i64,
+        /// What is left.
+        available: i64,
+    },
+    /// The user holds credits for as many turns as anybody may.
+    #[error("too many turns are waiting to be paid")]
+    TooManyOpenHolds {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// Credits could not be held. There is no free chat.
+    #[error("credits cannot be checked at the moment; try again")]
+    AccountingUnavailable,
+    /// The service takes no new turns.
+    #[error("the service is being restarted; try again")]
+    Stopping,
+    /// A turn has no whole answer, and its caller wanted nothing less.
+    #[error("the turn failed ({})", .0.code())]
+    TurnFailed(TurnFailure),
     /// The chatflow has no settings for a chat window.
     #[error("Chatflow configuration not found")]
     ChatflowConfigNotFound,
@@ -87,6 +131,16 @@ impl Error {
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
             Self::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Self::SessionIdInvalid => (StatusCode::BAD_REQUEST, "invalid_session_id"),
+            Self::TurnRunning => (StatusCode::CONFLICT, "turn_running"),
+            Self::TooManyTurns { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_turns"),
+            Self::IdempotencyInProgress => (StatusCode::CONFLICT, "idempotency_in_progress"),
+            Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
+            Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
+            Self::AccountingUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
+            Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
             Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
             Self::UserNotFound(_) => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
@@ -112,6 +166,17 @@ impl Error {
             Self::Database(_) => {
                 Problem::new(status, code, "the service cannot reach its database; try again").retry_after(1)
             }
+            Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
+                .with("required", *required)
+                .with("available", *available),
+            Self::TooManyOpenHolds { retry_after_secs } => {
+                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
+            Self::TooManyTurns { .. }
+            | Self::IdempotencyInProgress
+            | Self::AccountingUnavailable
+            | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
+            Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
                 status,
                 code,
@@ -135,7 +200,41 @@ impl Error {
             | Self::InvalidRefreshToken
             | Self::TokenNotFound
             | Self::TokenRefused
-            | Self::Forbidden => Problem::new(status, code, self.to_string()),
+            | Self::Forbidden
+            | Self::SessionIdInvalid
+            | Self::TurnRunning
+            | Self::IdempotencyKeyReused => Problem::new(status, code, self.to_string()),
+        }
+    }
+}
+
+/// What a caller who wanted a whole answer does next: wait (503, 504) or tell somebody (502).
+const fn status_of(failure: TurnFailure) -> StatusCode {
+    match failure {
+        TurnFailure::HeaderTimeout
+        | TurnFailure::IdleTimeout
+        | TurnFailure::TooLong
+        | TurnFailure::Abandoned => StatusCode::GATEWAY_TIMEOUT,
+        TurnFailure::Unreachable
+        | TurnFailure::RateLimited
+        | TurnFailure::Stopping
+        | TurnFailure::Storage
+        | TurnFailure::NotAsked => StatusCode::SERVICE_UNAVAILABLE,
+        TurnFailure::Refused
+        | TurnFailure::Failed
+        | TurnFailure::NotAnAnswer
+        | TurnFailure::Broken
+        | TurnFailure::TooLarge
+        | TurnFailure::Reported
+        | TurnFailure::Empty => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl From<ask::Invalid> for Error {
+    fn from(invalid: ask::Invalid) -> Self {
+        match invalid {
+            ask::Invalid::SessionId => Self::SessionIdInvalid,
+            ask::Invalid::Member { field, message } => Self::invalid(field, message),
         }
     }
 }

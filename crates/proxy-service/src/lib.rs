@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod accounting;
 mod app;
 mod auth;
 mod balance;
@@ -8,7 +9,9 @@ mod catalog_source;
 mod config;
 pub mod domain;
 mod error;
+mod flowise;
 mod health;
+mod relay;
 mod routes;
 mod service;
 mod store;

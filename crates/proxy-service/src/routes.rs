@@ -6,6 +6,8 @@ mod admin_users;
 mod auth;
 mod chatflows;
 mod credits;
+mod predict;
+mod sessions;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -35,6 +37,8 @@ pub fn routes(routes: &mut Routes<'_>) {
     chatflows::table(routes);
     admin_chatflows::table(routes);
     admin_users::table(routes);
+    predict::table(routes);
+    sessions::table(routes);
 }
 
 /// An address from a body or a query.

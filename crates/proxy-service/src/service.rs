@@ -4,5 +4,7 @@ pub(crate) mod access;
 pub(crate) mod assignments;
 pub(crate) mod catalog_sync;
 pub(crate) mod chatflows;
+pub(crate) mod conversations;
 pub(crate) mod people;
 pub(crate) mod sign_in;
+pub(crate) mod turns;

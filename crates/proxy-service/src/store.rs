@@ -4,4 +4,11 @@ pub(crate) mod assignments;
 pub(crate) mod chatflows;
 mod indexes;
 pub(crate) mod leases;
+pub(crate) mod messages;
 pub(crate) mod people;
+pub(crate) mod sessions;
+pub(crate) mod turns;
+pub(crate) mod writer;
+
+/// What a store returns.
+pub(crate) type Result<T, E = mongodb::error::Error> = std::result::Result<T, E>;

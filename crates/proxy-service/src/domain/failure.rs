@@ -1,0 +1,96 @@
+//! Every way a turn can end without a whole answer.
+
+use std::fmt;
+
+/// Why a turn has no whole answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection to Flowise.
+    Unreachable,
+    /// The head of the answer did not come in time; Flowise is silent for ever on a chatflow it does not know.
+    HeaderTimeout,
+    /// The stream fell silent.
+    IdleTimeout,
+    /// The turn took longer than any turn may.
+    TooLong,
+    /// Flowise answered with a 4xx.
+    Refused,
+    /// Flowise's own rate limit.
+    RateLimited,
+    /// Flowise answered with a 5xx.
+    Failed,
+    /// Something that is neither a stream nor JSON, such as Flowise's web page.
+    NotAnAnswer,
+    /// The stream ended without saying so.
+    Broken,
+    /// One event, or a whole JSON answer, above the limit.
+    TooLarge,
+    /// An error inside a stream that began well.
+    Reported,
+    /// A stream or an answer with nothing in it.
+    Empty,
+    /// The client left and the answer did not come in the time that is left to such turns.
+    Abandoned,
+    /// The client left before Flowise was asked.
+    NotAsked,
+    /// This service is stopping.
+    Stopping,
+    /// The question could not be stored.
+    Storage,
+}
+
+impl Failure {
+    /// A bounded name for metrics, logs and clients.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "upstream_unreachable",
+            Self::HeaderTimeout => "upstream_header_timeout",
+            Self::IdleTimeout => "upstream_idle_timeout",
+            Self::TooLong => "turn_too_long",
+            Self::Refused => "upstream_refused",
+            Self::RateLimited => "upstream_rate_limited",
+            Self::Failed => "upstream_failed",
+            Self::NotAnAnswer => "upstream_not_an_answer",
+            Self::Broken => "upstream_broken",
+            Self::TooLarge => "upstream_too_large",
+            Self::Reported => "upstream_error",
+            Self::Empty => "upstream_empty",
+            Self::Abandoned => "client_left",
+            Self::NotAsked => "client_left_early",
+            Self::Stopping => "service_stopping",
+            Self::Storage => "storage_unavailable",
+        }
+    }
+
+    /// Whether Flowise is to blame.
+    pub const fn is_upstream(self) -> bool {
+        !matches!(
+            self,
+            Self::TooLong | Self::Abandoned | Self::NotAsked | Self::Stopping | Self::Storage
+        )
+    }
+
+    /// A sentence for the person who asked. Nothing of the inside is in it.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::HeaderTimeout | Self::IdleTimeout | Self::TooLong => {
+                "The assistant took too long to answer."
+            }
+            Self::RateLimited => "The assistant is busy. Please try again in a moment.",
+            Self::Broken | Self::Abandoned | Self::NotAsked => "The answer was cut off. Please try again.",
+            Self::TooLarge => "The answer was too large to be passed on.",
+            Self::Empty => "The assistant gave no answer.",
+            Self::Stopping => "The service is being restarted. Please try again in a moment.",
+            Self::Storage => "Your message could not be saved. Please try again in a moment.",
+            Self::Unreachable | Self::Refused | Self::Failed | Self::NotAnAnswer | Self::Reported => {
+                "The assistant could not answer. Please try again later."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}

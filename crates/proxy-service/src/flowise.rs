@@ -1,0 +1,259 @@
+//! Flowise's prediction, as `contract/flowise.md` and the recorded exchanges describe it.
+//!
+//! What comes back is told by its content type, never by its status alone: a stream that failed is a 200, a flow that
+//! cannot stream answers JSON, and an unknown path is a web page.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common_http::RequestContext;
+use moka::future::Cache;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+
+use crate::{
+    config::Upstream,
+    domain::{
+        ask::{Message, Upload},
+        failure::Failure,
+        sse::Parser,
+    },
+};
+
+/// Node closes connections that were idle for 5 s; one that is closing must not get a POST, which nobody may repeat.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long Flowise may take to abort a run or to say whether a flow streams; both take milliseconds.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long Flowise may take to close a stream after its last event.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long it is believed whether a flow streams: its last node may be changed.
+const STREAMING_TTL: Duration = Duration::from_secs(60);
+
+/// Flows of which that is remembered.
+const STREAMING_MAX: u64 = 10_000;
+
+/// What Flowise is asked.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Prediction<'a> {
+    pub(crate) question: &'a str,
+    /// Ours, so that streams and memories of two people never meet and a run can be aborted.
+    pub(crate) chat_id: &'a str,
+    /// Where the flow cannot stream, asking for it would make Flowise swallow its errors.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) streaming: bool,
+    pub(crate) override_config: Map<String, Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) history: &'a [Message],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) uploads: &'a [Upload],
+}
+
+/// What Flowise answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Events as they are made.
+    Stream(Events),
+    /// A JSON body.
+    Whole(Bytes),
+}
+
+/// Flowise.
+#[derive(Clone, Debug)]
+pub(crate) struct Flowise {
+    http: reqwest::Client,
+    api: String,
+    api_key: Option<SecretString>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    event_bytes_max: usize,
+    streaming: Cache<String, bool>,
+}
+
+impl Flowise {
+    /// A client of the Flowise that `upstream` describes.
+    pub(crate) fn new(upstream: &Upstream) -> reqwest::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(upstream.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let streaming = Cache::builder()
+            .max_capacity(STREAMING_MAX)
+            .time_to_live(STREAMING_TTL);
+        Ok(Self {
+            http,
+            api: api_of(&upstream.url),
+            api_key: upstream.api_key.clone(),
+            header_timeout: upstream.header_timeout,
+            idle_timeout: upstream.idle_timeout,
+            event_bytes_max: upstream.event_bytes_max,
+            streaming: streaming.build(),
+        })
+    }
+
+    /// Whether the flow streams its answers. Where Flowise does not say, it is taken to: most do.
+    pub(crate) async fn streams(&self, flow_id: &str) -> Result<bool, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer {
+            is_streaming: bool,
+        }
+        if let Some(streams) = self.streaming.get(flow_id).await {
+            return Ok(streams);
+        }
+        let request = self
+            .http
+            .get(format!("{}/chatflows-streaming/{flow_id}", self.api));
+        let response = timeout(SHORT_TIMEOUT, request.send())
+            .await
+            .map_err(|_| Failure::HeaderTimeout)?;
+        let response = response.map_err(|error| failure_of(&error))?;
+        let Ok(Ok(Answer { is_streaming })) = timeout(SHORT_TIMEOUT, response.json()).await else {
+            return Ok(true);
+        };
+        self.streaming.insert(flow_id.to_owned(), is_streaming).await;
+        Ok(is_streaming)
+    }
+
+    /// Runs a flow. Never repeated: the flow may have acted before the connection broke.
+    pub(crate) async fn predict(&self, flow_id: &str, prediction: &Prediction<'_>) -> Result<Reply, Failure> {
+        let request = self
+            .http
+            .post(format!("{}/prediction/{flow_id}", self.api))
+            .json(prediction);
+        // A flow that does not stream gives not one byte before it is done.
+        let patience = if prediction.streaming {
+            self.header_timeout
+        } else {
+            self.idle_timeout
+        };
+        let sent = timeout(patience, self.authorized(request).send()).await;
+        let response = sent
+            .map_err(|_| Failure::HeaderTimeout)?
+            .map_err(|error| failure_of(&error))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => return Err(Failure::RateLimited),
+            status if status.is_server_error() => return Err(Failure::Failed),
+            _ => return Err(Failure::Refused),
+        }
+        match media_type(&response) {
+            "text/event-stream" => Ok(Reply::Stream(Events {
+                response,
+                parser: Parser::new(self.event_bytes_max),
+                idle_timeout: self.idle_timeout,
+                heard_at: Instant::now(),
+            })),
+            "application/json" => self.read_whole(response).await.map(Reply::Whole),
+            _ => Err(Failure::NotAnAnswer),
+        }
+    }
+
+    /// Asks Flowise to stop a run. It says yes whatever happens, and some kinds of flow run on.
+    pub(crate) async fn abort(&self, flow_id: &str, chat_id: &str) {
+        let request = self
+            .http
+            .put(format!("{}/chatmessage/abort/{flow_id}/{chat_id}", self.api));
+        let request = self.authorized(request).timeout(SHORT_TIMEOUT);
+        if let Err(error) = request.send().await {
+            tracing::warn!(error = %error.without_url(), "a run could not be aborted");
+        }
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = RequestContext::current().propagate(request);
+        match &self.api_key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    async fn read_whole(&self, mut response: Response) -> Result<Bytes, Failure> {
+        let mut body = Vec::new();
+        loop {
+            let chunk = timeout(self.idle_timeout, response.chunk()).await;
+            match chunk
+                .map_err(|_| Failure::IdleTimeout)?
+                .map_err(|_| Failure::Broken)?
+            {
+                None => return Ok(body.into()),
+                Some(chunk) if body.len() + chunk.len() > self.event_bytes_max => {
+                    return Err(Failure::TooLarge);
+                }
+                Some(chunk) => body.extend_from_slice(&chunk),
+            }
+        }
+    }
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    response: Response,
+    parser: Parser,
+    idle_timeout: Duration,
+    heard_at: Instant,
+}
+
+impl Events {
+    /// Waits for the next piece of the stream and hands the data of each event that ends in it to `on_event`; `false`
+    /// when the stream is over. Heartbeats are silence. Dropped while it waits, it loses nothing.
+    pub(crate) async fn next(&mut self, mut on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
+        let silent_until = self.heard_at + self.idle_timeout;
+        let chunk = timeout_at(silent_until, self.response.chunk()).await;
+        let Some(chunk) = chunk
+            .map_err(|_| Failure::IdleTimeout)?
+            .map_err(|_| Failure::Broken)?
+        else {
+            return Ok(false);
+        };
+        let mut heard = false;
+        let read = self.parser.push(&chunk, |data| {
+            heard = true;
+            on_event(data);
+        });
+        if heard {
+            self.heard_at = Instant::now();
+        }
+        read.map(|()| true).map_err(|_| Failure::TooLarge)
+    }
+
+    /// Reads what is left after the last event, which is nothing, so that the connection can be used again.
+    pub(crate) async fn finish(mut self) {
+        let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+        // A server that goes on after its last event loses the connection.
+        let _ = timeout(FINISH_TIMEOUT, rest).await;
+    }
+}
+
+fn api_of(url: &Url) -> String {
+    let base = url.as_str().trim_end_matches('/');
+    format!("{}/api/v1", base.trim_end_matches("/api"))
+}
+
+fn media_type(response: &Response) -> &str {
+    let value = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    value
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+}
+
+fn failure_of(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::Unreachable
+    } else {
+        Failure::Broken
+    }
+}

@@ -1,0 +1,188 @@
+//! Chat turns over HTTP: whole, streamed, and streamed with a history.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName},
+    web,
+};
+use common_http::{Access, Body, CurrentUser, Routes, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    balance::BalanceClient,
+    domain::{
+        ask::ChatRequest,
+        framing::{EventWriter, Framing},
+    },
+    error::{Error, Result},
+    service::turns::{Answered, Begun, Delivery, Turns},
+    store::turns::Known,
+};
+
+/// A chat request carries its files in itself.
+const CHAT_BYTES_MAX: usize = 30 << 20;
+
+/// Characters of an idempotency key.
+const KEY_CHARS_MAX: usize = 255;
+
+const STREAM_TYPE: &str = "text/event-stream; charset=utf-8";
+
+type ChatBody = Body<ChatRequest, CHAT_BYTES_MAX>;
+
+/// This resource's rows.
+pub(crate) fn table(routes: &mut Routes<'_>) {
+    for prefix in super::CHAT {
+        routes
+            .post(&format!("{prefix}/predict"), Access::User, predict)
+            .post(&format!("{prefix}/predict/stream"), Access::User, predict_stream)
+            .post(
+                &format!("{prefix}/predict/stream/store"),
+                Access::User,
+                predict_stream_store,
+            );
+    }
+}
+
+/// `POST /api/v1/chat/predict`: one turn, answered whole.
+#[tracing::instrument(skip_all)]
+async fn predict(
+    user: CurrentUser,
+    request: HttpRequest,
+    body: ChatBody,
+    turns: web::Data<Turns>,
+    balances: web::Data<BalanceClient>,
+) -> Result<HttpResponse> {
+    let key = idempotency_key(&request)?;
+    let chatflow_id = body.0.chatflow_id.clone();
+    let answered = turns.answer(user.clone(), body.into_inner(), key).await?;
+    // The turn is over and paid for: a balance that cannot be read now is left out.
+    let remaining_credits = balances.total(&user).await.ok();
+    let mut response = HttpResponse::Ok();
+    let (text, cost, session_id) = match answered {
+        Answered::Now(answer) => (answer.text, answer.cost, answer.session_id),
+        Answered::Replay(known) => {
+            response.insert_header(replayed());
+            (
+                known.answer.unwrap_or_default().text,
+                known.cost,
+                known.session_id,
+            )
+        }
+    };
+    Ok(response.json(json!({
+        "response": text,
+        "metadata": {
+            "chatflow_id": chatflow_id,
+            "cost": cost,
+            "remaining_credits": remaining_credits,
+            "session_id": session_id,
+            "user": user.username,
+            "streaming": true,
+        },
+    })))
+}
+
+/// `POST /api/v1/chat/predict/stream`: one turn as events, of which nothing is kept.
+#[tracing::instrument(skip_all)]
+async fn predict_stream(
+    user: CurrentUser,
+    request: HttpRequest,
+    body: ChatBody,
+    turns: web::Data<Turns>,
+) -> Result<HttpResponse> {
+    stream(user, &request, body, &turns, Delivery::Stream).await
+}
+
+/// `POST /api/v1/chat/predict/stream/store`: one turn of a conversation, as events.
+#[tracing::instrument(skip_all)]
+async fn predict_stream_store(
+    user: CurrentUser,
+    request: HttpRequest,
+    body: ChatBody,
+    turns: web::Data<Turns>,
+) -> Result<HttpResponse> {
+    stream(user, &request, body, &turns, Delivery::Stored).await
+}
+
+async fn stream(
+    user: CurrentUser,
+    request: &HttpRequest,
+    body: ChatBody,
+    turns: &Turns,
+    delivery: Delivery,
+) -> Result<HttpResponse> {
+    let key = idempotency_key(request)?;
+    let framing = framing_of(request);
+    let begun = turns
+        .stream(user, body.into_inner(), key, delivery, framing)
+        .await?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(STREAM_TYPE)
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    Ok(match begun {
+        Begun::Streaming(events) => response.streaming(events),
+        Begun::Replay(known) => response
+            .insert_header(replayed())
+            .body(replay(&known, delivery, framing)),
+    })
+}
+
+fn framing_of(request: &HttpRequest) -> Framing {
+    let accepts = request.headers().get_all(header::ACCEPT);
+    let mut accepts = accepts.filter_map(|accept| accept.to_str().ok());
+    if accepts.any(|accept| Framing::accepted(accept) == Framing::Sse) {
+        Framing::Sse
+    } else {
+        Framing::Lines
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
+    let Some(value) = request.headers().get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_CHARS_MAX {
+        let message = format!("must have 1 to {KEY_CHARS_MAX} visible ASCII characters");
+        return Err(Error::invalid("Idempotency-Key", message));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+fn replayed() -> (HeaderName, &'static str) {
+    (HeaderName::from_static("idempotency-replayed"), "true")
+}
+
+/// The events of a turn that is over, with its text in one.
+fn replay(known: &Known, delivery: Delivery, framing: Framing) -> web::Bytes {
+    let mut events = EventWriter::new(framing, &known.id);
+    let answer = known.answer.clone().unwrap_or_default();
+    if delivery == Delivery::Stored {
+        let session = json!({
+            "event": "session_id",
+            "data": known.session_id,
+            "chatflow_id": known.chatflow_id,
+            "turn_id": known.id,
+            "timestamp": Timestamp(known.began_at),
+            "status": "streaming_started",
+        });
+        events.write("session_id", &session);
+    }
+    events.write("token", &json!({ "event": "token", "data": answer.text }));
+    if let Some(metadata) = answer
+        .metadata
+        .and_then(|json| serde_json::from_str::<Value>(&json).ok())
+    {
+        events.write("metadata", &metadata);
+    }
+    if let Some(sentence) = answer.failure {
+        events.write("error", &json!({ "event": "error", "data": sentence }));
+        events.write(
+            "token",
+            &json!({ "event": "token", "data": format!("\n\n{sentence}") }),
+        );
+    }
+    events.write("end", &json!({ "event": "end", "data": "[DONE]" }));
+    events.take()
+}

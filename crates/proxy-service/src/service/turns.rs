@@ -1,0 +1,307 @@
+//! Chat turns: a question, the hold that pays for it, Flowise's answer, its settlement.
+//!
+//! A turn is a task of its own on the main runtime. It does not end with the request that began it: a client may leave
+//! and the turn still comes to its end, is stored and is paid for as the payment table says.
+
+mod ending;
+mod metrics;
+mod opening;
+mod outbox;
+mod running;
+mod talking;
+mod watch;
+
+use std::{sync::Arc, time::Instant};
+
+use common_http::{Clock, CurrentUser, Lifecycle, Metrics, RequestContext, ServiceTokens};
+use mongodb::Database;
+use serde_json::{Map, Value};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+use self::{
+    metrics::TurnMetrics,
+    opening::Opened,
+    running::Running,
+    watch::{Limits, Listener, Watch},
+};
+use crate::{
+    accounting::Accounting,
+    config::Config,
+    domain::{
+        ask::{Ask, ChatRequest, upstream_chat_id},
+        chatflow::Chatflow,
+        failure::Failure,
+        framing::Framing,
+        turn::{new_session_id, new_turn_id},
+    },
+    error::{Error, Result},
+    flowise::Flowise,
+    relay,
+    service::{access::Access, conversations::Conversations},
+    store::{
+        messages::MessageStore,
+        sessions::SessionStore,
+        turns::{Key, Known, TurnStore},
+    },
+};
+
+/// How a turn reaches its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// As events, and the conversation is kept.
+    Stored,
+    /// As events; nothing is kept.
+    Stream,
+    /// As one whole answer; nothing is kept.
+    Whole,
+}
+
+impl Delivery {
+    /// Idempotency keys count per route.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Stream => "stream",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// A turn that has begun, or was had before.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// The events are on their way.
+    Streaming(relay::Receiver),
+    /// The turn of the same idempotency key.
+    Replay(Known),
+}
+
+/// A turn that was waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WholeAnswer {
+    /// The text.
+    pub(crate) text: String,
+    /// Credits paid.
+    pub(crate) cost: i64,
+    /// The session it belongs to.
+    pub(crate) session_id: String,
+    /// Whether it is whole.
+    pub(crate) outcome: std::result::Result<(), Failure>,
+}
+
+/// A turn that was waited for, or was had before.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// Now.
+    Now(WholeAnswer),
+    /// The turn of the same idempotency key.
+    Replay(Known),
+}
+
+/// Runs turns.
+#[derive(Clone)]
+pub(crate) struct Turns {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    access: Access,
+    flowise: Flowise,
+    accounting: Accounting,
+    turns: TurnStore,
+    sessions: SessionStore,
+    messages: MessageStore,
+    clock: Clock,
+    limits: Limits,
+    prompt_chars_max: usize,
+    running_max: i32,
+    heartbeat: std::time::Duration,
+    running: Running,
+    metrics: TurnMetrics,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// Where turns run: the runtimes of the HTTP server's threads end with the server.
+    runtime: Handle,
+}
+
+/// Everything about one turn that is known before it begins.
+struct Plan {
+    turn_id: String,
+    user: CurrentUser,
+    chatflow: Arc<Chatflow>,
+    ask: Ask,
+    override_config: Map<String, Value>,
+    session_id: String,
+    is_new_session: bool,
+    chat_id: String,
+    delivery: Delivery,
+    framing: Framing,
+    key: Option<Key>,
+    received_at: Instant,
+}
+
+impl Turns {
+    /// Opens the collections and starts to look after turns that nobody looks after.
+    pub(crate) async fn open(
+        config: &Config,
+        database: &Database,
+        access: Access,
+        tokens: ServiceTokens,
+        lifecycle: &Lifecycle,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared {
+            access,
+            flowise: Flowise::new(&config.flowise)?,
+            accounting: Accounting::new(&config.accounting_url, tokens)?,
+            turns: TurnStore::open(database).await?,
+            sessions: SessionStore::open(database).await?,
+            messages: MessageStore::open(database).await?,
+            clock: config.clock.clone(),
+            limits: Limits {
+                streaming_max: config.streaming_max,
+                abandoned_drain: config.abandoned_turn_drain,
+                shutdown_grace: config.shutdown_grace,
+            },
+            prompt_chars_max: config.prompt_chars_max,
+            running_max: i32::try_from(config.running_turns_per_user_max)?,
+            heartbeat: config.heartbeat,
+            running: Running::default(),
+            metrics: TurnMetrics::new(metrics)?,
+            stop: lifecycle.cancelled(),
+            tasks: lifecycle.tasks().clone(),
+            runtime: Handle::current(),
+        });
+        lifecycle.tasks().spawn(outbox::tend(shared.clone()));
+        Ok(Self { shared })
+    }
+
+    /// What was said, over the same stores.
+    pub(crate) fn conversations(&self) -> Conversations {
+        let Shared {
+            sessions,
+            messages,
+            turns,
+            clock,
+            ..
+        } = &*self.shared;
+        Conversations::new(sessions.clone(), messages.clone(), turns.clone(), clock.clone())
+    }
+
+    /// Begins a turn whose events are read as they come.
+    pub(crate) async fn stream(
+        &self,
+        user: CurrentUser,
+        request: ChatRequest,
+        key: Option<String>,
+        delivery: Delivery,
+        framing: Framing,
+    ) -> Result<Begun> {
+        let plan = self.plan(user, request, key, delivery, framing).await?;
+        let (sender, receiver) = relay::channel(framing.heartbeat(), self.shared.heartbeat);
+        let opened = self.spawn(plan, Listener::Stream(sender)).await?;
+        Ok(match opened {
+            Opened::Held => Begun::Streaming(receiver),
+            Opened::Known(known) => Begun::Replay(known),
+        })
+    }
+
+    /// Runs a turn to its end.
+    pub(crate) async fn answer(
+        &self,
+        user: CurrentUser,
+        request: ChatRequest,
+        key: Option<String>,
+    ) -> Result<Answered> {
+        let plan = self
+            .plan(user, request, key, Delivery::Whole, Framing::Lines)
+            .await?;
+        let (sender, mut receiver) = mpsc::channel(1);
+        if let Opened::Known(known) = self.spawn(plan, Listener::Whole(sender)).await? {
+            return Ok(Answered::Replay(known));
+        }
+        // A task that panicked answers nobody; its hold is voided when its lease runs out.
+        let answer = receiver.recv().await.ok_or(Error::TurnFailed(Failure::Broken))?;
+        answer.outcome.map_err(Error::TurnFailed)?;
+        Ok(Answered::Now(answer))
+    }
+
+    /// Checks everything that can be checked before anything is written.
+    async fn plan(
+        &self,
+        user: CurrentUser,
+        request: ChatRequest,
+        key: Option<String>,
+        delivery: Delivery,
+        framing: Framing,
+    ) -> Result<Plan> {
+        let received_at = Instant::now();
+        if self.shared.stop.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let key = match key {
+            None => None,
+            Some(key) => Some(Key {
+                key: format!("{}:{key}", delivery.name()),
+                fingerprint: request
+                    .fingerprint()
+                    .map_err(|_| Error::invalid("body", "is not valid"))?,
+            }),
+        };
+        let ask = Ask::parse(request, self.shared.prompt_chars_max)?;
+        let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
+        let override_config = ask.override_config(&chatflow.override_config_allowed)?;
+        let is_new_session = ask.session_id.is_none();
+        let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
+        Ok(Plan {
+            turn_id: new_turn_id(),
+            chat_id: upstream_chat_id(&user.id, &chatflow.flowise_id, &session_id),
+            user,
+            chatflow,
+            ask,
+            override_config,
+            session_id,
+            is_new_session,
+            delivery,
+            framing,
+            key,
+            received_at,
+        })
+    }
+
+    /// Starts the turn's task and waits until it is refused, found again, or paid for and under way.
+    async fn spawn(&self, plan: Plan, listener: Listener) -> Result<Opened> {
+        let (head, opened) = oneshot::channel();
+        let watch = Watch::new(listener, self.shared.limits, self.shared.stop.clone());
+        let turn = self.shared.clone().run(plan, watch, head);
+        let turn = RequestContext::current().scope(turn);
+        let span = tracing::Span::current();
+        self.shared
+            .tasks
+            .spawn_on(turn.instrument(span), &self.shared.runtime);
+        opened.await.unwrap_or(Err(Error::TurnFailed(Failure::Broken)))
+    }
+}
+
+impl Shared {
+    async fn run(self: Arc<Self>, plan: Plan, watch: Watch, head: oneshot::Sender<Result<Opened>>) {
+        let _active = self.metrics.begin();
+        let _running = self.running.enter(&plan.turn_id);
+        match self.open_turn(&plan).await {
+            Ok(Opened::Held) => {
+                // Whoever asked may have left by now; the watch knows.
+                let _ = head.send(Ok(Opened::Held));
+                let talk = self.talk(&plan, watch).await;
+                self.end_turn(&plan, talk).await;
+            }
+            refused_or_known => {
+                let _ = head.send(refused_or_known);
+            }
+        }
+    }
+}

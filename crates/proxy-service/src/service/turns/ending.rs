@@ -1,0 +1,239 @@
+//! The end of a turn: what was said is stored, what it costs is settled, and only then the client is told that it is
+//! over.
+
+use std::sync::Arc;
+
+use common_http::Timestamp;
+use serde_json::json;
+
+use super::{
+    Delivery, Plan, Shared, WholeAnswer,
+    talking::{Question, Talk},
+};
+use crate::{
+    domain::{
+        failure::Failure,
+        payment::{self, Ending, Settlement},
+        transcript::Transcript,
+        turn::{Due, next_attempt},
+    },
+    store::{messages::QuestionStatus, turns::StoredAnswer, writer::WriteError},
+};
+
+impl Shared {
+    /// Stores, settles and says goodbye. Nothing of it depends on a client that may have left or stalled.
+    pub(super) async fn end_turn(self: &Arc<Self>, plan: &Plan, talk: Talk) {
+        let Talk {
+            watch,
+            transcript,
+            mut writer,
+            outcome,
+            question,
+            asked_at,
+            heard_at,
+            ..
+        } = talk;
+        if asked_at.is_some() && outcome.is_err_and(leaves_a_run_behind) {
+            self.abort_upstream(plan);
+        }
+        let due = settlement_of(plan, &transcript, outcome);
+        let now = self.clock.now();
+        let kept = stored_answer(plan, &transcript, outcome, due.settlement);
+        let (stored, recorded) = tokio::join!(
+            self.store_answer(plan, question, &transcript, outcome),
+            self.turns.record_settlement(&due, kept.as_ref(), now)
+        );
+        if let Err(error) = stored {
+            tracing::error!(%error, turn_id = plan.turn_id, "an answer could not be stored");
+        }
+        if let Err(error) = recorded {
+            // Whoever takes the turn over settles it again; accounting-service settles once.
+            tracing::error!(%error, turn_id = plan.turn_id, "a settlement could not be written down");
+        }
+        let told = self.tell(&due).await;
+
+        if let Err(failure) = outcome {
+            say_failure(&mut writer, failure, due.settlement, &transcript, Timestamp(now));
+        }
+        writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
+        let cost = cost_of(due.settlement);
+        let whole = || WholeAnswer {
+            text: transcript.text(),
+            cost,
+            session_id: plan.session_id.clone(),
+            outcome,
+        };
+        watch.finish(writer.take(), whole).await;
+
+        let before = asked_at.map_or_else(Default::default, |asked_at| asked_at - plan.received_at);
+        self.metrics.added(before + heard_at.elapsed());
+        self.metrics.unread(transcript.unread());
+        self.metrics.ended(outcome);
+        tracing::info!(
+            turn_id = plan.turn_id,
+            outcome = outcome.map_or_else(Failure::code, |()| "completed"),
+            credits = cost,
+            "turn ended"
+        );
+        if told {
+            self.note_settled(&due).await;
+        } else {
+            self.postpone(due).await;
+        }
+    }
+
+    /// Tells accounting-service; `false` when it has to be told again.
+    pub(super) async fn tell(&self, due: &Due) -> bool {
+        match self.accounting.settle(due, self.clock.now()).await {
+            Ok(()) => {
+                self.metrics.settled(due);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = %anyhow::Error::new(error),
+                    turn_id = due.id,
+                    attempts = due.attempts,
+                    "a turn could not be settled; it will be tried again"
+                );
+                false
+            }
+        }
+    }
+
+    /// Takes a settled turn out of the outbox. A crash before this only means that it is settled once more, to no
+    /// effect.
+    pub(super) async fn note_settled(&self, due: &Due) {
+        if let Err(error) = self.turns.mark_settled(&due.id, self.clock.now()).await {
+            tracing::warn!(%error, turn_id = due.id, "a settled turn stays in the outbox for now");
+        }
+    }
+
+    /// Leaves a settlement to the outbox.
+    pub(super) async fn postpone(&self, mut due: Due) {
+        let due_at = next_attempt(due.attempts, self.clock.now());
+        due.attempts = due.attempts.saturating_add(1);
+        if let Err(error) = self.turns.postpone(&due, due_at).await {
+            tracing::warn!(%error, turn_id = due.id, "a settlement waits for its lease to run out");
+        }
+    }
+
+    async fn store_answer(
+        &self,
+        plan: &Plan,
+        question: Option<Question>,
+        transcript: &Transcript,
+        outcome: Result<(), Failure>,
+    ) -> Result<(), WriteError> {
+        let Some(question) = question else {
+            return Ok(());
+        };
+        let status = match outcome {
+            Ok(()) => QuestionStatus::Answered,
+            Err(_) => QuestionStatus::Failed,
+        };
+        let answer = async {
+            if outcome.is_err() && !transcript.has_content() {
+                return Ok(());
+            }
+            let (content, notes) = (transcript.content(), transcript.notes());
+            let (asked_at, now) = (question.asked_at, self.clock.now());
+            self.messages
+                .insert_answer(plan.place(), &content, &notes, asked_at, now)
+                .await
+        };
+        let (answer, question) = tokio::join!(answer, self.messages.update_question(question.id, status));
+        answer.and(question)
+    }
+
+    /// Flowise goes on when we leave; it has to be told. The turn does not wait for it.
+    fn abort_upstream(self: &Arc<Self>, plan: &Plan) {
+        let shared = self.clone();
+        let (flow_id, chat_id) = (plan.chatflow.flowise_id.clone(), plan.chat_id.clone());
+        self.tasks
+            .spawn(async move { shared.flowise.abort(&flow_id, &chat_id).await });
+    }
+}
+
+/// What becomes of the turn's hold. Somebody who waited for a whole answer was given nothing of a broken one.
+fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failure>) -> Due {
+    let price = plan.chatflow.price;
+    let ending = if outcome.is_ok() {
+        Ending::Completed
+    } else {
+        Ending::Broken
+    };
+    let delivered = transcript.has_content() && plan.delivery != Delivery::Whole;
+    let actual = outcome.is_ok().then_some(price);
+    let tokens = transcript.usage().map(|usage| usage.total_tokens);
+    Due {
+        id: plan.turn_id.clone(),
+        user_id: plan.user.id.clone(),
+        chatflow_id: plan.chatflow.flowise_id.clone(),
+        held: price,
+        settlement: payment::settle(ending, delivered, actual, price),
+        success: outcome.is_ok(),
+        total_tokens: tokens.and_then(|tokens| i64::try_from(tokens).ok()),
+        attempts: 0,
+    }
+}
+
+/// What a repeat of the request is answered with: only a turn that answered or cost something is not run again.
+fn stored_answer(
+    plan: &Plan,
+    transcript: &Transcript,
+    outcome: Result<(), Failure>,
+    settlement: Settlement,
+) -> Option<StoredAnswer> {
+    plan.key.as_ref()?;
+    (outcome.is_ok() || cost_of(settlement) > 0).then(|| StoredAnswer {
+        text: transcript.text(),
+        metadata: transcript.metadata().map(ToString::to_string),
+        failure: outcome.err().map(|failure| failure.sentence().to_owned()),
+    })
+}
+
+fn cost_of(settlement: Settlement) -> i64 {
+    match settlement {
+        Settlement::Capture(credits) => credits,
+        Settlement::Nothing | Settlement::Void => 0,
+    }
+}
+
+/// Whether Flowise may still be working on it.
+fn leaves_a_run_behind(failure: Failure) -> bool {
+    matches!(
+        failure,
+        Failure::HeaderTimeout
+            | Failure::IdleTimeout
+            | Failure::TooLong
+            | Failure::TooLarge
+            | Failure::Broken
+            | Failure::Abandoned
+            | Failure::Stopping
+            | Failure::Storage
+    )
+}
+
+/// An event for programs and a sentence for people: the existing client shows nothing but tokens.
+fn say_failure(
+    writer: &mut crate::domain::framing::EventWriter,
+    failure: Failure,
+    settlement: Settlement,
+    transcript: &Transcript,
+    now: Timestamp,
+) {
+    let sentence = failure.sentence();
+    let error = json!({ "event": "error", "data": sentence, "code": failure.code(), "timestamp": now });
+    writer.write("error", &error);
+    let gap = if transcript.has_content() { "\n\n" } else { "" };
+    let refund = if settlement == Settlement::Void {
+        " No credits were used."
+    } else {
+        ""
+    };
+    writer.write(
+        "token",
+        &json!({ "event": "token", "data": format!("{gap}{sentence}{refund}") }),
+    );
+}

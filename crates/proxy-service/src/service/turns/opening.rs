@@ -1,0 +1,185 @@
+//! The beginning of a turn: everything that must be true, and paid for, before Flowise is asked.
+
+use crate::{
+    accounting::HoldRefused,
+    domain::{payment::Settlement, turn::Due},
+    error::{Error, Result},
+    store::turns::{Conflict, Key, Known, NewTurn, Stage},
+};
+
+use super::{Delivery, Plan, Shared};
+
+/// How often a turn tries for a free slot, or for a key that was given free while it looked.
+const ATTEMPTS: u32 = 4;
+
+/// A turn that may go on.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// Its credits are held.
+    Held,
+    /// It was had before.
+    Known(Known),
+}
+
+impl Shared {
+    /// Writes the turn down, then holds its credits.
+    pub(super) async fn open_turn(&self, plan: &Plan) -> Result<Opened> {
+        let opened = self.try_open_turn(plan).await;
+        if let Err(error) = &opened {
+            self.metrics.refused(label_of(error));
+        }
+        opened
+    }
+
+    async fn try_open_turn(&self, plan: &Plan) -> Result<Opened> {
+        if let Some(known) = self.write_down(plan).await? {
+            return Ok(Opened::Known(known));
+        }
+        let ids = [plan.turn_id.clone()];
+        match self.check_session(plan).await {
+            Ok(()) => {}
+            Err(error) => {
+                self.turns.delete(&ids).await?;
+                return Err(error);
+            }
+        }
+        let price = plan.chatflow.price;
+        if price <= 0 {
+            return Ok(Opened::Held);
+        }
+        let now = self.clock.now();
+        let hold = self
+            .accounting
+            .hold(&plan.turn_id, &plan.user, &plan.chatflow.flowise_id, price, now)
+            .await;
+        let refused = match hold {
+            Ok(()) => {
+                self.metrics.held(price);
+                return Ok(Opened::Held);
+            }
+            Err(refused) => refused,
+        };
+        if refused == HoldRefused::Unknown {
+            self.void_unknown(plan).await?;
+        } else {
+            self.turns.delete(&ids).await?;
+        }
+        Err(match refused {
+            HoldRefused::Insufficient { required, available } => {
+                Error::InsufficientCredits { required, available }
+            }
+            HoldRefused::TooMany { retry_after_secs } => Error::TooManyOpenHolds { retry_after_secs },
+            HoldRefused::Unavailable | HoldRefused::Unknown => Error::AccountingUnavailable,
+        })
+    }
+
+    /// Takes the session, a slot and the idempotency key in one write. The turn that has the key already is returned.
+    async fn write_down(&self, plan: &Plan) -> Result<Option<Known>> {
+        let mut slot = first_slot(&plan.turn_id, self.running_max);
+        for _ in 0..ATTEMPTS {
+            let turn = NewTurn {
+                id: &plan.turn_id,
+                user_id: &plan.user.id,
+                session_id: &plan.session_id,
+                chatflow_id: &plan.chatflow.flowise_id,
+                held: plan.chatflow.price,
+                slot,
+                key: plan.key.as_ref(),
+            };
+            let Err(conflict) = self.turns.insert(&turn, self.clock.now()).await else {
+                return Ok(None);
+            };
+            // The same request sent twice collides in its session too; that it is the same says more.
+            if let Some(key) = &plan.key
+                && let Some(known) = self.turns.find_by_key(&plan.user.id, &key.key).await?
+            {
+                return known_or_refused(known, key).map(Some);
+            }
+            match conflict {
+                Conflict::SessionIsBusy => return Err(Error::TurnRunning),
+                Conflict::SlotIsTaken => slot = self.free_slot(&plan.user.id).await?,
+                Conflict::KeyIsUsed => {}
+                Conflict::Failed(error) => return Err(error.into()),
+            }
+        }
+        Err(self.too_many())
+    }
+
+    async fn free_slot(&self, user_id: &str) -> Result<i32> {
+        let taken = self.turns.list_slots(user_id).await?;
+        let free = (0..self.running_max).find(|slot| !taken.contains(slot));
+        free.ok_or_else(|| self.too_many())
+    }
+
+    fn too_many(&self) -> Error {
+        Error::TooManyTurns {
+            max: usize::try_from(self.running_max).unwrap_or_default(),
+        }
+    }
+
+    /// A stored conversation is gone on with only by whom it belongs to, with the chatflow it began with. What is not
+    /// stored needs no look: the id Flowise gets is made of the user's id too.
+    async fn check_session(&self, plan: &Plan) -> Result<()> {
+        if plan.is_new_session || plan.delivery != Delivery::Stored {
+            return Ok(());
+        }
+        let (session_id, user_id) = (&plan.session_id, &plan.user.id);
+        if self
+            .sessions
+            .exists(session_id, user_id, &plan.chatflow.flowise_id)
+            .await?
+        {
+            Ok(())
+        } else {
+            Err(Error::SessionNotFound)
+        }
+    }
+
+    /// A hold whose fate nobody knows is voided through the outbox: if it was not made, nothing happens.
+    async fn void_unknown(&self, plan: &Plan) -> Result<()> {
+        let due = Due {
+            id: plan.turn_id.clone(),
+            user_id: plan.user.id.clone(),
+            chatflow_id: plan.chatflow.flowise_id.clone(),
+            held: plan.chatflow.price,
+            settlement: Settlement::Void,
+            success: false,
+            total_tokens: None,
+            attempts: 0,
+        };
+        self.turns.record_settlement(&due, None, self.clock.now()).await?;
+        self.postpone(due).await;
+        Ok(())
+    }
+}
+
+/// A finished turn is given again; a running one, or another request under the same key, is refused.
+fn known_or_refused(known: Known, key: &Key) -> Result<Known> {
+    if known.fingerprint != key.fingerprint {
+        return Err(Error::IdempotencyKeyReused);
+    }
+    match known.stage {
+        Stage::Running => Err(Error::IdempotencyInProgress),
+        // The conversation was deleted, and its answers with it.
+        Stage::Settling | Stage::Settled if known.answer.is_none() => Err(Error::SessionNotFound),
+        Stage::Settling | Stage::Settled => Ok(known),
+    }
+}
+
+/// A slot to try first: any will do, and the last digits of a turn's id are random.
+fn first_slot(turn_id: &str, running_max: i32) -> i32 {
+    let digits = turn_id.get(turn_id.len().saturating_sub(6)..).unwrap_or_default();
+    i32::from_str_radix(digits, 16).unwrap_or_default() % running_max.max(1)
+}
+
+/// Why a turn was refused, as a bounded label.
+fn label_of(error: &Error) -> &'static str {
+    match error {
+        Error::InsufficientCredits { .. } => "insufficient_credits",
+        Error::TooManyOpenHolds { .. } | Error::TooManyTurns { .. } => "too_many",
+        Error::AccountingUnavailable => "accounting_unavailable",
+        Error::TurnRunning | Error::IdempotencyInProgress | Error::IdempotencyKeyReused => "conflict",
+        Error::SessionNotFound => "session_not_found",
+        _ => "refused",
+    }
+}

@@ -1,0 +1,200 @@
+//! The middle of a turn: Flowise is asked, and what it says goes to the client as it comes.
+
+use std::{sync::Arc, time::Instant};
+
+use bson::oid::ObjectId;
+use chrono::{DateTime, Utc};
+use common_http::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Delivery, Plan, Shared, watch::Watch};
+use crate::{
+    domain::{failure::Failure, framing::EventWriter, transcript::Transcript},
+    flowise::{Events, Prediction, Reply},
+    store::{messages::Place, writer::WriteError},
+};
+
+/// What has been said and to whom, when the talk is over.
+pub(super) struct Talk {
+    pub(super) watch: Watch,
+    pub(super) transcript: Transcript,
+    pub(super) writer: EventWriter,
+    pub(super) outcome: Result<(), Failure>,
+    /// The stored question.
+    pub(super) question: Option<Question>,
+    /// When Flowise was asked.
+    pub(super) asked_at: Option<Instant>,
+    /// When it had said everything.
+    pub(super) heard_at: Instant,
+    content_is_marked: bool,
+}
+
+/// A question in the history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) id: ObjectId,
+    pub(super) asked_at: DateTime<Utc>,
+}
+
+impl Shared {
+    /// Asks and relays until the answer is over or has to be.
+    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch) -> Talk {
+        let mut prediction = Prediction {
+            question: &plan.ask.question,
+            chat_id: &plan.chat_id,
+            streaming: true,
+            override_config: plan.override_config.clone(),
+            history: &plan.ask.history,
+            uploads: &plan.ask.uploads,
+        };
+        let memory = Value::from(plan.chat_id.as_str());
+        prediction.override_config.insert("sessionId".to_owned(), memory);
+        let mut talk = Talk {
+            watch,
+            transcript: Transcript::new(&plan.session_id),
+            writer: EventWriter::new(plan.framing, &plan.turn_id),
+            outcome: Ok(()),
+            question: None,
+            asked_at: None,
+            heard_at: Instant::now(),
+            content_is_marked: false,
+        };
+        talk.outcome = self.try_talk(plan, prediction, &mut talk).await;
+        talk.heard_at = Instant::now();
+        talk
+    }
+
+    async fn try_talk(
+        self: &Arc<Self>,
+        plan: &Plan,
+        mut prediction: Prediction<'_>,
+        talk: &mut Talk,
+    ) -> Result<(), Failure> {
+        if talk.watch.is_abandoned() {
+            return Err(Failure::NotAsked);
+        }
+        let now = self.clock.now();
+        if plan.delivery == Delivery::Stored {
+            talk.writer.write("session_id", &session_event(plan, now));
+            talk.watch.deliver(talk.writer.take()).await?;
+            talk.question = Some(Question {
+                id: ObjectId::new(),
+                asked_at: now,
+            });
+        }
+        let flow_id = &plan.chatflow.flowise_id;
+        prediction.streaming = talk.watch.guard(self.flowise.streams(flow_id)).await??;
+        talk.asked_at = Some(Instant::now());
+        let asking = async {
+            tokio::join!(
+                self.store_question(plan, talk.question),
+                self.flowise.predict(flow_id, &prediction)
+            )
+        };
+        let (stored, reply) = talk.watch.guard(asking).await?;
+        stored.map_err(|_| Failure::Storage)?;
+        match reply? {
+            Reply::Stream(events) => self.relay(plan, events, talk).await?,
+            Reply::Whole(body) => {
+                talk.transcript.accept_whole(&body, &mut talk.writer)?;
+                self.mark_content(plan, talk);
+                talk.watch.deliver(talk.writer.take()).await?;
+            }
+        }
+        talk.transcript.verdict()
+    }
+
+    async fn relay(
+        self: &Arc<Self>,
+        plan: &Plan,
+        mut events: Events,
+        talk: &mut Talk,
+    ) -> Result<(), Failure> {
+        loop {
+            let Talk {
+                watch,
+                transcript,
+                writer,
+                ..
+            } = talk;
+            let next = events.next(|data| transcript.accept(data, writer));
+            let heard = watch.guard(next).await?;
+            // What came before a break still belongs to the reader.
+            self.mark_content(plan, talk);
+            talk.watch.deliver(talk.writer.take()).await?;
+            if talk.transcript.has_ended() {
+                self.tasks.spawn(events.finish());
+                return Ok(());
+            }
+            if !heard? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Notes the first content in the database, without making the stream wait: if this process dies, the turn is paid
+    /// for. Somebody who waits for a whole answer has not been given anything yet.
+    fn mark_content(self: &Arc<Self>, plan: &Plan, talk: &mut Talk) {
+        if talk.content_is_marked || !talk.transcript.has_content() {
+            return;
+        }
+        talk.content_is_marked = true;
+        if let Some(asked_at) = talk.asked_at {
+            self.metrics.first_token(asked_at.elapsed());
+        }
+        if plan.delivery == Delivery::Whole {
+            return;
+        }
+        let (shared, turn_id) = (self.clone(), plan.turn_id.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = shared.turns.mark_content(&turn_id).await {
+                tracing::warn!(%error, turn_id, "the content of a turn could not be noted");
+            }
+        });
+    }
+
+    async fn store_question(&self, plan: &Plan, question: Option<Question>) -> Result<(), WriteError> {
+        let Some(question) = question else {
+            return Ok(());
+        };
+        let text = &plan.ask.question;
+        let message = self
+            .messages
+            .insert_question(question.id, plan.place(), text, question.asked_at);
+        let session = async {
+            if !plan.is_new_session {
+                return Ok(());
+            }
+            let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
+            self.sessions
+                .insert(session_id, user_id, flow_id, text, question.asked_at)
+                .await
+        };
+        let (message, session) = tokio::join!(message, session);
+        message.and(session)
+    }
+}
+
+impl Plan {
+    /// Where this turn's messages belong.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            turn_id: &self.turn_id,
+            user_id: &self.user.id,
+            chatflow_id: &self.chatflow.flowise_id,
+            session_id: &self.session_id,
+        }
+    }
+}
+
+/// The first event of a stored conversation.
+fn session_event(plan: &Plan, now: DateTime<Utc>) -> Value {
+    json!({
+        "event": "session_id",
+        "data": plan.session_id,
+        "chatflow_id": plan.chatflow.flowise_id,
+        "turn_id": plan.turn_id,
+        "timestamp": Timestamp(now),
+        "status": "streaming_started",
+    })
+}

@@ -1,0 +1,209 @@
+//! What was said in chat sessions. The collection `chat_messages`.
+
+use bson::{Bson, Document, doc, oid::ObjectId};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt as _;
+use mongodb::{Collection, Database};
+use serde::Deserialize;
+
+use super::{
+    Result,
+    indexes::ensure_index,
+    writer::{Change, WriteError, Writer},
+};
+
+const COLLECTION: &str = "chat_messages";
+
+/// Messages of one session in one list.
+const LISTED_MAX: i64 = 10_000;
+
+/// One message.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) role: String,
+    pub(crate) content: String,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) session_id: String,
+    pub(crate) file_ids: Option<Vec<String>>,
+    pub(crate) has_files: bool,
+}
+
+/// How far the turn of a question has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuestionStatus {
+    /// The answer is being waited for.
+    Pending,
+    /// The answer is whole.
+    Answered,
+    /// There is no answer, or a part of one.
+    Failed,
+}
+
+impl QuestionStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Whose message it is, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) turn_id: &'a str,
+    pub(crate) user_id: &'a str,
+    pub(crate) chatflow_id: &'a str,
+    pub(crate) session_id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct MessageRow {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    role: String,
+    content: String,
+    created_at: bson::DateTime,
+    session_id: String,
+    file_ids: Option<Vec<String>>,
+    has_files: Option<bool>,
+}
+
+/// Chat messages.
+#[derive(Clone, Debug)]
+pub(crate) struct MessageStore {
+    messages: Collection<Document>,
+    writer: Writer,
+}
+
+impl MessageStore {
+    /// Opens the collection and makes sure of its indexes.
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
+        let messages = database.collection(COLLECTION);
+        ensure_index(&messages, doc! { "user_id": 1, "session_id": 1, "created_at": 1 }).await?;
+        Ok(Self {
+            messages,
+            writer: Writer::open(database, COLLECTION),
+        })
+    }
+
+    /// Writes a question whose answer is being waited for.
+    pub(crate) async fn insert_question(
+        &self,
+        id: ObjectId,
+        place: Place<'_>,
+        question: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let mut document = message(place, "user", question, now);
+        document.insert("status", QuestionStatus::Pending.as_str());
+        self.writer.write(Change::insert(id, document)).await
+    }
+
+    /// Says what became of a question.
+    pub(crate) async fn update_question(
+        &self,
+        id: ObjectId,
+        status: QuestionStatus,
+    ) -> Result<(), WriteError> {
+        let update = doc! { "$set": { "status": status.as_str() } };
+        self.writer
+            .write(Change::update(doc! { "_id": id }, update))
+            .await
+    }
+
+    /// Says what became of the question of a turn.
+    pub(crate) async fn update_question_of(
+        &self,
+        turn_id: &str,
+        place_user: &str,
+        session_id: &str,
+    ) -> Result<()> {
+        let filter = doc! {
+            "user_id": place_user,
+            "session_id": session_id,
+            "turn_id": turn_id,
+            "status": QuestionStatus::Pending.as_str(),
+        };
+        let update = doc! { "$set": { "status": QuestionStatus::Failed.as_str() } };
+        self.messages.update_many(filter, update).await?;
+        Ok(())
+    }
+
+    /// Writes an answer with the events that came beside its text (a JSON array). `asked_at` is when the question was
+    /// written: an answer is always later, also one that came within the same millisecond.
+    pub(crate) async fn insert_answer(
+        &self,
+        place: Place<'_>,
+        content: &str,
+        notes: &str,
+        asked_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let id = ObjectId::new();
+        let answered_at = now.max(asked_at + TimeDelta::milliseconds(1));
+        let mut document = message(place, "assistant", content, answered_at);
+        document.insert("metadata", notes_to_bson(notes));
+        match self.writer.write(Change::insert(id, document)).await {
+            Err(WriteError::Refused(code)) => {
+                // Flowise's JSON may be what the database does not take (nested too deeply, odd names); the answer
+                // itself always is.
+                tracing::warn!(code, "the events beside an answer could not be stored");
+                let document = message(place, "assistant", content, answered_at);
+                self.writer.write(Change::insert(id, document)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The messages of one session of the person, oldest first.
+    pub(crate) async fn list(&self, user_id: &str, session_id: &str) -> Result<Vec<Message>> {
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages.find(doc! { "user_id": user_id, "session_id": session_id });
+        let rows = rows.projection(doc! { "metadata": 0 });
+        let rows = rows
+            .sort(doc! { "created_at": 1, "_id": 1 })
+            .limit(LISTED_MAX)
+            .await?;
+        rows.map_ok(|row| Message {
+            id: row.id.to_hex(),
+            role: row.role,
+            content: row.content,
+            created_at: row.created_at.to_chrono(),
+            session_id: row.session_id,
+            has_files: row.has_files.unwrap_or_default(),
+            file_ids: row.file_ids,
+        })
+        .try_collect()
+        .await
+    }
+
+    /// Deletes the person's messages in these sessions and says how many there were.
+    pub(crate) async fn delete(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
+        let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };
+        Ok(self.messages.delete_many(filter).await?.deleted_count)
+    }
+}
+
+fn message(place: Place<'_>, role: &str, content: &str, now: DateTime<Utc>) -> Document {
+    doc! {
+        "chatflow_id": place.chatflow_id,
+        "session_id": place.session_id,
+        "user_id": place.user_id,
+        "turn_id": place.turn_id,
+        "role": role,
+        "content": content,
+        "metadata": Bson::Null,
+        "file_ids": Bson::Null,
+        "has_files": false,
+        "created_at": bson::DateTime::from_chrono(now),
+    }
+}
+
+fn notes_to_bson(notes: &str) -> Bson {
+    let value: Option<serde_json::Value> = serde_json::from_str(notes).ok();
+    let bson = value.and_then(|value| bson::serialize_to_bson(&value).ok());
+    bson.unwrap_or(Bson::Null)
+}

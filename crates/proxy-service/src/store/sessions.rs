@@ -1,0 +1,142 @@
+//! Chat sessions: whose they are and which chatflow they talk to. The collection `chat_sessions`.
+
+use bson::{Bson, Document, doc};
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use mongodb::{Collection, Database};
+use serde::Deserialize;
+
+use super::{
+    Result,
+    indexes::{ensure_index, ensure_unique_index},
+    writer::{Change, WriteError, Writer},
+};
+use crate::domain::turn::{first_message_of, topic_of};
+
+const COLLECTION: &str = "chat_sessions";
+
+/// Sessions in one list, newest first.
+const LISTED_MAX: i64 = 10_000;
+
+/// A conversation.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) session_id: String,
+    pub(crate) chatflow_id: String,
+    pub(crate) topic: Option<String>,
+    pub(crate) first_message: Option<String>,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct SessionRow {
+    session_id: String,
+    chatflow_id: String,
+    topic: Option<String>,
+    first_message: Option<String>,
+    created_at: bson::DateTime,
+}
+
+/// Chat sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionStore {
+    sessions: Collection<Document>,
+    writer: Writer,
+}
+
+impl SessionStore {
+    /// Opens the collection and makes sure of its indexes.
+    pub(crate) async fn open(database: &Database) -> Result<Self> {
+        let sessions = database.collection(COLLECTION);
+        ensure_unique_index(&sessions, doc! { "session_id": 1 }, "", doc! { "created_at": 1 }).await?;
+        ensure_index(&sessions, doc! { "user_id": 1, "created_at": -1 }).await?;
+        Ok(Self {
+            sessions,
+            writer: Writer::open(database, COLLECTION),
+        })
+    }
+
+    /// Whether this session is this person's and talks to this chatflow.
+    pub(crate) async fn exists(&self, session_id: &str, user_id: &str, chatflow_id: &str) -> Result<bool> {
+        let filter = doc! { "session_id": session_id, "user_id": user_id, "chatflow_id": chatflow_id };
+        let id_only = doc! { "_id": 1 };
+        Ok(self
+            .sessions
+            .find_one(filter)
+            .projection(id_only)
+            .await?
+            .is_some())
+    }
+
+    /// Whether this session is this person's.
+    pub(crate) async fn is_owned(&self, session_id: &str, user_id: &str) -> Result<bool> {
+        let filter = doc! { "session_id": session_id, "user_id": user_id };
+        let id_only = doc! { "_id": 1 };
+        Ok(self
+            .sessions
+            .find_one(filter)
+            .projection(id_only)
+            .await?
+            .is_some())
+    }
+
+    /// Writes a new session, which begins with `question`.
+    pub(crate) async fn insert(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        chatflow_id: &str,
+        question: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let document = doc! {
+            "session_id": session_id,
+            "user_id": user_id,
+            "chatflow_id": chatflow_id,
+            "topic": topic_of(question),
+            "first_message": first_message_of(question),
+            "is_active": true,
+            "created_at": bson::DateTime::from_chrono(now),
+            "last_activity_at": Bson::Null,
+        };
+        let change = Change::insert(bson::oid::ObjectId::new(), document);
+        self.writer.write(change).await
+    }
+
+    /// The person's sessions, newest first.
+    pub(crate) async fn list(&self, user_id: &str) -> Result<Vec<Session>> {
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let rows = sessions.find(doc! { "user_id": user_id });
+        let rows = rows
+            .sort(doc! { "created_at": -1, "_id": -1 })
+            .limit(LISTED_MAX)
+            .await?;
+        rows.map_ok(|row| Session {
+            session_id: row.session_id,
+            chatflow_id: row.chatflow_id,
+            topic: row.topic,
+            first_message: row.first_message,
+            created_at: row.created_at.to_chrono(),
+        })
+        .try_collect()
+        .await
+    }
+
+    /// The ids of all the person's sessions.
+    pub(crate) async fn list_ids(&self, user_id: &str) -> Result<Vec<String>> {
+        let ids = self
+            .sessions
+            .distinct("session_id", doc! { "user_id": user_id })
+            .await?;
+        Ok(ids
+            .into_iter()
+            .filter_map(|id| id.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Deletes these sessions of the person and says how many there were.
+    pub(crate) async fn delete(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
+        let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };
+        Ok(self.sessions.delete_many(filter).await?.deleted_count)
+    }
+}

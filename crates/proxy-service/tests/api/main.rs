@@ -1,0 +1,5 @@
+//! The service over HTTP, with a real MongoDB.
+
+mod support;
+
+mod stream;

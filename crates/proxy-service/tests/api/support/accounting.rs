@@ -1,0 +1,201 @@
+//! An accounting-service in memory: it keeps the rules of holds, counts, and can be made to fail.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use common_http::Clock;
+use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use serde_json::json;
+use test_support::SERVICE_SECRET;
+
+use super::{
+    eventually,
+    http::{Asked, Server, Step, whole},
+};
+
+/// Credits everybody has.
+pub(crate) const BALANCE: i64 = 100;
+
+/// What happens to calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They are answered.
+    Normal,
+    /// They fail with this status and change nothing.
+    Status(u16),
+    /// They take effect and the answer is lost.
+    LoseAnswer,
+    /// The connection closes and nothing has changed.
+    Cut,
+}
+
+/// A hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) user_id: String,
+    pub(crate) model_id: String,
+    pub(crate) credits: i64,
+    pub(crate) state: HoldState,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HoldState {
+    Open,
+    Captured(i64),
+    Voided,
+}
+
+/// A fake accounting-service.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeAccounting {
+    pub(crate) server: Server,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    holds: HashMap<String, Hold>,
+    asked: Vec<Asked>,
+    hold_mode: Mode,
+    settle_mode: Mode,
+}
+
+impl FakeAccounting {
+    pub(crate) async fn start(clock: Clock) -> Self {
+        let state = Arc::new(Mutex::new(State {
+            holds: HashMap::new(),
+            asked: Vec::new(),
+            hold_mode: Mode::Normal,
+            settle_mode: Mode::Normal,
+        }));
+        let answering = state.clone();
+        let server = Server::start(move |asked| {
+            let (state, clock) = (answering.clone(), clock.clone());
+            async move {
+                check_identity(&asked, &clock);
+                state.lock().unwrap().answer(asked)
+            }
+        })
+        .await;
+        Self { server, state }
+    }
+
+    pub(crate) fn on_hold(&self, mode: Mode) {
+        self.state.lock().unwrap().hold_mode = mode;
+    }
+
+    pub(crate) fn on_settle(&self, mode: Mode) {
+        self.state.lock().unwrap().settle_mode = mode;
+    }
+
+    /// All holds ever made.
+    pub(crate) fn holds(&self) -> Vec<Hold> {
+        self.state.lock().unwrap().holds.values().cloned().collect()
+    }
+
+    /// The one hold there is.
+    #[track_caller]
+    pub(crate) fn hold(&self) -> Hold {
+        let holds = self.holds();
+        assert_eq!(holds.len(), 1, "{holds:?}");
+        holds[0].clone()
+    }
+
+    /// Every request.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.state.lock().unwrap().asked.clone()
+    }
+
+    /// Waits until every hold is settled and no call is under way.
+    pub(crate) async fn is_settled(&self) {
+        let open = async || self.holds().iter().all(|hold| hold.state != HoldState::Open);
+        eventually("every hold is settled", open).await;
+    }
+}
+
+fn check_identity(asked: &Asked, clock: &Clock) {
+    let ring = KeyRing::new([VerifyingKey::hs256(SERVICE_SECRET.as_bytes())]);
+    let token = asked.headers["authorization"].strip_prefix("Bearer ").unwrap();
+    let claims = Verifier::for_services(ring, "accounting-service").service(token, clock.now());
+    assert_eq!(claims.unwrap().sub, "proxy-service");
+    assert!(asked.headers.contains_key("idempotency-key"));
+}
+
+impl State {
+    fn answer(&mut self, asked: Asked) -> Vec<Step> {
+        let is_hold = asked.path.ends_with("/initialize");
+        let mode = if is_hold { self.hold_mode } else { self.settle_mode };
+        self.asked.push(asked.clone());
+        match mode {
+            Mode::Cut => return vec![Step::Close],
+            Mode::Status(status) => return problem(status, "internal"),
+            Mode::Normal | Mode::LoseAnswer => {}
+        }
+        let id = asked.body["sessionId"].as_str().unwrap().to_owned();
+        let user_id = asked.body["userId"].as_str().unwrap().to_owned();
+        let answer = match asked.path.rsplit('/').next().unwrap() {
+            "initialize" => self.initialize(id, user_id, &asked),
+            "finalize" => self.settle(
+                &id,
+                HoldState::Captured(asked.body["actualCredits"].as_i64().unwrap()),
+            ),
+            "abort" => self.settle(&id, HoldState::Voided),
+            path => panic!("no such route: {path}"),
+        };
+        if mode == Mode::LoseAnswer {
+            return vec![Step::Close];
+        }
+        answer
+    }
+
+    fn initialize(&mut self, id: String, user_id: String, asked: &Asked) -> Vec<Step> {
+        let credits = asked.body["credits"].as_i64().unwrap();
+        assert!(credits > 0 && asked.body["username"].is_string() && asked.body["role"].is_string());
+        let held: i64 = self
+            .holds
+            .values()
+            .filter(|hold| hold.user_id == user_id)
+            .map(|hold| match hold.state {
+                HoldState::Open => hold.credits,
+                HoldState::Captured(credits) => credits,
+                HoldState::Voided => 0,
+            })
+            .sum();
+        let available = BALANCE - held;
+        if credits > available {
+            let body = json!({ "code": "insufficient_credits", "required": credits, "available": available });
+            return whole(402, "application/problem+json", &body.to_string());
+        }
+        let hold = Hold {
+            user_id,
+            model_id: asked.body["modelId"].as_str().unwrap().to_owned(),
+            credits,
+            state: HoldState::Open,
+        };
+        self.holds.entry(id.clone()).or_insert(hold);
+        let body = json!({ "sessionId": id, "allocatedCredits": credits, "status": "active" });
+        whole(201, "application/json", &body.to_string())
+    }
+
+    fn settle(&mut self, id: &str, to: HoldState) -> Vec<Step> {
+        let Some(hold) = self.holds.get_mut(id) else {
+            return problem(404, "session_not_found");
+        };
+        if hold.state != HoldState::Open && hold.state != to {
+            return problem(409, "session_settled");
+        }
+        hold.state = to;
+        whole(200, "application/json", &json!({ "sessionId": id }).to_string())
+    }
+}
+
+fn problem(status: u16, code: &str) -> Vec<Step> {
+    whole(
+        status,
+        "application/problem+json",
+        &json!({ "code": code }).to_string(),
+    )
+}

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors,
+    observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};

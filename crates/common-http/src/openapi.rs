@@ -30,7 +30,8 @@ impl Contract {
     pub fn from_yaml(text: &str) -> anyhow::Result<Self> {
         let documents = Yaml::load_from_str(text).context("the contract is not valid YAML")?;
         ensure!(documents.len() == 1, "the contract is not one document");
-        let json = serde_json::to_vec(&Node(&documents[0])).context("the contract cannot be written as JSON")?;
+        let json =
+            serde_json::to_vec(&Node(&documents[0])).context("the contract cannot be written as JSON")?;
         Ok(Self { json: json.into() })
     }
 
@@ -113,7 +114,14 @@ mod tests {
 
     #[test]
     fn what_is_no_document_is_refused() {
-        for text in ["", "a: 1\n---\nb: 2\n", "a: [1", "a: 1\na: 2\n", "a: !odd 1\n", "? {b: 1}\n: 2\n"] {
+        for text in [
+            "",
+            "a: 1\n---\nb: 2\n",
+            "a: [1",
+            "a: 1\na: 2\n",
+            "a: !odd 1\n",
+            "? {b: 1}\n: 2\n",
+        ] {
             assert!(Contract::from_yaml(text).is_err(), "{text:?}");
         }
     }

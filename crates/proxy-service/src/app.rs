@@ -12,7 +12,9 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::Client;
 use secrecy::ExposeSecret as _;
 
-use crate::{CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream};
+use crate::{
+    CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream,
+};
 
 /// A service that is bound and ready to run.
 pub struct App {

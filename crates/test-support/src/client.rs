@@ -110,8 +110,15 @@ impl Client {
             text,
             body,
         };
-        if let Some(Err(broken)) = self.contract.as_ref().map(|contract| contract.check(&method, &path, &answer)) {
-            panic!("{method} {path} breaks the contract: {broken}\n{status} {}", answer.text);
+        if let Some(Err(broken)) = self
+            .contract
+            .as_ref()
+            .map(|contract| contract.check(&method, &path, &answer))
+        {
+            panic!(
+                "{method} {path} breaks the contract: {broken}\n{status} {}",
+                answer.text
+            );
         }
         answer
     }

@@ -12,13 +12,35 @@ use crate::Answer;
 
 /// What the checker checks.
 const CHECKED: [&str; 16] = [
-    "$ref", "additionalProperties", "allOf", "anyOf", "const", "enum", "items", "maximum", "maxItems", "maxLength",
-    "minimum", "minItems", "minLength", "oneOf", "pattern", "properties",
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "enum",
+    "items",
+    "maximum",
+    "maxItems",
+    "maxLength",
+    "minimum",
+    "minItems",
+    "minLength",
+    "oneOf",
+    "pattern",
+    "properties",
 ];
 
 /// What says nothing about validity, or is checked with another keyword.
 const NOTES: [&str; 9] = [
-    "default", "deprecated", "description", "example", "examples", "format", "required", "title", "type",
+    "default",
+    "deprecated",
+    "description",
+    "example",
+    "examples",
+    "format",
+    "required",
+    "title",
+    "type",
 ];
 
 /// The methods an operation can have.
@@ -132,10 +154,13 @@ impl PublishedContract {
         if !media_type.ends_with("json") {
             return Ok(());
         }
-        let body = serde_json::from_str(&answer.text).map_err(|error| format!("the body is no JSON: {error}"))?;
+        let body =
+            serde_json::from_str(&answer.text).map_err(|error| format!("the body is no JSON: {error}"))?;
         self.check_value(&media["schema"], &body, "body")?;
         match response.get("x-codes").and_then(Value::as_array) {
-            Some(codes) if !codes.contains(&body["code"]) => Err(format!("the contract does not name the code {}", body["code"])),
+            Some(codes) if !codes.contains(&body["code"]) => {
+                Err(format!("the contract does not name the code {}", body["code"]))
+            }
             _ => Ok(()),
         }
     }
@@ -167,7 +192,9 @@ impl PublishedContract {
             schema => schema.as_object().ok_or_else(|| format!("{at} has no schema"))?,
         };
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-            let target = self.target(reference).ok_or_else(|| format!("{reference} leads nowhere"))?;
+            let target = self
+                .target(reference)
+                .ok_or_else(|| format!("{reference} leads nowhere"))?;
             self.check_value(target, value, at)?;
         }
         check_type(schema, value, at)?;
@@ -191,17 +218,28 @@ impl PublishedContract {
         }
         for (keyword, most) in [("anyOf", usize::MAX), ("oneOf", 1)] {
             let Some(parts) = list(keyword) else { continue };
-            let results: Vec<_> = parts.iter().map(|part| self.check_value(part, value, at)).collect();
+            let results: Vec<_> = parts
+                .iter()
+                .map(|part| self.check_value(part, value, at))
+                .collect();
             let fitting = results.iter().filter(|result| result.is_ok()).count();
             if !(1..=most).contains(&fitting) {
                 let reasons: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-                return Err(format!("{at} fits {fitting} of {keyword}: {}", reasons.join("; ")));
+                return Err(format!(
+                    "{at} fits {fitting} of {keyword}: {}",
+                    reasons.join("; ")
+                ));
             }
         }
         Ok(())
     }
 
-    fn check_members(&self, schema: &Map<String, Value>, members: &Map<String, Value>, at: &str) -> Result<(), String> {
+    fn check_members(
+        &self,
+        schema: &Map<String, Value>,
+        members: &Map<String, Value>,
+        at: &str,
+    ) -> Result<(), String> {
         let required = schema.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if !members.contains_key(name) {
@@ -224,16 +262,26 @@ impl PublishedContract {
 
     /// Keywords of `schema` and of all inside it that the checker does not know.
     pub fn unknown_keywords(&self, schema: &Value) -> Vec<String> {
-        let Some(schema) = schema.as_object() else { return Vec::new() };
+        let Some(schema) = schema.as_object() else {
+            return Vec::new();
+        };
         let own = schema
             .keys()
             .filter(|keyword| !CHECKED.contains(&keyword.as_str()) && !NOTES.contains(&keyword.as_str()))
             .cloned();
-        let lists = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array());
-        let single = ["items", "additionalProperties"].into_iter().filter_map(|keyword| schema.get(keyword));
+        let lists = ["allOf", "anyOf", "oneOf"]
+            .into_iter()
+            .filter_map(|keyword| schema.get(keyword)?.as_array());
+        let single = ["items", "additionalProperties"]
+            .into_iter()
+            .filter_map(|keyword| schema.get(keyword));
         let members = schema.get("properties").and_then(Value::as_object);
-        let inside = lists.flatten().chain(single).chain(members.into_iter().flat_map(Map::values));
-        own.chain(inside.flat_map(|inside| self.unknown_keywords(inside))).collect()
+        let inside = lists
+            .flatten()
+            .chain(single)
+            .chain(members.into_iter().flat_map(Map::values));
+        own.chain(inside.flat_map(|inside| self.unknown_keywords(inside)))
+            .collect()
     }
 }
 
@@ -242,7 +290,10 @@ fn expect_code(answer: &Answer, status: u16, codes: &[&str]) -> Result<(), Strin
     if answer.status.as_u16() == status && codes.contains(&code) {
         return Ok(());
     }
-    Err(format!("not in the contract, so {status} {codes:?} is due, not {} {code:?}", answer.status))
+    Err(format!(
+        "not in the contract, so {status} {codes:?} is due, not {} {code:?}",
+        answer.status
+    ))
 }
 
 fn check_type(schema: &Map<String, Value>, value: &Value, at: &str) -> Result<(), String> {
@@ -285,8 +336,16 @@ fn check_bounds(schema: &Map<String, Value>, value: &Value, at: &str) -> Result<
     };
     let count = |count: usize| u32::try_from(count).ok().map(f64::from);
     within(value.as_f64(), "minimum", "maximum")?;
-    within(value.as_array().and_then(|items| count(items.len())), "minItems", "maxItems")?;
-    within(value.as_str().and_then(|text| count(text.chars().count())), "minLength", "maxLength")?;
+    within(
+        value.as_array().and_then(|items| count(items.len())),
+        "minItems",
+        "maxItems",
+    )?;
+    within(
+        value.as_str().and_then(|text| count(text.chars().count())),
+        "minLength",
+        "maxLength",
+    )?;
     if let (Some(text), Some(pattern)) = (value.as_str(), schema.get("pattern").and_then(Value::as_str)) {
         let pattern = Regex::new(pattern).map_err(|error| format!("{at} has a bad pattern: {error}"))?;
         if !pattern.is_match(text) {
@@ -381,8 +440,14 @@ components:
             (json!({ "id": 1, "tags": ["a", "a", "a"] }), "maxItems"),
             (json!({ "id": 1, "tags": [], "name": "x" }), "minLength"),
             (json!({ "id": 1, "tags": [], "name": "Ada" }), "does not match"),
-            (json!({ "id": 1, "tags": [], "age": 3 }), "body.age must not be there"),
-            (json!({ "id": 1, "tags": [], "friend": { "id": 1 } }), "body.friend.tags is missing"),
+            (
+                json!({ "id": 1, "tags": [], "age": 3 }),
+                "body.age must not be there",
+            ),
+            (
+                json!({ "id": 1, "tags": [], "friend": { "id": 1 } }),
+                "body.friend.tags is missing",
+            ),
             (json!({ "id": 1, "tags": [], "pay": 3 }), "fits 0 of oneOf"),
         ] {
             let reason = check_user(&user).unwrap_err();
@@ -392,33 +457,63 @@ components:
 
     #[test]
     fn statuses_media_types_and_codes_are_those_of_the_contract() {
-        let problem = |code| answer(404, "application/problem+json", &json!({ "code": code }).to_string());
-        assert_eq!(check(Method::GET, "/people/7", &problem("user_not_found")), Ok(()));
+        let problem = |code| {
+            answer(
+                404,
+                "application/problem+json",
+                &json!({ "code": code }).to_string(),
+            )
+        };
+        assert_eq!(
+            check(Method::GET, "/people/7", &problem("user_not_found")),
+            Ok(())
+        );
         assert!(check(Method::GET, "/people/7", &problem("session_not_found")).is_err());
         assert!(check(Method::GET, "/users/7", &answer(500, "application/json", "{}")).is_err());
         assert!(check(Method::GET, "/users/7", &answer(200, "text/html", "<p>")).is_err());
         assert!(check(Method::GET, "/users/7", &answer(200, "application/json", "{")).is_err());
-        assert_eq!(check(Method::GET, "/users/me", &answer(200, "text/plain", "me")), Ok(()));
+        assert_eq!(
+            check(Method::GET, "/users/me", &answer(200, "text/plain", "me")),
+            Ok(())
+        );
         assert_eq!(check(Method::DELETE, "/users/7", &answer(204, "", "")), Ok(()));
         assert!(check(Method::DELETE, "/users/7", &answer(204, "text/plain", "gone")).is_err());
     }
 
     #[test]
     fn what_is_not_published_is_not_found() {
-        let problem = |status, code| answer(status, "application/problem+json", &json!({ "code": code }).to_string());
+        let problem = |status, code| {
+            answer(
+                status,
+                "application/problem+json",
+                &json!({ "code": code }).to_string(),
+            )
+        };
         for path in ["/user/7", "/users/", "/users/7/8"] {
-            assert_eq!(check(Method::GET, path, &problem(404, "not_found")), Ok(()), "{path}");
+            assert_eq!(
+                check(Method::GET, path, &problem(404, "not_found")),
+                Ok(()),
+                "{path}"
+            );
             assert!(check(Method::GET, path, &answer(200, "", "")).is_err(), "{path}");
         }
-        assert_eq!(check(Method::PUT, "/users/7", &problem(405, "method_not_allowed")), Ok(()));
+        assert_eq!(
+            check(Method::PUT, "/users/7", &problem(405, "method_not_allowed")),
+            Ok(())
+        );
         assert!(check(Method::PUT, "/users/7", &answer(200, "", "")).is_err());
     }
 
     #[test]
     fn keywords_that_would_go_unchecked_are_found() {
         let contract = PublishedContract::read(YAML);
-        let schema = json!({ "type": "array", "items": { "properties": { "a": { "not": {}, "multipleOf": 2 } } } });
+        let schema =
+            json!({ "type": "array", "items": { "properties": { "a": { "not": {}, "multipleOf": 2 } } } });
         assert_eq!(contract.unknown_keywords(&schema), ["multipleOf", "not"]);
-        assert!(contract.unknown_keywords(&contract.document()["components"]["schemas"]["User"]).is_empty());
+        assert!(
+            contract
+                .unknown_keywords(&contract.document()["components"]["schemas"]["User"])
+                .is_empty()
+        );
     }
 }

@@ -135,7 +135,11 @@ impl TestApp {
 
     /// One line of `/metrics`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = Client::new(&self.base).checking(CONTRACT).get("/metrics").await.text;
+        let text = Client::new(&self.base)
+            .checking(CONTRACT)
+            .get("/metrics")
+            .await
+            .text;
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line.contains(label));

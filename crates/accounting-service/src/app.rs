@@ -6,7 +6,8 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
+    observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;

@@ -16,6 +16,7 @@ use crate::{
         ids::UserId,
         ledger::{Hold, Outcome},
         price::Tokens,
+        text::Name,
     },
     error::{Error, Result},
     service::{
@@ -147,8 +148,8 @@ async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<U
 fn given_usage(details: Option<UsageDetails>) -> GivenUsage {
     let details = details.unwrap_or_default();
     GivenUsage {
-        service: details.service.map(|service| service.into_inner()),
-        operation: details.operation.map(|operation| operation.into_inner()),
+        service: details.service.map(Name::into_inner),
+        operation: details.operation.map(Name::into_inner),
         metadata: details.metadata.0,
     }
 }

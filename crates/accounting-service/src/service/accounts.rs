@@ -6,7 +6,10 @@ use common_http::Clock;
 use moka::future::Cache;
 
 use crate::{
-    domain::{ids::UserId, text::Email},
+    domain::{
+        ids::UserId,
+        text::{Email, Name},
+    },
     error::{Error, Result},
     store::{Account, AccountStore, Identity},
 };
@@ -78,7 +81,8 @@ impl Accounts {
         } else if let Some(email) = Email::parse(&text.replace("%40", "@")) {
             self.store.find_by_email(&email).await?
         } else {
-            let mut accounts = self.store.list_by_username(text).await?;
+            let username = Name::<255>::parse(text).ok_or(Error::UserNotFound)?;
+            let mut accounts = self.store.list_by_username(&username).await?;
             if accounts.len() > 1 {
                 return Err(Error::AmbiguousUsername);
             }

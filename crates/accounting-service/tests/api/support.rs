@@ -16,7 +16,6 @@ use test_support::{ACCESS_SECRET, Answer, Client, Person, SERVICE_SECRET, TestPo
 /// A service under test.
 pub(crate) struct TestApp {
     pub(crate) client: Client,
-    pub(crate) address: SocketAddr,
     pub(crate) database: Arc<TestPostgres>,
     pub(crate) clock: Clock,
     lifecycle: Lifecycle,
@@ -102,7 +101,6 @@ impl TestApp {
         actix_web::rt::spawn(app.run());
         Self {
             client: Client::new(format!("http://{address}")).checking(CONTRACT),
-            address,
             database,
             clock,
             lifecycle,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the jobs speak of. `doubtful` are commands that may have been carried out already.
-pub(super) fn wanted<'a>(jobs: &'a [Job], doubtful: Vec<Uuid>) -> Wanted<'a> {
+pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
     let mut wanted = Wanted {
         doubtful,
         ..Wanted::default()

@@ -248,8 +248,8 @@ impl Writer {
 
 /// Whether an attempt failed by what it carries or by what happened around it.
 fn trouble(error: Error) -> Trouble {
-    let rejected = match &error {
-        Error::Query(diesel::result::Error::DatabaseError(kind, _)) => matches!(
+    let rejected = if let Error::Query(diesel::result::Error::DatabaseError(kind, _)) = &error {
+        matches!(
             kind,
             DatabaseErrorKind::UniqueViolation
                 | DatabaseErrorKind::ForeignKeyViolation
@@ -257,9 +257,9 @@ fn trouble(error: Error) -> Trouble {
                 | DatabaseErrorKind::NotNullViolation
                 | DatabaseErrorKind::RestrictViolation
                 | DatabaseErrorKind::ExclusionViolation
-        ),
-        Error::Unreadable(_) | Error::Serialization(_) => true,
-        _ => false,
+        )
+    } else {
+        matches!(error, Error::Unreadable(_) | Error::Serialization(_))
     };
     if rejected {
         Trouble::Rejected(error)

@@ -6,13 +6,14 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
+    observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    SERVICE,
+    CONTRACT, SERVICE,
     config::Config,
     metrics::LedgerMetrics,
     routes,
@@ -75,6 +76,7 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
+        let contract = Contract::from_yaml(CONTRACT)?;
         let authenticator = authenticator(&config, revocations);
         let services = Services::new(&config, database, ledger)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
@@ -82,6 +84,7 @@ impl App {
         let mut server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(web::Data::new(authenticator.clone()))
+                .app_data(web::Data::new(contract.clone()))
                 .app_data(web::Data::new(metrics.clone()))
                 .app_data(web::Data::new(clock.clone()))
                 .app_data(web::Data::new(shared_lifecycle.clone()))

@@ -8,7 +8,7 @@ mod request;
 mod sessions;
 mod usage;
 
-use common_http::{Access, Routes, show_liveness, show_metrics};
+use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
 /// Registers every route.
 pub fn routes(routes: &mut Routes<'_>) {
@@ -72,4 +72,5 @@ pub fn routes(routes: &mut Routes<'_>) {
             sessions::list_active_sessions,
         )
         .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+    Contract::routes(routes);
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use accounting_service::{App, Config, store::migrate, verify::verify};
+use accounting_service::{App, CONTRACT, Config, store::migrate, verify::verify};
 use chrono::{DateTime, TimeDelta, Utc};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::Role;
@@ -100,7 +100,7 @@ impl TestApp {
         let (address, lifecycle) = (app.address(), app.lifecycle());
         actix_web::rt::spawn(app.run());
         Self {
-            client: Client::new(format!("http://{address}")),
+            client: Client::new(format!("http://{address}")).checking(CONTRACT),
             database,
             clock,
             lifecycle,

@@ -6,19 +6,20 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    SERVICE,
+    CONTRACT, SERVICE,
     config::Config,
     metrics::LedgerMetrics,
     routes,
     service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
+        migrate,
     },
 };
 
@@ -65,9 +66,16 @@ impl App {
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
-        let feed = RevocationFeed::new(&config.auth_url, tokens, revocations.clone(), clock.clone(), &metrics)?;
+        let feed = RevocationFeed::new(
+            &config.auth_url,
+            tokens,
+            revocations.clone(),
+            clock.clone(),
+            &metrics,
+        )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
+        let contract = Contract::from_yaml(CONTRACT)?;
         let authenticator = authenticator(&config, revocations);
         let services = Services::new(&config, database, ledger)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
@@ -75,6 +83,7 @@ impl App {
         let mut server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(web::Data::new(authenticator.clone()))
+                .app_data(web::Data::new(contract.clone()))
                 .app_data(web::Data::new(metrics.clone()))
                 .app_data(web::Data::new(clock.clone()))
                 .app_data(web::Data::new(shared_lifecycle.clone()))
@@ -178,7 +187,10 @@ impl Services {
 }
 
 fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [Some(&config.jwt_access_secret), config.jwt_access_secret_previous.as_ref()];
+    let secrets = [
+        Some(&config.jwt_access_secret),
+        config.jwt_access_secret_previous.as_ref(),
+    ];
     let keys = secrets.into_iter().flatten();
     let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());

@@ -95,7 +95,9 @@ impl Error {
             Self::Unavailable | Self::OutcomeUnknown | Self::Connection(_) | Self::Pool(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
-            Self::Query(error) if is_connection_lost(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Query(error) if is_connection_lost(error) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
             Self::Query(_) | Self::Unreadable(_) | Self::Serialization(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
@@ -105,7 +107,11 @@ impl Error {
     /// What the caller is told. Failures of our own all read alike; the log has the cause.
     fn detail(&self) -> String {
         match self {
-            Self::Query(_) | Self::Connection(_) | Self::Pool(_) | Self::Unreadable(_) | Self::Serialization(_) => {
+            Self::Query(_)
+            | Self::Connection(_)
+            | Self::Pool(_)
+            | Self::Unreadable(_)
+            | Self::Serialization(_) => {
                 if self.status_and_code().0 == StatusCode::SERVICE_UNAVAILABLE {
                     Self::Unavailable.to_string()
                 } else {
@@ -126,12 +132,17 @@ impl Error {
         if let Self::Refused(Refusal::InsufficientCredits { required, available })
         | Self::Overdrawn { required, available } = self
         {
-            problem = problem.with("required", required.get()).with("available", available.get());
+            problem = problem
+                .with("required", required.get())
+                .with("available", available.get());
         }
         if let Self::Refused(Refusal::TooManyOpenHolds { limit }) = self {
             problem = problem.with("limit", *limit);
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             problem = problem.retry_after(RETRY_AFTER_SECS);
         }
         problem
@@ -144,7 +155,9 @@ pub fn is_connection_lost(error: &diesel::result::Error) -> bool {
     match error {
         diesel::result::Error::DatabaseError(kind, _) => matches!(
             kind,
-            DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::Unknown
+            DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::Unknown
         ),
         diesel::result::Error::BrokenTransactionManager => true,
         _ => false,

@@ -15,3 +15,6 @@ pub use config::Config;
 
 /// The service's name: in logs, in metrics, and as the audience of service tokens.
 pub const SERVICE: &str = "accounting-service";
+
+/// What the service promises to its callers: its OpenAPI document.
+pub const CONTRACT: &str = include_str!("../../../proto-docs/openapi/accounting.yaml");

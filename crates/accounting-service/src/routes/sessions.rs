@@ -6,8 +6,8 @@ use serde::{Serialize, ser::Error as _};
 
 use super::{
     bodies::{
-        AbortSession, ActiveSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody, PartialBody,
-        UsageDetails,
+        AbortSession, ActiveSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody,
+        PartialBody, UsageDetails,
     },
     request::{Arrival, OwnAccount, Party},
 };
@@ -125,7 +125,10 @@ fn whose(party: Party, named: Option<UserId>) -> Option<UserId> {
 
 /// The account a service opens a session for, created or brought up to date with what the service says of its owner.
 async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<UserId> {
-    let id = body.user_id.clone().ok_or_else(|| Error::invalid("userId", "is required"))?;
+    let id = body
+        .user_id
+        .clone()
+        .ok_or_else(|| Error::invalid("userId", "is required"))?;
     match &body.username {
         Some(username) => {
             let identity = Identity {

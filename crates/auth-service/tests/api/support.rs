@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_service::{App, Config, MailRoute};
+use auth_service::{App, CONTRACT, Config, MailRoute};
 use bson::{Document, doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, KeyRing, Verifier, VerifyingKey};
@@ -96,7 +96,7 @@ impl TestApp {
         let lifecycle = app.lifecycle();
         tokio::spawn(app.run());
         Self {
-            client: Client::new(&base),
+            client: Client::new(&base).checking(CONTRACT),
             base,
             mongo,
             clock: config.clock.clone(),

@@ -9,7 +9,7 @@ use std::{net::IpAddr, time::Duration};
 use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{App, Config, Upstream};
+use proxy_service::{App, CONTRACT, Config, Upstream};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
@@ -107,7 +107,7 @@ impl TestApp {
     pub(crate) fn stranger(&self, name: &str) -> User {
         let person = Person::new(name, Role::EndUser);
         let token = TestTokens::at(self.config.clock.now()).access(&person);
-        let client = Client::new(&self.base).with_token(token);
+        let client = Client::new(&self.base).checking(CONTRACT).with_token(token);
         User { person, client }
     }
 
@@ -135,7 +135,11 @@ impl TestApp {
 
     /// One line of `/metrics`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = Client::new(&self.base).get("/metrics").await.text;
+        let text = Client::new(&self.base)
+            .checking(CONTRACT)
+            .get("/metrics")
+            .await
+            .text;
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line.contains(label));

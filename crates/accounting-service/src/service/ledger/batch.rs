@@ -25,7 +25,9 @@ pub(super) fn wanted<'a>(jobs: &'a [Job], doubtful: Vec<Uuid>) -> Wanted<'a> {
             wanted.openers.insert(&instruction.user_id);
         }
         let session = instruction.command.session();
-        wanted.sessions.extend(session.map(|key| (&instruction.user_id, key)));
+        wanted
+            .sessions
+            .extend(session.map(|key| (&instruction.user_id, key)));
         wanted.keys.extend(&instruction.origin.idempotency);
     }
     wanted

@@ -6,7 +6,8 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
+    observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
@@ -18,7 +19,8 @@ use crate::{
     routes,
     service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
+        migrate,
     },
 };
 
@@ -65,7 +67,13 @@ impl App {
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
-        let feed = RevocationFeed::new(&config.auth_url, tokens, revocations.clone(), clock.clone(), &metrics)?;
+        let feed = RevocationFeed::new(
+            &config.auth_url,
+            tokens,
+            revocations.clone(),
+            clock.clone(),
+            &metrics,
+        )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
         let contract = Contract::from_yaml(CONTRACT)?;
@@ -180,7 +188,10 @@ impl Services {
 }
 
 fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [Some(&config.jwt_access_secret), config.jwt_access_secret_previous.as_ref()];
+    let secrets = [
+        Some(&config.jwt_access_secret),
+        config.jwt_access_secret_previous.as_ref(),
+    ];
     let keys = secrets.into_iter().flatten();
     let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());

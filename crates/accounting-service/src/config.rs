@@ -62,10 +62,13 @@ impl Config {
         let database_url = database_url(env);
         let db_pool_max = env.var("DB_POOL_MAX").within(1..=500, 10);
         let jwt_access_secret = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
-        let jwt_access_secret_previous =
-            env.var("JWT_ACCESS_SECRET_PREVIOUS").optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let jwt_access_secret_previous = env
+            .var("JWT_ACCESS_SECRET_PREVIOUS")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let jwt_issuer = env.var("JWT_ISSUER").or(common_jwt::ISSUER_DEFAULT.to_owned());
-        let jwt_audience = env.var("JWT_AUDIENCE").or(common_jwt::AUDIENCE_DEFAULT.to_owned());
+        let jwt_audience = env
+            .var("JWT_AUDIENCE")
+            .or(common_jwt::AUDIENCE_DEFAULT.to_owned());
         let service_jwt_secret = env.var("SERVICE_JWT_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
         let auth_url = env
             .var("EXTERNAL_AUTH_URL")
@@ -85,7 +88,8 @@ impl Config {
 
         let (jwt_access_secret, service_jwt_secret) = (jwt_access_secret?, service_jwt_secret?);
         if jwt_access_secret.expose_secret() == service_jwt_secret.expose_secret() {
-            let mistake = "JWT_ACCESS_SECRET and SERVICE_JWT_SECRET are the same; any user could pass for a service";
+            let mistake =
+                "JWT_ACCESS_SECRET and SERVICE_JWT_SECRET are the same; any user could pass for a service";
             return Err(env.mistake(mistake));
         }
         Ok(Self {
@@ -149,7 +153,10 @@ fn quoted(value: &str) -> String {
 /// Deployments write the address with and without a slash or `/api` at its end.
 fn base_address(url: &str) -> String {
     let url = url.trim_end_matches('/');
-    url.strip_suffix("/api").unwrap_or(url).trim_end_matches('/').to_owned()
+    url.strip_suffix("/api")
+        .unwrap_or(url)
+        .trim_end_matches('/')
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -189,7 +196,13 @@ mod tests {
         assert!(Config::from_env(&env).is_err());
 
         let mistakes = env.mistakes().join("\n");
-        for name in ["PORT", "HOLD_TTL_SECS", "WORKERS", "JWT_ACCESS_SECRET", "SERVICE_JWT_SECRET"] {
+        for name in [
+            "PORT",
+            "HOLD_TTL_SECS",
+            "WORKERS",
+            "JWT_ACCESS_SECRET",
+            "SERVICE_JWT_SECRET",
+        ] {
             assert!(mistakes.contains(name), "{name} is missing in\n{mistakes}");
         }
     }

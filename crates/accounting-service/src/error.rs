@@ -95,7 +95,9 @@ impl Error {
             Self::Unavailable | Self::OutcomeUnknown | Self::Connection(_) | Self::Pool(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
-            Self::Query(error) if is_connection_lost(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Query(error) if is_connection_lost(error) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
             Self::Query(_) | Self::Unreadable(_) | Self::Serialization(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
@@ -104,15 +106,13 @@ impl Error {
 
     /// What the caller is told. Failures of our own all read alike; the log has the cause.
     fn detail(&self) -> String {
-        match self {
-            Self::Query(_) | Self::Connection(_) | Self::Pool(_) | Self::Unreadable(_) | Self::Serialization(_) => {
-                if self.status_and_code().0 == StatusCode::SERVICE_UNAVAILABLE {
-                    Self::Unavailable.to_string()
-                } else {
-                    "something went wrong on our side".to_owned()
-                }
-            }
-            told => told.to_string(),
+        let status = self.status_and_code().0;
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            "something went wrong on our side".to_owned()
+        } else if matches!(self, Self::Query(_) | Self::Connection(_) | Self::Pool(_)) {
+            Self::Unavailable.to_string()
+        } else {
+            self.to_string()
         }
     }
 
@@ -126,12 +126,17 @@ impl Error {
         if let Self::Refused(Refusal::InsufficientCredits { required, available })
         | Self::Overdrawn { required, available } = self
         {
-            problem = problem.with("required", required.get()).with("available", available.get());
+            problem = problem
+                .with("required", required.get())
+                .with("available", available.get());
         }
         if let Self::Refused(Refusal::TooManyOpenHolds { limit }) = self {
             problem = problem.with("limit", *limit);
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             problem = problem.retry_after(RETRY_AFTER_SECS);
         }
         problem
@@ -140,15 +145,16 @@ impl Error {
 
 /// Whether the query failed with its connection, or because the server is being restarted: the next try may succeed.
 /// The driver has no kind of its own for the server's "shutting down" and its like.
-pub fn is_connection_lost(error: &diesel::result::Error) -> bool {
-    match error {
-        diesel::result::Error::DatabaseError(kind, _) => matches!(
+fn is_connection_lost(error: &diesel::result::Error) -> bool {
+    if let diesel::result::Error::DatabaseError(kind, _) = error {
+        return matches!(
             kind,
-            DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::Unknown
-        ),
-        diesel::result::Error::BrokenTransactionManager => true,
-        _ => false,
+            DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::Unknown
+        );
     }
+    matches!(error, diesel::result::Error::BrokenTransactionManager)
 }
 
 impl ResponseError for Error {

@@ -32,7 +32,11 @@ async fn main() -> anyhow::Result<ExitCode> {
             return Ok(complain(&env));
         };
         let holds = verify(&url, &mut std::io::stdout()).await?;
-        return Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if holds {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     let Ok(config) = Config::from_env(&env) else {
         return Ok(complain(&env));
@@ -49,7 +53,10 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Says everything that is wrong with the configuration.
-#[expect(clippy::print_stderr, reason = "this is for the person who starts the program, before there is a log")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is for the person who starts the program, before there is a log"
+)]
 fn complain(env: &Env) -> ExitCode {
     for mistake in env.mistakes() {
         eprintln!("{mistake}");

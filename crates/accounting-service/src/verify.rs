@@ -20,7 +20,10 @@ pub async fn verify(url: &SecretString, out: &mut impl Write) -> anyhow::Result<
         )?;
     }
     for setting in unsafe_settings {
-        writeln!(out, "note: {setting} is off; a crash of the machine can undo what was acknowledged")?;
+        writeln!(
+            out,
+            "note: {setting} is off; a crash of the machine can undo what was acknowledged"
+        )?;
     }
     let violated = findings.iter().filter(|finding| finding.violations > 0).count();
     if violated == 0 {

@@ -100,7 +100,11 @@ impl<'de> Deserialize<'de> for Amount {
 }
 
 /// Reads a JSON integer within `min..=max`, with one sentence for everything else.
-pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D, min: i64, max: i64) -> Result<i64, D::Error> {
+pub(crate) fn integer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    min: i64,
+    max: i64,
+) -> Result<i64, D::Error> {
     struct Whole {
         min: i64,
         max: i64,
@@ -140,10 +144,26 @@ mod tests {
     #[test]
     fn only_whole_numbers_from_one_are_amounts() {
         assert_eq!(serde_json::from_str::<Amount>("10").unwrap().get(), 10);
-        assert_eq!(serde_json::from_str::<Amount>("1000000000000").unwrap().get(), AMOUNT_MAX);
+        assert_eq!(
+            serde_json::from_str::<Amount>("1000000000000").unwrap().get(),
+            AMOUNT_MAX
+        );
         let refused = [
-            "0", "-1", "1.5", "1.0", "1e3", "\"10\"", "true", "null", "[1]", "{}", "1000000000001",
-            "9223372036854775807", "9223372036854775808", "18446744073709551616", "1e308",
+            "0",
+            "-1",
+            "1.5",
+            "1.0",
+            "1e3",
+            "\"10\"",
+            "true",
+            "null",
+            "[1]",
+            "{}",
+            "1000000000001",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551616",
+            "1e308",
         ];
         for text in refused {
             assert!(serde_json::from_str::<Amount>(text).is_err(), "{text}");
@@ -153,7 +173,10 @@ mod tests {
     #[test]
     fn a_refusal_says_what_was_expected_and_not_what_was_sent() {
         let error = serde_json::from_str::<Amount>("-77").unwrap_err().to_string();
-        assert!(error.contains("expected a whole number from 1 to 1000000000000"), "{error}");
+        assert!(
+            error.contains("expected a whole number from 1 to 1000000000000"),
+            "{error}"
+        );
         assert!(!error.contains("77"), "{error}");
     }
 

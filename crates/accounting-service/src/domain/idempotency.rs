@@ -22,7 +22,12 @@ pub struct IdempotencyKey {
 impl IdempotencyKey {
     /// The key `key` of `caller` at `route`, for a request that means `body`. The fingerprint is taken of what was
     /// understood, so white space, the order of members and members nobody reads make no difference.
-    pub fn new(caller: &Actor, route: &str, key: String, body: &impl Serialize) -> Result<Self, serde_json::Error> {
+    pub fn new(
+        caller: &Actor,
+        route: &str,
+        key: String,
+        body: &impl Serialize,
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self {
             scope: format!("{caller} {route}"),
             key,

@@ -37,7 +37,10 @@ impl<'de> Deserialize<'de> for UserId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            de::Error::invalid_value(de::Unexpected::Other("text"), &"a user id of 24 hexadecimal digits")
+            de::Error::invalid_value(
+                de::Unexpected::Other("text"),
+                &"a user id of 24 hexadecimal digits",
+            )
         })
     }
 }
@@ -118,7 +121,12 @@ mod tests {
     fn user_ids_are_24_digits_in_lower_case() {
         let id = UserId::parse("5F0A1B2C3D4E5F6A7B8C9D0E").unwrap();
         assert_eq!(id.as_str(), "5f0a1b2c3d4e5f6a7b8c9d0e");
-        for bad in ["", "5f0a1b2c3d4e5f6a7b8c9d0", "5f0a1b2c3d4e5f6a7b8c9d0e0", "5f0a1b2c3d4e5f6a7b8c9d0g"] {
+        for bad in [
+            "",
+            "5f0a1b2c3d4e5f6a7b8c9d0",
+            "5f0a1b2c3d4e5f6a7b8c9d0e0",
+            "5f0a1b2c3d4e5f6a7b8c9d0g",
+        ] {
             assert_eq!(UserId::parse(bad), None, "{bad:?}");
         }
     }

@@ -66,7 +66,10 @@ impl<'de> Deserialize<'de> for Note {
         let text = String::deserialize(deserializer)?;
         if text.chars().count() > NOTE_CHARS_MAX || text.contains('\0') {
             let expected = format!("a text of at most {NOTE_CHARS_MAX} characters without NUL");
-            return Err(de::Error::invalid_value(de::Unexpected::Other("text"), &expected.as_str()));
+            return Err(de::Error::invalid_value(
+                de::Unexpected::Other("text"),
+                &expected.as_str(),
+            ));
         }
         Ok(Self(text))
     }
@@ -119,8 +122,21 @@ mod tests {
 
     #[test]
     fn addresses_are_compared_in_lower_case() {
-        assert_eq!(Email::parse(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
-        for bad in ["", "ada", "@example.com", "ada@", "a@b@c.d", "ada@localhost", "a b@c.d", "a@.d", "a@d."] {
+        assert_eq!(
+            Email::parse(" Ada@Example.COM ").unwrap().as_str(),
+            "ada@example.com"
+        );
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "a@b@c.d",
+            "ada@localhost",
+            "a b@c.d",
+            "a@.d",
+            "a@d.",
+        ] {
             assert!(Email::parse(bad).is_none(), "{bad:?}");
         }
     }

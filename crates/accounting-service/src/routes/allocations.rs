@@ -62,7 +62,11 @@ pub(super) async fn allocate_credits_by_email(
         allocated_by: giver.id,
     };
     let render = move |grant: &_| {
-        serde_json::to_string(&AllocatedBody::new(grant, account.id.clone(), account.email.clone()))
+        serde_json::to_string(&AllocatedBody::new(
+            grant,
+            account.id.clone(),
+            account.email.clone(),
+        ))
     };
     credits.allocate(allocating, origin, render).await
 }
@@ -74,7 +78,10 @@ pub(super) async fn list_allocations(
 ) -> Result<HttpResponse> {
     let limit = page.limit.unwrap_or(ALLOCATIONS_MAX);
     if !(1..=ALLOCATIONS_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {ALLOCATIONS_MAX}")));
+        return Err(Error::invalid(
+            "limit",
+            format!("must be from 1 to {ALLOCATIONS_MAX}"),
+        ));
     }
     // One more than asked for tells whether there is another page.
     let mut rows = allocations.list_all(page.cursor, i64::from(limit) + 1).await?;

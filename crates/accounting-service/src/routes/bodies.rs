@@ -8,10 +8,10 @@ mod requests;
 
 pub use answers::{
     ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
-    DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody, RecordedBody, SpendableBody,
-    TotalBalanceBody,
+    DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody, RecordedBody,
+    SpendableBody, TotalBalanceBody,
 };
 pub use requests::{
-    AbortSession, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits, DeductCredits, FinalizeSession,
-    InitializeSession, ListAllocations, RecordUsage, UsageDetails,
+    AbortSession, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits, DeductCredits,
+    FinalizeSession, InitializeSession, ListAllocations, RecordUsage, UsageDetails,
 };

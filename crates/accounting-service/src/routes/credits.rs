@@ -5,8 +5,8 @@ use common_http::{Body, Clock, Path};
 
 use super::{
     bodies::{
-        BalanceBody, CalculateCredits, CalculatedBody, CheckCredits, CheckedBody, DeductCredits, DeductedBody,
-        TotalBalanceBody,
+        BalanceBody, CalculateCredits, CalculatedBody, CheckCredits, CheckedBody, DeductCredits,
+        DeductedBody, TotalBalanceBody,
     },
     request::{Arrival, OwnAccount},
 };

@@ -8,7 +8,10 @@ use super::bodies::HealthBody;
 use crate::{SERVICE, error::Result, store::Database};
 
 /// `GET /health`: the documented body, and 503 when the database does not answer.
-pub(super) async fn show_health(database: web::Data<Database>, clock: web::Data<Clock>) -> Result<HttpResponse> {
+pub(super) async fn show_health(
+    database: web::Data<Database>,
+    clock: web::Data<Clock>,
+) -> Result<HttpResponse> {
     database.ping().await?;
     Ok(HttpResponse::Ok().json(HealthBody {
         status: "ok",
@@ -24,7 +27,11 @@ pub(super) async fn show_readiness(
     lifecycle: web::Data<Lifecycle>,
 ) -> std::result::Result<HttpResponse, actix_web::Error> {
     if lifecycle.is_stopping() {
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this instance is stopping");
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "this instance is stopping",
+        );
         return Err(problem.into());
     }
     database.ping().await?;

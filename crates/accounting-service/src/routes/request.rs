@@ -43,13 +43,20 @@ pub(super) struct OwnAccount {
 
 impl OwnAccount {
     /// Makes sure the account of `user` exists and is up to date.
-    pub(super) async fn of(user: CurrentUser, accounts: &Accounts) -> std::result::Result<Self, actix_web::Error> {
+    pub(super) async fn of(
+        user: CurrentUser,
+        accounts: &Accounts,
+    ) -> std::result::Result<Self, actix_web::Error> {
         let id = id_of(&user)?;
         // A name is whatever auth-service let through; PostgreSQL cannot keep NUL.
         let username = user.username.replace('\0', "");
         let identity = Identity {
             id: id.clone(),
-            username: if username.is_empty() { id.to_string() } else { username },
+            username: if username.is_empty() {
+                id.to_string()
+            } else {
+                username
+            },
             email: Email::parse(&user.email),
             role: user.role,
         };
@@ -138,7 +145,11 @@ impl FromRequest for Arrival {
     type Future = Ready<Result<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let route = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default());
+        let route = format!(
+            "{} {}",
+            request.method(),
+            request.match_pattern().unwrap_or_default()
+        );
         ready(idempotency_key(request).map(|key| Self { route, key }))
     }
 }

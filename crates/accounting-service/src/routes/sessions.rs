@@ -6,8 +6,8 @@ use serde::{Serialize, ser::Error as _};
 
 use super::{
     bodies::{
-        AbortSession, ActiveSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody, PartialBody,
-        UsageDetails,
+        AbortSession, ActiveSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody,
+        PartialBody, UsageDetails,
     },
     request::{Arrival, OwnAccount, Party},
 };
@@ -16,6 +16,7 @@ use crate::{
         ids::UserId,
         ledger::{Hold, Outcome},
         price::Tokens,
+        text::Name,
     },
     error::{Error, Result},
     service::{
@@ -125,7 +126,10 @@ fn whose(party: Party, named: Option<UserId>) -> Option<UserId> {
 
 /// The account a service opens a session for, created or brought up to date with what the service says of its owner.
 async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<UserId> {
-    let id = body.user_id.clone().ok_or_else(|| Error::invalid("userId", "is required"))?;
+    let id = body
+        .user_id
+        .clone()
+        .ok_or_else(|| Error::invalid("userId", "is required"))?;
     match &body.username {
         Some(username) => {
             let identity = Identity {
@@ -144,8 +148,8 @@ async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<U
 fn given_usage(details: Option<UsageDetails>) -> GivenUsage {
     let details = details.unwrap_or_default();
     GivenUsage {
-        service: details.service.map(|service| service.into_inner()),
-        operation: details.operation.map(|operation| operation.into_inner()),
+        service: details.service.map(Name::into_inner),
+        operation: details.operation.map(Name::into_inner),
         metadata: details.metadata.0,
     }
 }

@@ -24,7 +24,10 @@ pub(super) async fn record_usage(
     let user_id = match party {
         Party::Person(account) => account.id,
         Party::Service(_) => {
-            let id = body.0.user_id.ok_or_else(|| Error::invalid("userId", "is required"))?;
+            let id = body
+                .0
+                .user_id
+                .ok_or_else(|| Error::invalid("userId", "is required"))?;
             accounts.ensure_id(&id).await?;
             id
         }
@@ -37,6 +40,8 @@ pub(super) async fn record_usage(
         metadata: body.0.metadata.0,
     };
     usage
-        .record(recording, origin, |record| serde_json::to_string(&RecordedBody::from(record)))
+        .record(recording, origin, |record| {
+            serde_json::to_string(&RecordedBody::from(record))
+        })
         .await
 }

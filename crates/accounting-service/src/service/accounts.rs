@@ -1,56 +1,68 @@
 //! Accounts come into being when their owner, or somebody who grants credits, first speaks of them.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use common_http::Clock;
+use moka::future::Cache;
 
 use crate::{
-    domain::{ids::UserId, text::Email},
+    domain::{
+        ids::UserId,
+        text::{Email, Name},
+    },
     error::{Error, Result},
     store::{Account, AccountStore, Identity},
 };
 
 /// How long an identity that was written is taken as written. After that it is written once more, which heals what a
 /// token older than a change may have put back through another replica.
-const FRESH_SECS: i64 = 600;
+const FRESH: Duration = Duration::from_mins(10);
 
-/// More identities than this are not remembered; the map starts anew.
-const REMEMBERED_MAX: usize = 100_000;
+/// Identities that are remembered.
+const REMEMBERED_MAX: u64 = 100_000;
 
 /// Accounts, and which of them are known to be up to date.
 #[derive(Clone)]
 pub struct Accounts {
     store: AccountStore,
     clock: Clock,
-    written: Arc<Mutex<HashMap<UserId, (u64, DateTime<Utc>)>>>,
-    hasher: RandomState,
+    written: Cache<UserId, Identity>,
 }
 
 impl Accounts {
     /// Accounts in `store`.
     pub fn new(store: AccountStore, clock: Clock) -> Self {
+        let written = Cache::builder()
+            .max_capacity(REMEMBERED_MAX)
+            .time_to_live(FRESH)
+            .build();
         Self {
             store,
             clock,
-            written: Arc::default(),
-            hasher: RandomState::new(),
+            written,
         }
     }
 
-    /// Makes sure the account exists and says what `identity` says. Most calls are answered from memory.
+    /// Makes sure the account exists and says what `identity` says. Most calls are answered from memory; of those that
+    /// come at once for one account a single one writes, for the row may be locked by the ledger's writer and every
+    /// one of them would hold a connection meanwhile.
     pub async fn ensure(&self, identity: &Identity) -> Result<()> {
-        let now = self.clock.now();
-        let hash = self.hasher.hash_one(identity);
-        if self.is_written(&identity.id, hash, now) {
+        if self.written.get(&identity.id).await.as_ref() == Some(identity) {
             return Ok(());
         }
-        self.store.upsert(identity, now).await?;
-        self.remember(identity.id.clone(), hash, now);
+        let write = async {
+            self.store.upsert(identity, self.clock.now()).await?;
+            Ok(identity.clone())
+        };
+        let known = self
+            .written
+            .try_get_with_by_ref(&identity.id, write)
+            .await
+            .map_err(unshare)?;
+        if known != *identity {
+            self.store.upsert(identity, self.clock.now()).await?;
+            self.written.insert(identity.id.clone(), identity.clone()).await;
+        }
         Ok(())
     }
 
@@ -69,7 +81,8 @@ impl Accounts {
         } else if let Some(email) = Email::parse(&text.replace("%40", "@")) {
             self.store.find_by_email(&email).await?
         } else {
-            let mut accounts = self.store.list_by_username(text).await?;
+            let username = Name::<255>::parse(text).ok_or(Error::UserNotFound)?;
+            let mut accounts = self.store.list_by_username(&username).await?;
             if accounts.len() > 1 {
                 return Err(Error::AmbiguousUsername);
             }
@@ -82,17 +95,12 @@ impl Accounts {
     pub async fn find_by_email(&self, email: &Email) -> Result<Account> {
         self.store.find_by_email(email).await?.ok_or(Error::UserNotFound)
     }
+}
 
-    fn is_written(&self, id: &UserId, hash: u64, now: DateTime<Utc>) -> bool {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(id).is_some_and(|(known, until)| *known == hash && *until > now)
-    }
-
-    fn remember(&self, id: UserId, hash: u64, now: DateTime<Utc>) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.len() >= REMEMBERED_MAX {
-            written.clear();
-        }
-        written.insert(id, (hash, now + TimeDelta::seconds(FRESH_SECS)));
-    }
+/// The error that all who waited for one write share.
+fn unshare(error: Arc<Error>) -> Error {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| {
+        tracing::warn!(error = %shared, "an account could not be brought up to date");
+        Error::Unavailable
+    })
 }

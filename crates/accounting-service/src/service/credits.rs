@@ -91,11 +91,11 @@ impl Credits {
                 render,
             })
             .await;
-        answer.map_err(|error| match error {
-            Error::Refused(Refusal::InsufficientCredits { required, available }) => {
-                Error::Overdrawn { required, available }
+        answer.map_err(|error| {
+            if let Error::Refused(Refusal::InsufficientCredits { required, available }) = error {
+                return Error::Overdrawn { required, available };
             }
-            other => other,
+            error
         })
     }
 

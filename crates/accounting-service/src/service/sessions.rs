@@ -136,7 +136,10 @@ impl Sessions {
                 let price = self.prices.find(&opening.model_id).await?;
                 let estimated = price.cost(tokens);
                 let hold = price.hold(estimated);
-                (estimated, hold.ok_or_else(|| Error::invalid("estimatedTokens", "cost more than can be held"))?)
+                (
+                    estimated,
+                    hold.ok_or_else(|| Error::invalid("estimatedTokens", "cost more than can be held"))?,
+                )
             }
         };
         let opening_of = |key| Opening {
@@ -207,7 +210,11 @@ fn usage_note(given: GivenUsage, ending: Ending, spent: Spent) -> UsageNote {
         let member = if aborted { "partialTokens" } else { "tokens" };
         metadata.insert(member.to_owned(), tokens.get().into());
     }
-    let documented = if aborted { SERVICE_ABORTED } else { SERVICE_FINALIZED };
+    let documented = if aborted {
+        SERVICE_ABORTED
+    } else {
+        SERVICE_FINALIZED
+    };
     UsageNote {
         id: Uuid::now_v7(),
         service: given.service.unwrap_or_else(|| documented.to_owned()),

@@ -37,7 +37,11 @@ pub struct Usage {
 impl Usage {
     /// The log in `store`, with remembered answers in `answers`.
     pub fn new(store: UsageStore, answers: IdempotencyStore, clock: Clock) -> Self {
-        Self { store, answers, clock }
+        Self {
+            store,
+            answers,
+            clock,
+        }
     }
 
     /// Writes a record down, once per idempotency key.

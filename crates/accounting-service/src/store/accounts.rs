@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
+    SelectableHelper as _,
     sql_types::{Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl as _;
@@ -52,12 +53,16 @@ impl TryFrom<Row> for Account {
     }
 }
 
-/// Writes only when something is new: most tokens say what is known. The time of an address is when it was first
+/// Writes only when something is new: most tokens say what is known, and are told apart by a read that waits for no lock.
+/// The time of an address is when it was first
 /// seen on this account, so that an old token of the former owner does not win it back.
 const UPSERT: &str = "
     INSERT INTO user_accounts AS known
         (user_id, username, email, email_seen_at, role, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $4, $4)
+    SELECT $1, $2, $3, $4, $5, $4, $4
+    WHERE NOT EXISTS (
+        SELECT 1 FROM user_accounts same
+        WHERE same.user_id = $1 AND (same.username, same.email, same.role) IS NOT DISTINCT FROM ($2, $3, $5))
     ON CONFLICT (user_id) DO UPDATE SET
         username = excluded.username,
         email = excluded.email,

@@ -108,7 +108,9 @@ impl AllocationStore {
         let total: Option<i64> = credit_allocations::table
             .filter(credit_allocations::user_id.eq(user.as_str()))
             .filter(credit_allocations::expires_at.gt(now))
-            .select(diesel::dsl::sql::<Nullable<BigInt>>("sum(remaining_credits)::bigint"))
+            .select(diesel::dsl::sql::<Nullable<BigInt>>(
+                "sum(remaining_credits)::bigint",
+            ))
             .first(&mut connection)
             .await?;
         Ok(Credits::new(total.unwrap_or_default()).unwrap_or_default())

@@ -2,29 +2,48 @@
 
 use std::time::Duration;
 
-use diesel::{ConnectionError, QueryableByName, sql_types::Integer};
+use diesel::{ConnectionError, ConnectionResult, QueryableByName, sql_types::Integer};
 use diesel_async::{
-    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _,
+    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
     pooled_connection::{
-        AsyncDieselConnectionManager,
+        AsyncDieselConnectionManager, ManagerConfig,
         deadpool::{BuildError, Object, Pool},
     },
 };
+use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::{Error, Result};
 
-/// How long a connection may take to be made, or a free one to be found. A request that cannot be served within a
-/// second is better told so.
+/// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a request may wait for a free connection. Whoever cannot be served within that is better told so.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A request must not wait for ever for what somebody has locked by hand, or for a report over a huge table.
+const SESSION: &str = "SET lock_timeout = '1s'; SET statement_timeout = '20s'";
 
 /// A connection of its own.
 pub async fn connect(url: &SecretString) -> Result<AsyncPgConnection> {
-    let establish = AsyncPgConnection::establish(url.expose_secret());
-    match tokio::time::timeout(CONNECT_TIMEOUT, establish).await {
-        Ok(connection) => Ok(connection?),
-        Err(elapsed) => Err(ConnectionError::BadConnection(elapsed.to_string()).into()),
+    Ok(establish(url.expose_secret()).await?)
+}
+
+async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, AsyncPgConnection::establish(url)).await {
+        Ok(connection) => connection,
+        Err(elapsed) => Err(ConnectionError::BadConnection(elapsed.to_string())),
     }
+}
+
+/// A connection for the pool.
+async fn establish_shared(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let mut connection = establish(url).await?;
+    connection
+        .batch_execute(SESSION)
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
 }
 
 /// The connections that requests share.
@@ -42,14 +61,17 @@ struct One {
 impl Database {
     /// A pool of at most `size` connections, made when they are needed and checked before each use.
     pub fn new(url: &SecretString, size: usize) -> std::result::Result<Self, BuildError> {
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url.expose_secret());
+        let mut setup = ManagerConfig::default();
+        setup.custom_setup = Box::new(|url| establish_shared(url).boxed());
+        let manager =
+            AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.expose_secret(), setup);
         let pool = Pool::builder(manager).max_size(size).build()?;
         Ok(Self { pool })
     }
 
     /// A free connection.
     pub(super) async fn connection(&self) -> Result<Object<AsyncPgConnection>> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.pool.get()).await {
+        match tokio::time::timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
             Ok(connection) => Ok(connection?),
             Err(_) => Err(Error::Unavailable),
         }

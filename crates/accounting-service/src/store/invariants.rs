@@ -161,7 +161,10 @@ pub async fn check_invariants(connection: &mut AsyncPgConnection) -> Result<(Vec
                 });
             }
             let settings: Vec<Setting> = diesel::sql_query(UNSAFE_SETTINGS).load(connection).await?;
-            Ok((findings, settings.into_iter().map(|setting| setting.name).collect()))
+            Ok((
+                findings,
+                settings.into_iter().map(|setting| setting.name).collect(),
+            ))
         })
         .await
 }

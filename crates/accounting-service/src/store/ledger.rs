@@ -20,12 +20,8 @@ use futures_util::join;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{
-    connect,
-    idempotency::Remembered,
-    sessions::SessionRow,
-};
 pub use super::idempotency::RememberedRow;
+use super::{connect, idempotency::Remembered, sessions::SessionRow};
 use crate::{
     domain::{
         credits::Credits,
@@ -101,11 +97,18 @@ impl LedgerConnection {
             .collect::<HashSet<_>>()
             .into_iter()
             .unzip();
-        let (scopes, keys): (Vec<_>, Vec<_>) =
-            wanted.keys.iter().map(|key| (key.scope.as_str(), key.key.as_str())).unzip();
+        let (scopes, keys): (Vec<_>, Vec<_>) = wanted
+            .keys
+            .iter()
+            .map(|key| (key.scope.as_str(), key.key.as_str()))
+            .unzip();
 
         let connection = &self.connection;
-        let begin = async { Prepared(sql_query(statements::BEGIN)).execute(&mut &*connection).await };
+        let begin = async {
+            Prepared(sql_query(statements::BEGIN))
+                .execute(&mut &*connection)
+                .await
+        };
         let lock = async {
             let query = sql_query(statements::LOCK_ACCOUNTS).bind::<Array<Text>, _>(&users);
             Prepared(query).load::<UserLine>(&mut &*connection).await
@@ -118,23 +121,39 @@ impl LedgerConnection {
         };
         let open = async {
             let query = sql_query(statements::COUNT_OPEN_HOLDS).bind::<Array<Text>, _>(&openers);
-            load_unless(openers.is_empty(), Prepared(query).load::<OpenLine>(&mut &*connection)).await
+            load_unless(
+                openers.is_empty(),
+                Prepared(query).load::<OpenLine>(&mut &*connection),
+            )
+            .await
         };
         let holds = async {
             let query = sql_query(statements::LOAD_SESSIONS)
                 .bind::<Array<Text>, _>(&owners)
                 .bind::<Array<Text>, _>(&sessions);
-            load_unless(owners.is_empty(), Prepared(query).load::<SessionRow>(&mut &*connection)).await
+            load_unless(
+                owners.is_empty(),
+                Prepared(query).load::<SessionRow>(&mut &*connection),
+            )
+            .await
         };
         let remembered = async {
             let query = sql_query(statements::LOAD_KEYS)
                 .bind::<Array<Text>, _>(&scopes)
                 .bind::<Array<Text>, _>(&keys);
-            load_unless(keys.is_empty(), Prepared(query).load::<Remembered>(&mut &*connection)).await
+            load_unless(
+                keys.is_empty(),
+                Prepared(query).load::<Remembered>(&mut &*connection),
+            )
+            .await
         };
         let done = async {
             let query = sql_query(statements::FIND_DONE).bind::<Array<SqlUuid>, _>(&wanted.doubtful);
-            load_unless(wanted.doubtful.is_empty(), Prepared(query).load::<IdLine>(&mut &*connection)).await
+            load_unless(
+                wanted.doubtful.is_empty(),
+                Prepared(query).load::<IdLine>(&mut &*connection),
+            )
+            .await
         };
         // `join!` polls in this order, and that is the order in which they are sent.
         let (begin, lock, allocations, open, holds, remembered, done) =
@@ -145,8 +164,10 @@ impl LedgerConnection {
             accounts: accounts(wanted, lock?, allocations?, open?, holds?)?,
             ..Loaded::default()
         };
-        loaded.remembered =
-            remembered?.into_iter().map(|row| ((row.scope.clone(), row.key.clone()), row)).collect();
+        loaded.remembered = remembered?
+            .into_iter()
+            .map(|row| ((row.scope.clone(), row.key.clone()), row))
+            .collect();
         loaded.done = done?.into_iter().map(|row| row.id).collect();
         Ok(loaded)
     }
@@ -154,7 +175,9 @@ impl LedgerConnection {
     /// Gives the locks back; nothing was written.
     pub async fn rollback(&self) -> Result<()> {
         let connection = &self.connection;
-        Prepared(sql_query(statements::ROLLBACK)).execute(&mut &*connection).await?;
+        Prepared(sql_query(statements::ROLLBACK))
+            .execute(&mut &*connection)
+            .await?;
         Ok(())
     }
 }
@@ -198,7 +221,10 @@ fn accounts(
     }
     let mut holds: HashMap<&str, Vec<Hold>> = HashMap::new();
     for (user, key) in &wanted.sessions {
-        holds.entry(user.as_str()).or_default().extend(known.get(*key).cloned());
+        holds
+            .entry(user.as_str())
+            .or_default()
+            .extend(known.get(*key).cloned());
     }
     let account = |line: UserLine| {
         let id = UserId::parse(&line.user_id).ok_or_else(unreadable)?;

@@ -25,7 +25,9 @@ pub async fn migrate(url: &SecretString) -> anyhow::Result<()> {
 }
 
 async fn run(url: &SecretString) -> anyhow::Result<()> {
-    let mut connection = super::connect(url).await.context("the database cannot be reached")?;
+    let mut connection = super::connect(url)
+        .await
+        .context("the database cannot be reached")?;
     // The lock ends with the connection.
     diesel::sql_query(format!("SELECT pg_advisory_lock({LOCK})"))
         .execute(&mut connection)

@@ -78,7 +78,8 @@ impl TryFrom<SessionRow> for Hold {
     type Error = Error;
 
     fn try_from(row: SessionRow) -> Result<Self> {
-        let credits = |credits| Credits::new(credits).ok_or(Error::Unreadable("streaming_sessions, its credits"));
+        let credits =
+            |credits| Credits::new(credits).ok_or(Error::Unreadable("streaming_sessions, its credits"));
         Ok(Self {
             id: row.id,
             key: SessionKey {
@@ -90,7 +91,8 @@ impl TryFrom<SessionRow> for Hold {
             estimated: credits(row.estimated_credits)?,
             held: credits(row.held_credits)?,
             captured: credits(row.captured_credits)?,
-            status: HoldStatus::from_stored(&row.status).ok_or(Error::Unreadable("streaming_sessions.status"))?,
+            status: HoldStatus::from_stored(&row.status)
+                .ok_or(Error::Unreadable("streaming_sessions.status"))?,
             draws: draws_of(row.draws)?,
             succeeded: row.succeeded,
             started_at: row.started_at,

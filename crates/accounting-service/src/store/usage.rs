@@ -1,8 +1,6 @@
 //! `usage_logs`: records that no capture wrote. Those of captures go with the ledger's own transaction.
 
-use diesel::{
-    ExpressionMethods as _,
-};
+use diesel::ExpressionMethods as _;
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde_json::Value;
 

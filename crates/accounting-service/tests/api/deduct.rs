@@ -13,7 +13,11 @@ async fn deducting_lowers_the_own_balance() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;
 
-    let answer = app.sign_in(&alice).post(PATH, &json!({ "credits": 30 })).await.expect(200);
+    let answer = app
+        .sign_in(&alice)
+        .post(PATH, &json!({ "credits": 30 }))
+        .await
+        .expect(200);
 
     assert_eq!(
         answer.body,
@@ -22,7 +26,10 @@ async fn deducting_lowers_the_own_balance() {
         })
     );
     assert_eq!(app.balance(&alice).await, 70);
-    assert_eq!(app.number("SELECT sum(amount) FROM credit_transactions").await, 70);
+    assert_eq!(
+        app.number("SELECT sum(amount) FROM credit_transactions").await,
+        70
+    );
     app.assert_sound().await;
 }
 
@@ -36,8 +43,16 @@ async fn a_deduction_that_the_balance_does_not_cover_changes_nothing() {
     let answer = app.sign_in(&alice).post(PATH, &json!({ "credits": 16 })).await;
 
     let answer = answer.expect_problem(400, "insufficient_credits");
-    assert_eq!((&answer.body["required"], &answer.body["available"]), (&json!(16), &json!(15)));
-    assert!(answer.body["message"].as_str().unwrap().starts_with("Insufficient credits"));
+    assert_eq!(
+        (&answer.body["required"], &answer.body["available"]),
+        (&json!(16), &json!(15))
+    );
+    assert!(
+        answer.body["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("Insufficient credits")
+    );
     assert_eq!(app.rows().await, before);
     assert_eq!(app.balance(&alice).await, 15);
 }
@@ -50,10 +65,23 @@ async fn what_expires_first_is_spent_first() {
     app.grant(&alice, 10, 30).await;
     app.grant(&alice, 10, 90).await;
 
-    app.sign_in(&alice).post(PATH, &json!({ "credits": 15 })).await.expect(200);
+    app.sign_in(&alice)
+        .post(PATH, &json!({ "credits": 15 }))
+        .await
+        .expect(200);
 
-    let balance = app.sign_in(&alice).get("/api/credits/balance").await.expect(200).body;
-    let left: Vec<_> = balance["activeAllocations"].as_array().unwrap().iter().map(|a| &a["credits"]).collect();
+    let balance = app
+        .sign_in(&alice)
+        .get("/api/credits/balance")
+        .await
+        .expect(200)
+        .body;
+    let left: Vec<_> = balance["activeAllocations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| &a["credits"])
+        .collect();
     assert_eq!(left, [5, 10], "the soonest is gone, the next half gone");
 }
 
@@ -64,9 +92,15 @@ async fn an_allocation_can_be_spent_until_the_very_moment_it_expires() {
     let day = 86_400;
 
     app.advance_secs(30 * day - 1);
-    app.sign_in(&alice).post(PATH, &json!({ "credits": 1 })).await.expect(200);
+    app.sign_in(&alice)
+        .post(PATH, &json!({ "credits": 1 }))
+        .await
+        .expect(200);
     app.advance_secs(1);
-    app.sign_in(&alice).post(PATH, &json!({ "credits": 1 })).await.expect_problem(400, "insufficient_credits");
+    app.sign_in(&alice)
+        .post(PATH, &json!({ "credits": 1 }))
+        .await
+        .expect_problem(400, "insufficient_credits");
 
     assert_eq!(app.balance(&alice).await, 0);
     app.assert_sound().await;
@@ -96,7 +130,10 @@ async fn only_whole_positive_numbers_are_credits() {
     ];
 
     for body in bodies {
-        app.sign_in(&alice).post(PATH, &body).await.expect_problem(400, "validation_failed");
+        app.sign_in(&alice)
+            .post(PATH, &body)
+            .await
+            .expect_problem(400, "validation_failed");
     }
 
     assert_eq!(app.rows().await, before);

@@ -1,5 +1,10 @@
 //! The service's behaviour over HTTP, against a real PostgreSQL.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that is not given what it needs fails here"
+)]
+
 mod access;
 mod allocations;
 mod balances;

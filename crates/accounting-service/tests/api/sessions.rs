@@ -18,12 +18,21 @@ async fn a_session_holds_its_estimate_and_gives_back_what_was_not_used() {
 
     let body = json!({ "sessionId": "s-1", "modelId": "amazon.nova-lite-v1:0", "estimatedTokens": 10_000 });
     let opened = client.post(INITIALIZE, &body).await.expect(201);
-    assert_eq!(opened.body, json!({ "sessionId": "s-1", "allocatedCredits": 8, "status": "active" }));
+    assert_eq!(
+        opened.body,
+        json!({ "sessionId": "s-1", "allocatedCredits": 8, "status": "active" })
+    );
     assert_eq!(app.balance(&alice).await, 92);
 
     app.advance_secs(3);
-    let settled = client.post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 5_000 })).await.expect(200);
-    assert_eq!(settled.body, json!({ "sessionId": "s-1", "actualCredits": 3, "refund": 5 }));
+    let settled = client
+        .post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 5_000 }))
+        .await
+        .expect(200);
+    assert_eq!(
+        settled.body,
+        json!({ "sessionId": "s-1", "actualCredits": 3, "refund": 5 })
+    );
     assert_eq!(app.balance(&alice).await, 97);
 
     let logged = "SELECT count(*) FROM usage_logs WHERE service = 'chat-streaming' AND credits = 3
@@ -41,9 +50,15 @@ async fn more_than_was_held_is_not_charged() {
     let body = json!({ "sessionId": "s-1", "modelId": "m", "estimatedTokens": 1_000 });
     client.post(INITIALIZE, &body).await.expect(201);
 
-    let settled = client.post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 900_000 })).await.expect(200);
+    let settled = client
+        .post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 900_000 }))
+        .await
+        .expect(200);
 
-    assert_eq!(settled.body, json!({ "sessionId": "s-1", "actualCredits": 2, "refund": 0 }));
+    assert_eq!(
+        settled.body,
+        json!({ "sessionId": "s-1", "actualCredits": 2, "refund": 0 })
+    );
     assert_eq!(app.balance(&alice).await, 98);
     app.assert_sound().await;
 }
@@ -58,13 +73,29 @@ async fn an_aborted_session_costs_what_had_come() {
         client.post(INITIALIZE, &body).await.expect(201);
     }
 
-    let early = client.post(ABORT, &json!({ "sessionId": "early" })).await.expect(200);
-    let late = client.post(ABORT, &json!({ "sessionId": "late", "tokensGenerated": 4_000 })).await.expect(200);
+    let early = client
+        .post(ABORT, &json!({ "sessionId": "early" }))
+        .await
+        .expect(200);
+    let late = client
+        .post(ABORT, &json!({ "sessionId": "late", "tokensGenerated": 4_000 }))
+        .await
+        .expect(200);
 
-    assert_eq!(early.body, json!({ "sessionId": "early", "partialCredits": 0, "refund": 5 }));
-    assert_eq!(late.body, json!({ "sessionId": "late", "partialCredits": 2, "refund": 3 }));
+    assert_eq!(
+        early.body,
+        json!({ "sessionId": "early", "partialCredits": 0, "refund": 5 })
+    );
+    assert_eq!(
+        late.body,
+        json!({ "sessionId": "late", "partialCredits": 2, "refund": 3 })
+    );
     assert_eq!(app.balance(&alice).await, 98);
-    assert_eq!(app.number("SELECT count(*) FROM usage_logs WHERE service = 'chat-streaming-aborted'").await, 1);
+    assert_eq!(
+        app.number("SELECT count(*) FROM usage_logs WHERE service = 'chat-streaming-aborted'")
+            .await,
+        1
+    );
     app.assert_sound().await;
 }
 
@@ -78,13 +109,23 @@ async fn what_returns_keeps_its_expiry() {
     let client = app.sign_in(&alice);
 
     client
-        .post(INITIALIZE, &json!({ "sessionId": "s-1", "modelId": "m", "estimatedTokens": 10_000 }))
+        .post(
+            INITIALIZE,
+            &json!({ "sessionId": "s-1", "modelId": "m", "estimatedTokens": 10_000 }),
+        )
         .await
         .expect(201);
-    client.post(ABORT, &json!({ "sessionId": "s-1" })).await.expect(200);
+    client
+        .post(ABORT, &json!({ "sessionId": "s-1" }))
+        .await
+        .expect(200);
 
     let balance = client.get("/api/credits/balance").await.body;
-    assert_eq!(balance["activeAllocations"].as_array().unwrap().len(), 1, "no new allocation");
+    assert_eq!(
+        balance["activeAllocations"].as_array().unwrap().len(),
+        1,
+        "no new allocation"
+    );
     assert_eq!(balance["activeAllocations"][0]["expiresAt"], expiry);
     assert_eq!(balance["totalCredits"], 100);
 }
@@ -107,7 +148,11 @@ async fn what_returns_to_an_expired_allocation_cannot_be_spent() {
 
     assert_eq!(settled.body["refund"], 5);
     assert_eq!(app.balance(&alice).await, 0);
-    assert_eq!(app.number("SELECT remaining_credits FROM credit_allocations").await, 100);
+    assert_eq!(
+        app.number("SELECT remaining_credits FROM credit_allocations")
+            .await,
+        100
+    );
     app.assert_sound().await;
 }
 
@@ -121,7 +166,10 @@ async fn a_session_the_balance_does_not_cover_is_refused() {
     let answer = app.sign_in(&alice).post(INITIALIZE, &body).await;
 
     let answer = answer.expect_problem(402, "insufficient_credits");
-    assert_eq!((&answer.body["required"], &answer.body["available"]), (&json!(5), &json!(4)));
+    assert_eq!(
+        (&answer.body["required"], &answer.body["available"]),
+        (&json!(5), &json!(4))
+    );
     assert_eq!(app.rows().await, before);
 }
 
@@ -132,13 +180,25 @@ async fn a_session_ends_once() {
     let client = app.sign_in(&alice);
     let body = json!({ "sessionId": "s-1", "modelId": "m", "estimatedTokens": 10_000 });
     client.post(INITIALIZE, &body).await.expect(201);
-    client.post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 1_000 })).await.expect(200);
+    client
+        .post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 1_000 }))
+        .await
+        .expect(200);
     let before = app.rows().await;
 
     let again = json!({ "sessionId": "s-1", "actualTokens": 0 });
-    client.post(FINALIZE, &again).await.expect_problem(409, "session_settled");
-    client.post(ABORT, &json!({ "sessionId": "s-1" })).await.expect_problem(409, "session_settled");
-    client.post(INITIALIZE, &body).await.expect_problem(409, "session_exists");
+    client
+        .post(FINALIZE, &again)
+        .await
+        .expect_problem(409, "session_settled");
+    client
+        .post(ABORT, &json!({ "sessionId": "s-1" }))
+        .await
+        .expect_problem(409, "session_settled");
+    client
+        .post(INITIALIZE, &body)
+        .await
+        .expect_problem(409, "session_exists");
 
     assert_eq!(app.rows().await, before);
 }
@@ -148,8 +208,14 @@ async fn an_unknown_session_cannot_be_settled() {
     let app = TestApp::spawn().await;
     let client = app.as_role(Role::EndUser);
     let finalize = json!({ "sessionId": "nope", "actualTokens": 1 });
-    client.post(FINALIZE, &finalize).await.expect_problem(404, "session_not_found");
-    client.post(ABORT, &json!({ "sessionId": "nope" })).await.expect_problem(404, "session_not_found");
+    client
+        .post(FINALIZE, &finalize)
+        .await
+        .expect_problem(404, "session_not_found");
+    client
+        .post(ABORT, &json!({ "sessionId": "nope" }))
+        .await
+        .expect_problem(404, "session_not_found");
 }
 
 #[actix_web::test]
@@ -160,7 +226,10 @@ async fn session_ids_are_everybodys_own() {
     app.sign_in(&alice).post(INITIALIZE, &body).await.expect(201);
 
     let settle = json!({ "sessionId": "chat", "actualTokens": 0 });
-    app.sign_in(&bob).post(FINALIZE, &settle).await.expect_problem(404, "session_not_found");
+    app.sign_in(&bob)
+        .post(FINALIZE, &settle)
+        .await
+        .expect_problem(404, "session_not_found");
     app.sign_in(&bob).post(INITIALIZE, &body).await.expect(201);
     app.sign_in(&bob).post(FINALIZE, &settle).await.expect(200);
 
@@ -179,7 +248,11 @@ async fn open_sessions_are_listed_for_their_owner() {
     }
     client.post(ABORT, &json!({ "sessionId": "a" })).await.expect(200);
 
-    let open = client.get("/api/streaming-sessions/active").await.expect(200).body;
+    let open = client
+        .get("/api/streaming-sessions/active")
+        .await
+        .expect(200)
+        .body;
 
     insta::assert_json_snapshot!(open, { "[].id" => "[id]", "[].userId" => "[user]" }, @r#"
     [
@@ -197,7 +270,10 @@ async fn open_sessions_are_listed_for_their_owner() {
       }
     ]
     "#);
-    assert_eq!(app.sign_in(&bob).get("/api/streaming-sessions/active").await.body, json!([]));
+    assert_eq!(
+        app.sign_in(&bob).get("/api/streaming-sessions/active").await.body,
+        json!([])
+    );
 }
 
 #[actix_web::test]
@@ -225,7 +301,10 @@ async fn bad_bodies_are_refused_and_change_nothing() {
         json!({ "sessionId": "s", "modelId": "m", "estimatedTokens": 1_000_000_000_000_i64 }),
         json!({ "sessionId": "s", "modelId": "m", "credits": 5 }),
     ] {
-        client.post(INITIALIZE, &body).await.expect_problem(400, "validation_failed");
+        client
+            .post(INITIALIZE, &body)
+            .await
+            .expect_problem(400, "validation_failed");
     }
     for body in [
         json!({ "sessionId": "s-1" }),
@@ -235,7 +314,10 @@ async fn bad_bodies_are_refused_and_change_nothing() {
         json!({ "sessionId": "s-1", "actualTokens": 1, "success": "yes" }),
         json!({ "sessionId": "s-1", "actualCredits": 1 }),
     ] {
-        client.post(FINALIZE, &body).await.expect_problem(400, "validation_failed");
+        client
+            .post(FINALIZE, &body)
+            .await
+            .expect_problem(400, "validation_failed");
     }
     client
         .post(ABORT, &json!({ "sessionId": "s-1", "tokensGenerated": -1 }))

@@ -16,7 +16,6 @@ use test_support::{ACCESS_SECRET, Answer, Client, Person, SERVICE_SECRET, TestPo
 /// A service under test.
 pub(crate) struct TestApp {
     pub(crate) client: Client,
-    pub(crate) address: SocketAddr,
     pub(crate) database: Arc<TestPostgres>,
     pub(crate) clock: Clock,
     lifecycle: Lifecycle,
@@ -57,7 +56,10 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
 /// Names the template after what the migrations say, so that one of older migrations is not used.
 fn template() -> String {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"));
-    let mut steps: Vec<_> = std::fs::read_dir(root).unwrap().map(|step| step.unwrap().path()).collect();
+    let mut steps: Vec<_> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|step| step.unwrap().path())
+        .collect();
     steps.sort();
     let mut hash = Sha256::new();
     for step in steps.iter().filter(|step| step.is_dir()) {
@@ -99,7 +101,6 @@ impl TestApp {
         actix_web::rt::spawn(app.run());
         Self {
             client: Client::new(format!("http://{address}")).checking(CONTRACT),
-            address,
             database,
             clock,
             lifecycle,
@@ -118,7 +119,8 @@ impl TestApp {
 
     /// A client that is the proxy.
     pub(crate) fn proxy(&self) -> Client {
-        self.client.with_token(self.tokens().service("proxy-service", "accounting-service"))
+        self.client
+            .with_token(self.tokens().service("proxy-service", "accounting-service"))
     }
 
     /// A client who is somebody new of this role.
@@ -129,7 +131,11 @@ impl TestApp {
     /// Grants credits, as an admin does.
     pub(crate) async fn grant(&self, person: &Person, credits: i64, expiry_days: i64) -> Value {
         let body = json!({ "userId": person.id, "credits": credits, "expiryDays": expiry_days });
-        self.as_role(Role::Admin).post("/api/credits/allocate", &body).await.expect(201).body
+        self.as_role(Role::Admin)
+            .post("/api/credits/allocate", &body)
+            .await
+            .expect(201)
+            .body
     }
 
     /// A new end user with credits for 30 days.
@@ -141,7 +147,11 @@ impl TestApp {
 
     /// What somebody can spend.
     pub(crate) async fn balance(&self, person: &Person) -> i64 {
-        let answer = self.sign_in(person).get("/api/credits/total-balance").await.expect(200);
+        let answer = self
+            .sign_in(person)
+            .get("/api/credits/total-balance")
+            .await
+            .expect(200);
         answer.body["totalCredits"].as_i64().unwrap()
     }
 
@@ -161,7 +171,9 @@ impl TestApp {
     /// What `accounting-service verify` prints, and whether it is content.
     pub(crate) async fn verify(&self) -> (bool, String) {
         let mut out = Vec::new();
-        let holds = verify(&SecretString::from(self.database.url.as_str()), &mut out).await.unwrap();
+        let holds = verify(&SecretString::from(self.database.url.as_str()), &mut out)
+            .await
+            .unwrap();
         (holds, String::from_utf8(out).unwrap())
     }
 
@@ -195,7 +207,10 @@ impl Drop for TestApp {
 
 /// Sends a POST with an idempotency key.
 pub(crate) async fn post_with_key(client: &Client, path: &str, key: &str, body: &Value) -> Answer {
-    let request = client.request(reqwest::Method::POST, path).header("idempotency-key", key).json(body);
+    let request = client
+        .request(reqwest::Method::POST, path)
+        .header("idempotency-key", key)
+        .json(body);
     client.send(request).await
 }
 

@@ -36,7 +36,8 @@ async fn serve(socket: TcpStream, is_first: &mut bool, mails: &mpsc::UnboundedSe
                 "250 taken\r\n"
             }
             (Some(text), line) => {
-                *text += &format!("{line}\r\n");
+                text.push_str(line);
+                text.push_str("\r\n");
                 continue;
             }
             (None, "DATA") => {

@@ -1,5 +1,7 @@
 //! The service over HTTP, with a real MongoDB.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+
 mod access;
 mod injection;
 mod mails;
@@ -10,4 +12,5 @@ mod registration;
 mod revocations;
 mod sessions;
 mod support;
+mod tokens;
 mod users;

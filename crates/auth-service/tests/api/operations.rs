@@ -1,23 +1,31 @@
 //! Starting, being looked after, stopping.
 
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
 use auth_service::{App, BootstrapAdmin};
 use bson::doc;
+use common_telemetry::JsonLines;
 use futures_util::future::join_all;
 use serde_json::json;
+use test_support::{ACCESS_SECRET, REFRESH_SECRET};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::{PASSWORD, TestApp, email_of};
 
-fn bootstrap(username: &str) -> Option<BootstrapAdmin> {
-    Some(BootstrapAdmin {
+fn bootstrap(username: &str) -> BootstrapAdmin {
+    BootstrapAdmin {
         username: username.to_owned(),
         email: email_of(username),
         password: PASSWORD.into(),
-    })
+    }
 }
 
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
-    let app = TestApp::spawn_with(|config| config.bootstrap_admin = bootstrap("root1")).await;
+    let app = TestApp::spawn_with(|config| config.bootstrap_admin = Some(bootstrap("root1"))).await;
     app.log_in("root1")
         .await
         .client
@@ -26,7 +34,7 @@ async fn the_first_admin_is_made_once() {
         .expect(200);
 
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root2");
+    config.bootstrap_admin = Some(bootstrap("root2"));
     App::build(config).await.unwrap();
 
     assert_eq!(
@@ -40,7 +48,7 @@ async fn the_first_admin_is_made_once() {
 async fn replicas_that_start_together_make_one_admin() {
     let app = TestApp::spawn().await;
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root1");
+    config.bootstrap_admin = Some(bootstrap("root1"));
 
     let apps = join_all((0..4).map(|_| App::build(config.clone()))).await;
 
@@ -53,7 +61,7 @@ async fn somebody_who_has_the_name_is_not_made_admin() {
     let app = TestApp::spawn().await;
     app.sign_up("root1").await;
     let mut config = app.config.clone();
-    config.bootstrap_admin = bootstrap("root1");
+    config.bootstrap_admin = Some(bootstrap("root1"));
 
     let error = App::build(config).await.err().unwrap();
 
@@ -64,14 +72,11 @@ async fn somebody_who_has_the_name_is_not_made_admin() {
 #[tokio::test]
 async fn it_starts_on_the_database_of_an_older_deployment() {
     let mongo = test_support::TestMongo::create().await;
-    let users = mongo.database.collection::<bson::Document>("users");
-    let unique = mongodb::options::IndexOptions::builder().unique(true).build();
-    for keys in [doc! { "username": 1 }, doc! { "email": 1 }] {
-        let index = mongodb::IndexModel::builder()
-            .keys(keys)
-            .options(unique.clone())
-            .build();
-        users.create_index(index).await.unwrap();
+    for name in ["username", "email"] {
+        let index =
+            doc! { "key": { name: 1 }, "name": format!("{name}_1"), "unique": true, "background": true };
+        let command = doc! { "createIndexes": "users", "indexes": [index] };
+        mongo.database.run_command(command).await.unwrap();
     }
     let verifications = mongo.database.collection::<bson::Document>("verifications");
     let row = || doc! { "userId": bson::oid::ObjectId::new(), "type": "email", "token": "A1B2C3", "expires": bson::DateTime::MAX };
@@ -288,4 +293,81 @@ async fn a_stopping_service_is_not_ready_and_then_gone() {
 
     let request = || app.client.request(reqwest::Method::GET, "/readyz").send();
     crate::support::eventually("it is gone", async || request().await.err()).await;
+}
+
+/// Where log lines go.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_holds_a_secret_at_any_level() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(JsonLines::new("auth-service", lines.clone()));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let app = TestApp::spawn().await;
+    app.sign_up("newcomer").await;
+    let code = app.code(&email_of("newcomer"), 1).await;
+    let wrong = json!({ "token": code, "email": "nobody@example.com" });
+    app.client
+        .post("/api/auth/verify-email", &wrong)
+        .await
+        .expect(400);
+    app.client
+        .post("/api/auth/verify-email", &json!({ "token": code }))
+        .await
+        .expect(200);
+    let ada = app.user("ada", "enduser").await;
+    app.try_log_in("ada", "another password 1").await.expect(401);
+    app.client
+        .get(&format!("/api/profile?token={}", ada.access))
+        .await
+        .expect(401);
+    ada.client.get("/api/profile").await.expect(200);
+    let next = app.refresh(&ada.refresh).await.expect(200).body["refreshToken"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    app.advance_secs(11);
+    app.refresh(&ada.refresh).await.expect(401);
+    let malformed = json!({ "username": "ada", "password": [PASSWORD] });
+    app.client.post("/api/auth/login", &malformed).await.expect(400);
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+
+    assert!(
+        text.contains("request answered") && text.contains("refresh token used twice"),
+        "{text}"
+    );
+    for line in text.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    let ours: Vec<_> = text
+        .lines()
+        .filter(|line| !line.contains("\"target\":\"reqwest") && !line.contains("\"target\":\"hyper"))
+        .collect();
+    let text = ours.join("\n");
+    for secret in [
+        PASSWORD,
+        "another password 1",
+        &ada.access,
+        &ada.refresh,
+        &next,
+        ACCESS_SECRET,
+        REFRESH_SECRET,
+    ] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    let code = format!("\"{code}\"");
+    assert!(!text.contains(&code) && !text.contains("verification code: "));
 }

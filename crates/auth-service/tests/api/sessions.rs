@@ -326,6 +326,7 @@ async fn signing_out_works_with_whatever_names_the_session() {
     let by_cookie = app.user("ada", "enduser").await;
     let by_access = app.log_in("ada").await;
     let by_stale = app.log_in("ada").await;
+    let by_rubbish = app.log_in("ada").await;
 
     let request = app.client.request(reqwest::Method::POST, "/api/auth/logout");
     let cookie = format!("refreshToken={}", by_cookie.refresh);
@@ -345,6 +346,14 @@ async fn signing_out_works_with_whatever_names_the_session() {
         .await
         .expect(200);
     by_access.client.get("/api/profile").await.expect(401);
+
+    let rubbish = json!({ "refreshToken": "rubbish" });
+    by_rubbish
+        .client
+        .post("/api/auth/logout", &rubbish)
+        .await
+        .expect(200);
+    by_rubbish.client.get("/api/profile").await.expect(401);
 
     app.refresh(&by_stale.refresh).await.expect(200);
     let used = json!({ "refreshToken": by_stale.refresh });

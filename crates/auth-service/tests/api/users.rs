@@ -300,6 +300,12 @@ async fn the_last_admin_stays() {
         .expect_problem(409, "last_admin");
 
     root.client.get("/api/admin/users").await.expect(200);
+    let unable = app.sign_up("root3").await;
+    app.update_user(&unable, doc! { "role": "admin" }).await;
+    root.client
+        .put(&path, &json!({ "role": "enduser" }))
+        .await
+        .expect_problem(409, "last_admin");
     app.user("root2", "admin").await;
     root.client
         .put(&path, &json!({ "role": "enduser" }))

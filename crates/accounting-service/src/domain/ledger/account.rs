@@ -67,7 +67,10 @@ impl AccountState {
 
     /// What can be spent at `now`.
     pub fn spendable(&self, now: DateTime<Utc>) -> Credits {
-        let live = self.allocations.iter().filter(|allocation| allocation.expires_at > now);
+        let live = self
+            .allocations
+            .iter()
+            .filter(|allocation| allocation.expires_at > now);
         live.map(|allocation| allocation.remaining).sum()
     }
 
@@ -90,7 +93,10 @@ impl AccountState {
     /// Remembers a hold as it is now.
     pub(super) fn keep(&mut self, hold: Hold) {
         let is_open = hold.is_open();
-        let was_open = self.holds.insert(hold.key.clone(), hold).is_some_and(|hold| hold.is_open());
+        let was_open = self
+            .holds
+            .insert(hold.key.clone(), hold)
+            .is_some_and(|hold| hold.is_open());
         self.open_holds = (self.open_holds + usize::from(is_open)).saturating_sub(usize::from(was_open));
     }
 
@@ -118,7 +124,11 @@ impl AccountState {
         }
         let mut missing = credits;
         let mut draws = Vec::new();
-        for allocation in self.allocations.iter_mut().filter(|allocation| allocation.expires_at > now) {
+        for allocation in self
+            .allocations
+            .iter_mut()
+            .filter(|allocation| allocation.expires_at > now)
+        {
             let taken = missing.min(allocation.remaining);
             if taken == Credits::ZERO {
                 continue;

@@ -105,7 +105,9 @@ impl Model {
                 .coins
                 .iter_mut()
                 .filter(|coin| coin.place == Place::Free && coin.expires_at > now);
-            let first = free.min_by_key(|coin| (coin.expires_at, coin.allocation)).unwrap();
+            let first = free
+                .min_by_key(|coin| (coin.expires_at, coin.allocation))
+                .unwrap();
             first.place = to.clone();
         }
         Ok(Effect::Written)

@@ -71,7 +71,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let millis = prop_oneof![3 => Just(0), 1 => Just(1), 3 => 0..12_000_i64];
     let step = (millis, any::<bool>(), any::<u128>(), op);
     proptest::collection::vec(
-        step.prop_map(|(millis, reload, id, op)| Step { millis, reload, id, op }),
+        step.prop_map(|(millis, reload, id, op)| Step {
+            millis,
+            reload,
+            id,
+            op,
+        }),
         1..16,
     )
 }
@@ -122,8 +127,16 @@ impl Tables {
             remaining: Credits::new(*remaining).unwrap(),
             expires_at: *expires_at,
         });
-        let open = self.sessions.iter().filter(|hold| hold.is_open() && hold.user_id == alice());
-        AccountState::new(alice(), allocations.collect(), self.sessions.clone(), open.count())
+        let open = self
+            .sessions
+            .iter()
+            .filter(|hold| hold.is_open() && hold.user_id == alice());
+        AccountState::new(
+            alice(),
+            allocations.collect(),
+            self.sessions.clone(),
+            open.count(),
+        )
     }
 
     fn store(&mut self, outcome: &Outcome) {
@@ -162,7 +175,11 @@ fn command(step: &Step, now: DateTime<Utc>) -> Command {
         Op::Set { credits, secs } => Command::Set {
             target: (credits > 0).then(|| grant(step.id, credits, later(secs))),
         },
-        Op::Hold { session, credits, secs } => Command::Hold {
+        Op::Hold {
+            session,
+            credits,
+            secs,
+        } => Command::Hold {
             opening: Opening {
                 id: Uuid::from_u128(step.id),
                 key: key(session),
@@ -203,9 +220,20 @@ fn ask(model: &mut Model, step: &Step, now: DateTime<Utc>) -> Result<Effect, sup
         Op::Set { credits, secs } => {
             Ok(model.set((credits > 0).then(|| (id, count(credits), later(secs))), now))
         }
-        Op::Hold { session, credits, secs } => {
+        Op::Hold {
+            session,
+            credits,
+            secs,
+        } => {
             let by_service = key(session).owner.is_service();
-            model.hold(&name(session), by_service, count(credits), later(secs), OPEN_HOLDS_MAX, now)
+            model.hold(
+                &name(session),
+                by_service,
+                count(credits),
+                later(secs),
+                OPEN_HOLDS_MAX,
+                now,
+            )
         }
         Op::Capture { session, credits } => {
             model.settle(&name(session), HoldStatus::Captured, count(credits), now)
@@ -264,7 +292,11 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                     prop_assert_eq!(entry.balance_after, outcome.balance_after);
                     prop_assert_eq!(
                         entry.amount,
-                        entry.movements.iter().map(|movement| movement.credits).sum::<i64>()
+                        entry
+                            .movements
+                            .iter()
+                            .map(|movement| movement.credits)
+                            .sum::<i64>()
                     );
                 }
                 prop_assert_eq!(
@@ -280,16 +312,25 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
             (outcome, expected) => prop_assert!(false, "{outcome:?} instead of {expected:?}"),
         }
 
-        prop_assert_eq!(account.spendable(now).get(), i64::try_from(model.balance(now)).unwrap());
-        let remaining: BTreeMap<_, _> =
-            tables.allocations.iter().map(|(id, (_, remaining, _))| (*id, *remaining)).collect();
+        prop_assert_eq!(
+            account.spendable(now).get(),
+            i64::try_from(model.balance(now)).unwrap()
+        );
+        let remaining: BTreeMap<_, _> = tables
+            .allocations
+            .iter()
+            .map(|(id, (_, remaining, _))| (*id, *remaining))
+            .collect();
         prop_assert_eq!(&remaining, &model.remaining());
         prop_assert_eq!(ledger_sum, remaining.values().sum::<i64>(), "I1");
     }
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test run is repeated by its environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test run is repeated by its environment"
+)]
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -310,5 +351,9 @@ fn the_rules_agree_with_a_naive_ledger_on_random_commands() {
     println!("{cases} sequences, LEDGER_SEED={seed}");
     let result = TestRunner::new_with_rng(config, rng).run(&steps(), |steps| run(&steps));
 
-    assert!(result.is_ok(), "LEDGER_SEED={seed} fails: {}", result.unwrap_err());
+    assert!(
+        result.is_ok(),
+        "LEDGER_SEED={seed} fails: {}",
+        result.unwrap_err()
+    );
 }

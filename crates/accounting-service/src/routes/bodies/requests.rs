@@ -173,9 +173,15 @@ pub struct Metadata(pub Map<String, Value>);
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let members = Option::<Map<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
-        if members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)) {
+        if members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value))
+        {
             let sent = de::Unexpected::Other("text");
-            return Err(de::Error::invalid_value(sent, &"an object whose texts hold no NUL"));
+            return Err(de::Error::invalid_value(
+                sent,
+                &"an object whose texts hold no NUL",
+            ));
         }
         Ok(Self(members))
     }
@@ -186,7 +192,9 @@ fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(holds_nul),
-        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the jobs speak of. `doubtful` are commands that may have been carried out already.
-pub(super) fn wanted<'a>(jobs: &'a [Job], doubtful: Vec<Uuid>) -> Wanted<'a> {
+pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
     let mut wanted = Wanted {
         doubtful,
         ..Wanted::default()
@@ -25,7 +25,9 @@ pub(super) fn wanted<'a>(jobs: &'a [Job], doubtful: Vec<Uuid>) -> Wanted<'a> {
             wanted.openers.insert(&instruction.user_id);
         }
         let session = instruction.command.session();
-        wanted.sessions.extend(session.map(|key| (&instruction.user_id, key)));
+        wanted
+            .sessions
+            .extend(session.map(|key| (&instruction.user_id, key)));
         wanted.keys.extend(&instruction.origin.idempotency);
     }
     wanted

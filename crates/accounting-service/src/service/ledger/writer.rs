@@ -98,8 +98,9 @@ impl Writer {
                 .queue_length
                 .set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
             let batch = std::mem::take(&mut jobs);
-            let (batch, late): (Vec<_>, Vec<_>) =
-                batch.into_iter().partition(|job| job.accepted.elapsed() < BEGIN_WITHIN);
+            let (batch, late): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .partition(|job| job.accepted.elapsed() < BEGIN_WITHIN);
             for job in late {
                 answer(job, Err(Error::Unavailable));
             }
@@ -138,10 +139,12 @@ impl Writer {
         loop {
             let connection = self.connection(!decided.is_empty()).await?;
             let started = Instant::now();
-            let tried = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(&connection, jobs, &mut decided)).await;
+            let tried =
+                tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(&connection, jobs, &mut decided)).await;
             let trouble = match tried {
                 Ok(Ok(results)) => {
-                    self.metrics.committed(jobs.len(), started.elapsed().as_secs_f64());
+                    self.metrics
+                        .committed(jobs.len(), started.elapsed().as_secs_f64());
                     self.connection = Some(connection);
                     return Ok(results);
                 }
@@ -162,7 +165,11 @@ impl Writer {
                     tracing::warn!(%error, attempt, "the ledger's connection is replaced");
                     self.metrics.reconnects.inc();
                     if attempt >= ATTEMPTS {
-                        return Err(if decided.is_empty() { error } else { Error::OutcomeUnknown });
+                        return Err(if decided.is_empty() {
+                            error
+                        } else {
+                            Error::OutcomeUnknown
+                        });
                     }
                 }
             }
@@ -178,7 +185,9 @@ impl Writer {
         decided: &mut Decided,
     ) -> Result<Vec<Result<Answer>>> {
         let doubtful = decided.keys().copied().collect();
-        let loaded = connection.begin(&wanted(jobs, doubtful), self.clock.now()).await?;
+        let loaded = connection
+            .begin(&wanted(jobs, doubtful), self.clock.now())
+            .await?;
         if loaded.done.is_empty() {
             // The accounts are locked and nothing is there: whatever was sent before did not happen.
             decided.clear();
@@ -226,7 +235,11 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the ledger cannot reach its database");
-                    return Err(if patient { Error::OutcomeUnknown } else { Error::Unavailable });
+                    return Err(if patient {
+                        Error::OutcomeUnknown
+                    } else {
+                        Error::Unavailable
+                    });
                 }
             }
         }
@@ -235,8 +248,8 @@ impl Writer {
 
 /// Whether an attempt failed by what it carries or by what happened around it.
 fn trouble(error: Error) -> Trouble {
-    let rejected = match &error {
-        Error::Query(diesel::result::Error::DatabaseError(kind, _)) => matches!(
+    let rejected = if let Error::Query(diesel::result::Error::DatabaseError(kind, _)) = &error {
+        matches!(
             kind,
             DatabaseErrorKind::UniqueViolation
                 | DatabaseErrorKind::ForeignKeyViolation
@@ -244,9 +257,9 @@ fn trouble(error: Error) -> Trouble {
                 | DatabaseErrorKind::NotNullViolation
                 | DatabaseErrorKind::RestrictViolation
                 | DatabaseErrorKind::ExclusionViolation
-        ),
-        Error::Unreadable(_) | Error::Serialization(_) => true,
-        _ => false,
+        )
+    } else {
+        matches!(error, Error::Unreadable(_) | Error::Serialization(_))
     };
     if rejected {
         Trouble::Rejected(error)

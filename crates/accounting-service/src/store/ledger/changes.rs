@@ -75,7 +75,8 @@ impl Changes {
         for movement in &entry.movements {
             *self.moves.entry(movement.allocation_id).or_default() += movement.credits;
         }
-        self.grants.extend(outcome.granted.clone().map(|grant| (user_id.clone(), grant)));
+        self.grants
+            .extend(outcome.granted.clone().map(|grant| (user_id.clone(), grant)));
         self.usage.extend(outcome.usage.clone());
         if let Some(hold) = &outcome.hold {
             let list = if hold.status == HoldStatus::Open {
@@ -107,7 +108,10 @@ fn is_from_server(error: &diesel::result::Error) -> bool {
     let diesel::result::Error::DatabaseError(kind, _) = error else {
         return false;
     };
-    !matches!(kind, DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection)
+    !matches!(
+        kind,
+        DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection
+    )
 }
 
 impl LedgerConnection {
@@ -124,7 +128,9 @@ impl LedgerConnection {
             self.insert_keys(&changes.remembered, now),
             async {
                 let connection = &self.connection;
-                Prepared(sql_query(statements::COMMIT)).execute(&mut &*connection).await
+                Prepared(sql_query(statements::COMMIT))
+                    .execute(&mut &*connection)
+                    .await
             },
         );
         for written in [grants, moves, opened, settled, usage, rows, remembered] {
@@ -147,10 +153,14 @@ impl LedgerConnection {
         if grants.is_empty() {
             return Ok(0);
         }
-        let column = |value: fn(&Grant) -> i64| grants.iter().map(|(_, grant)| value(grant)).collect::<Vec<_>>();
+        let column =
+            |value: fn(&Grant) -> i64| grants.iter().map(|(_, grant)| value(grant)).collect::<Vec<_>>();
         let ids: Vec<Uuid> = grants.iter().map(|(_, grant)| grant.id).collect();
         let users: Vec<&str> = grants.iter().map(|(user, _)| user.as_str()).collect();
-        let givers: Vec<&str> = grants.iter().map(|(_, grant)| grant.allocated_by.as_str()).collect();
+        let givers: Vec<&str> = grants
+            .iter()
+            .map(|(_, grant)| grant.allocated_by.as_str())
+            .collect();
         let notes: Vec<Option<&str>> = grants.iter().map(|(_, grant)| grant.notes.as_deref()).collect();
         let expiries: Vec<DateTime<Utc>> = grants.iter().map(|(_, grant)| grant.expires_at).collect();
         let query = sql_query(statements::INSERT_ALLOCATIONS)
@@ -166,8 +176,11 @@ impl LedgerConnection {
     }
 
     async fn move_credits(&self, moves: &BTreeMap<Uuid, i64>) -> QueryResult<usize> {
-        let (ids, credits): (Vec<Uuid>, Vec<i64>) =
-            moves.iter().filter(|(_, credits)| **credits != 0).map(|(id, credits)| (*id, *credits)).unzip();
+        let (ids, credits): (Vec<Uuid>, Vec<i64>) = moves
+            .iter()
+            .filter(|(_, credits)| **credits != 0)
+            .map(|(id, credits)| (*id, *credits))
+            .unzip();
         if ids.is_empty() {
             return Ok(0);
         }
@@ -192,7 +205,12 @@ impl LedgerConnection {
             .bind::<Array<Text>, _>(text(|hold| &hold.model_id))
             .bind::<Array<BigInt>, _>(number(|hold| hold.estimated.get()))
             .bind::<Array<BigInt>, _>(number(|hold| hold.held.get()))
-            .bind::<Array<Jsonb>, _>(holds.iter().map(|hold| stored_draws(&hold.draws)).collect::<Vec<_>>())
+            .bind::<Array<Jsonb>, _>(
+                holds
+                    .iter()
+                    .map(|hold| stored_draws(&hold.draws))
+                    .collect::<Vec<_>>(),
+            )
             .bind::<Timestamptz, _>(now)
             .bind::<Array<Timestamptz>, _>(holds.iter().map(|hold| hold.expires_at).collect::<Vec<_>>());
         let connection = &self.connection;
@@ -218,15 +236,24 @@ impl LedgerConnection {
             return Ok(0);
         }
         let text = |value: fn(&UsageRecord) -> &str| records.iter().map(value).collect::<Vec<_>>();
-        let metadata = records.iter().map(|record| Value::Object(record.metadata.clone()));
+        let metadata = records
+            .iter()
+            .map(|record| Value::Object(record.metadata.clone()));
         let query = sql_query(statements::INSERT_USAGE)
             .bind::<Array<SqlUuid>, _>(records.iter().map(|record| record.id).collect::<Vec<_>>())
             .bind::<Array<Text>, _>(text(|record| record.user_id.as_str()))
             .bind::<Array<Text>, _>(text(|record| &record.service))
             .bind::<Array<Text>, _>(text(|record| &record.operation))
-            .bind::<Array<BigInt>, _>(records.iter().map(|record| record.credits.get()).collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(
+                records
+                    .iter()
+                    .map(|record| record.credits.get())
+                    .collect::<Vec<_>>(),
+            )
             .bind::<Array<Jsonb>, _>(metadata.collect::<Vec<_>>())
-            .bind::<Array<Nullable<SqlUuid>>, _>(records.iter().map(|record| record.hold_id).collect::<Vec<_>>())
+            .bind::<Array<Nullable<SqlUuid>>, _>(
+                records.iter().map(|record| record.hold_id).collect::<Vec<_>>(),
+            )
             .bind::<Timestamptz, _>(now);
         let connection = &self.connection;
         Prepared(query).execute(&mut &*connection).await
@@ -249,7 +276,11 @@ impl LedgerConnection {
             .bind::<Array<Text>, _>(text(|row| row.actor.as_str()))
             .bind::<Array<Text>, _>(text(|row| &row.request_id))
             .bind::<Array<Nullable<SqlUuid>>, _>(rows.iter().map(|row| row.entry.hold_id).collect::<Vec<_>>())
-            .bind::<Array<Jsonb>, _>(rows.iter().map(|row| stored_movements(&row.entry)).collect::<Vec<_>>())
+            .bind::<Array<Jsonb>, _>(
+                rows.iter()
+                    .map(|row| stored_movements(&row.entry))
+                    .collect::<Vec<_>>(),
+            )
             .bind::<Timestamptz, _>(now);
         let connection = &self.connection;
         Prepared(query).execute(&mut &*connection).await
@@ -263,7 +294,11 @@ impl LedgerConnection {
         let query = sql_query(statements::INSERT_KEYS)
             .bind::<Array<Text>, _>(text(|row| &row.key.scope))
             .bind::<Array<Text>, _>(text(|row| &row.key.key))
-            .bind::<Array<Bytea>, _>(rows.iter().map(|row| row.key.fingerprint.as_slice()).collect::<Vec<_>>())
+            .bind::<Array<Bytea>, _>(
+                rows.iter()
+                    .map(|row| row.key.fingerprint.as_slice())
+                    .collect::<Vec<_>>(),
+            )
             .bind::<Array<SmallInt>, _>(rows.iter().map(|row| row.status).collect::<Vec<_>>())
             .bind::<Array<Text>, _>(text(|row| &row.body))
             .bind::<Array<Nullable<SqlUuid>>, _>(rows.iter().map(|row| row.command_id).collect::<Vec<_>>())

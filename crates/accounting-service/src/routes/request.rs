@@ -17,7 +17,6 @@ use crate::{
     domain::{
         idempotency::{IdempotencyKey, KEY_BYTES_MAX},
         ids::{Actor, UserId},
-        text::Email,
     },
     error::{Error, Result},
     service::{Accounts, Answer, Origin},
@@ -44,22 +43,11 @@ pub(super) struct OwnAccount {
 impl OwnAccount {
     /// Makes sure the account of `user` exists and is up to date.
     pub(super) async fn of(
-        user: CurrentUser,
+        user: &CurrentUser,
         accounts: &Accounts,
     ) -> std::result::Result<Self, actix_web::Error> {
-        let id = id_of(&user)?;
-        // A name is whatever auth-service let through; PostgreSQL cannot keep NUL.
-        let username = user.username.replace('\0', "");
-        let identity = Identity {
-            id: id.clone(),
-            username: if username.is_empty() {
-                id.to_string()
-            } else {
-                username
-            },
-            email: Email::parse(&user.email),
-            role: user.role,
-        };
+        let id = id_of(user)?;
+        let identity = Identity::new(id.clone(), &user.username, &user.email, user.role);
         accounts.ensure(&identity).await?;
         Ok(Self { id })
     }
@@ -79,7 +67,7 @@ impl FromRequest for OwnAccount {
         let accounts = request.app_data::<web::Data<Accounts>>().cloned();
         async move {
             let accounts = accounts.ok_or(Error::Unavailable)?;
-            Self::of(user?, &accounts).await
+            Self::of(&user?, &accounts).await
         }
         .boxed_local()
     }
@@ -111,7 +99,7 @@ impl FromRequest for Party {
         async move {
             let accounts = accounts.ok_or(Error::Unavailable)?;
             match caller? {
-                Caller::User(user) => Ok(Self::Person(OwnAccount::of(user, &accounts).await?)),
+                Caller::User(user) => Ok(Self::Person(OwnAccount::of(&user, &accounts).await?)),
                 Caller::Service(service) => Ok(Self::Service(Actor::service(&service.name))),
             }
         }

@@ -132,12 +132,8 @@ async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<U
         .ok_or_else(|| Error::invalid("userId", "is required"))?;
     match &body.username {
         Some(username) => {
-            let identity = Identity {
-                id: id.clone(),
-                username: username.to_string(),
-                email: body.email.clone(),
-                role: body.role.unwrap_or_default(),
-            };
+            let email = body.email.as_deref().unwrap_or_default();
+            let identity = Identity::new(id.clone(), username, email, body.role.unwrap_or_default());
             accounts.ensure(&identity).await?;
         }
         None => accounts.ensure_id(&id).await?,

@@ -68,7 +68,7 @@ impl Accounts {
 
     /// Makes sure an account of this id exists, whoever that is.
     pub async fn ensure_id(&self, id: &UserId) -> Result<()> {
-        if self.store.find(id).await?.is_none() {
+        if !self.written.contains_key(id) && self.store.find(id).await?.is_none() {
             self.store.insert_unknown(id, self.clock.now()).await?;
         }
         Ok(())

@@ -28,6 +28,24 @@ pub struct Identity {
     pub role: Role,
 }
 
+impl Identity {
+    /// An identity of what somebody says of it, unusual as it may be: a name or an address that auth-service let
+    /// through must not stop a turn. PostgreSQL cannot keep NUL; an address of no use for look-ups is left out.
+    pub fn new(id: UserId, username: &str, email: &str, role: Role) -> Self {
+        let username = username.replace('\0', "");
+        Self {
+            username: if username.is_empty() {
+                id.to_string()
+            } else {
+                username
+            },
+            email: Email::parse(email),
+            id,
+            role,
+        }
+    }
+}
+
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -53,9 +71,9 @@ impl TryFrom<Row> for Account {
     }
 }
 
-/// Writes only when something is new: most tokens say what is known, and are told apart by a read that waits for no lock.
-/// The time of an address is when it was first
-/// seen on this account, so that an old token of the former owner does not win it back.
+/// Writes only when something is new: most tokens say what is known, and are told apart by a read that waits for no
+/// lock. The time of an address is when it was first seen on this account, so that an old token of the former owner
+/// does not win it back.
 const UPSERT: &str = "
     INSERT INTO user_accounts AS known
         (user_id, username, email, email_seen_at, role, created_at, updated_at)

@@ -236,8 +236,8 @@ async fn a_service_has_to_say_whose_and_how_much() {
         ("credits", json!(0)),
         ("credits", json!("7")),
         ("credits", json!(1.5)),
-        ("email", json!("nonsense")),
-        ("username", json!("")),
+        ("email", json!(7)),
+        ("username", json!([])),
     ] {
         let mut body = flat(&alice, "s-1", 7);
         body[member] = value;
@@ -268,6 +268,26 @@ async fn a_turn_makes_the_account_of_somebody_new() {
 
     let known = "SELECT count(*) FROM user_accounts WHERE username = 'bob' AND email = 'bob@example.com'";
     assert_eq!(app.number(known).await, 1);
+}
+
+#[actix_web::test]
+async fn an_unusual_name_or_address_does_not_stop_a_turn() {
+    let app = TestApp::spawn().await;
+    let alice = app.person_with(10).await;
+    for (index, (username, email)) in [("", ""), ("a\u{0}b", "root@localhost"), (" ", "not an address")]
+        .into_iter()
+        .enumerate()
+    {
+        let mut body = flat(&alice, &format!("s-{index}"), 1);
+        body["username"] = json!(username);
+        body["email"] = json!(email);
+        app.proxy().post(INITIALIZE, &body).await.expect(201);
+    }
+    assert_eq!(
+        app.number("SELECT count(*) FROM user_accounts WHERE email IS NULL AND username = ' '")
+            .await,
+        1
+    );
 }
 
 #[actix_web::test]

@@ -14,6 +14,7 @@ mod idempotency;
 mod ledger;
 mod operation;
 mod outage;
+mod relay;
 mod sessions;
 mod support;
 mod usage;

@@ -4,7 +4,10 @@ use futures_util::{StreamExt as _, stream};
 use secrecy::SecretString;
 use serde_json::json;
 
-use crate::support::{TestApp, eventually, post_with_key};
+use crate::{
+    relay::{Relay, Side},
+    support::{TestApp, eventually, post_with_key},
+};
 
 const DEDUCT: &str = "/api/credits/deduct";
 
@@ -70,6 +73,57 @@ async fn connections_that_break_under_load_lose_nothing_and_repeat_nothing() {
     })
     .await;
     assert_eq!(app.balance(&alice).await, 999_600);
+    app.assert_sound().await;
+}
+
+/// What PostgreSQL answers to a commit, and what a commit looks like when it is sent for the first time.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+#[actix_web::test]
+async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
+    let app = TestApp::spawn().await;
+    let alice = app.person_with(100).await;
+    let relay = Relay::start(&app.database.url).await;
+    let behind = app.replica_at(&relay.url).await;
+    let client = behind.sign_in(&alice);
+    client.post(DEDUCT, &json!({ "credits": 1 })).await.expect(200);
+
+    relay.cut_after(Side::Server, COMMIT);
+    let answer = client.post(DEDUCT, &json!({ "credits": 10 })).await.expect(200);
+
+    assert!(relay.has_cut(), "the answer to the commit was withheld");
+    assert_eq!(answer.body["remainingBalance"], 89);
+    assert_eq!(app.balance(&alice).await, 89);
+    assert_eq!(
+        app.number("SELECT count(*) FROM credit_transactions WHERE amount = -10")
+            .await,
+        1
+    );
+    app.assert_sound().await;
+}
+
+#[actix_web::test]
+async fn a_commit_that_never_arrived_is_done_again() {
+    let app = TestApp::spawn().await;
+    let alice = app.person_with(100).await;
+    let relay = Relay::start(&app.database.url).await;
+    let behind = app.replica_at(&relay.url).await;
+
+    relay.cut_after(Side::Client, COMMIT);
+    let answer = behind
+        .sign_in(&alice)
+        .post(DEDUCT, &json!({ "credits": 10 }))
+        .await
+        .expect(200);
+
+    assert!(relay.has_cut(), "the commit was withheld");
+    assert_eq!(answer.body["remainingBalance"], 90);
+    assert_eq!(app.balance(&alice).await, 90);
+    assert_eq!(
+        app.number("SELECT count(*) FROM credit_transactions WHERE amount = -10")
+            .await,
+        1
+    );
     app.assert_sound().await;
 }
 

@@ -90,7 +90,12 @@ impl TestApp {
 
     /// A second instance on the same database, with the same clock.
     pub(crate) async fn replica(&self) -> Self {
-        let config = config(&self.database.url, self.clock.clone());
+        self.replica_at(&self.database.url).await
+    }
+
+    /// The same, with its database at another address.
+    pub(crate) async fn replica_at(&self, database_url: &str) -> Self {
+        let config = config(database_url, self.clock.clone());
         Self::start(self.database.clone(), config).await
     }
 

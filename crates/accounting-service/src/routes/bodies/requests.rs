@@ -91,9 +91,9 @@ pub struct InitializeSession {
     /// Whose credits.
     pub user_id: Option<UserId>,
     /// The owner's name, to create or update the account.
-    pub username: Option<Name<255>>,
-    /// The owner's address.
-    pub email: Option<Email>,
+    pub username: Option<String>,
+    /// The owner's address; one without the usual shape is not kept.
+    pub email: Option<String>,
     /// The owner's role.
     pub role: Option<Role>,
     /// Exactly how many credits to hold.

@@ -1,5 +1,3 @@
 //! The service over HTTP, with a real MongoDB.
 
-mod support;
-
-mod stream;
+mod turns;

@@ -25,10 +25,9 @@ const TAKEN_MAX: usize = 256;
 
 /// Runs until the service stops and every turn of this process is over; then settles once more what it can.
 pub(super) async fn tend(shared: Arc<Shared>) {
-    let lease = LEASE.to_std().unwrap_or(Duration::ZERO);
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewed_at = Instant::now();
+    let mut renewed_at = shared.clock.now();
     let mut measured_at: Option<Instant> = None;
     loop {
         ticks.tick().await;
@@ -37,9 +36,10 @@ pub(super) async fn tend(shared: Arc<Shared>) {
         if stopping && running.is_empty() {
             break;
         }
-        if renewed_at.elapsed() >= lease / 3 && !running.is_empty() {
-            match shared.turns.renew(&running, shared.clock.now()).await {
-                Ok(()) => renewed_at = Instant::now(),
+        let now = shared.clock.now();
+        if now - renewed_at >= LEASE / 3 && !running.is_empty() {
+            match shared.turns.renew(&running, now).await {
+                Ok(()) => renewed_at = now,
                 Err(error) => tracing::warn!(%error, "the leases of running turns could not be renewed"),
             }
         }

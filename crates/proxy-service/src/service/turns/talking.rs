@@ -82,16 +82,14 @@ impl Shared {
                 asked_at: now,
             });
         }
-        let flow_id = &plan.chatflow.flowise_id;
-        prediction.streaming = talk.watch.guard(self.flowise.streams(flow_id)).await??;
         talk.asked_at = Some(Instant::now());
+        let flow_id = &plan.chatflow.flowise_id;
         let asking = async {
-            tokio::join!(
-                self.store_question(plan, talk.question),
-                self.flowise.predict(flow_id, &prediction)
-            )
+            prediction.streaming = self.flowise.streams(flow_id).await?;
+            self.flowise.predict(flow_id, &prediction).await
         };
-        let (stored, reply) = talk.watch.guard(asking).await?;
+        let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
+        let (stored, reply) = talk.watch.guard(both).await?;
         stored.map_err(|_| Failure::Storage)?;
         match reply? {
             Reply::Stream(events) => self.relay(plan, events, talk).await?,

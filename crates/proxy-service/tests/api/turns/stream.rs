@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{
+use super::support::{
     FLOW, PRICE, STORE, Stream, TestApp,
     accounting::HoldState,
     events,
@@ -276,7 +276,7 @@ async fn frames_and_characters_may_be_cut_anywhere() {
     .concat();
     let bytes: Vec<Vec<u8>> = stream.iter().map(|byte| vec![*byte]).collect();
     app.flowise
-        .answer([begin_stream(&bytes), vec![crate::support::http::last_chunk()]].concat());
+        .answer([begin_stream(&bytes), vec![super::support::http::last_chunk()]].concat());
 
     let events = alice.chat(&json!({})).await;
 

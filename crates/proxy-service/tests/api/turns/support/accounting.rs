@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Normal,
     /// They fail with this status and change nothing.
     Status(u16),
+    /// They take effect; the answer waits at the gate.
+    Gate,
     /// They take effect and the answer is lost.
     LoseAnswer,
     /// The connection closes and nothing has changed.
@@ -91,6 +93,13 @@ impl FakeAccounting {
         self.state.lock().unwrap().settle_mode = mode;
     }
 
+    /// Voids every open hold, as the sweep of forgotten holds does.
+    pub(crate) fn expire_holds(&self) {
+        for hold in self.state.lock().unwrap().holds.values_mut() {
+            hold.state = HoldState::Voided;
+        }
+    }
+
     /// All holds ever made.
     pub(crate) fn holds(&self) -> Vec<Hold> {
         self.state.lock().unwrap().holds.values().cloned().collect()
@@ -102,6 +111,19 @@ impl FakeAccounting {
         let holds = self.holds();
         assert_eq!(holds.len(), 1, "{holds:?}");
         holds[0].clone()
+    }
+
+    /// The requests to this path.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        self.asked()
+            .iter()
+            .filter(|asked| asked.path.ends_with(path))
+            .count()
+    }
+
+    /// Lets one gate open.
+    pub(crate) fn let_go(&self) {
+        self.server.gate.add_permits(1);
     }
 
     /// Every request.
@@ -132,7 +154,7 @@ impl State {
         match mode {
             Mode::Cut => return vec![Step::Close],
             Mode::Status(status) => return problem(status, "internal"),
-            Mode::Normal | Mode::LoseAnswer => {}
+            Mode::Normal | Mode::Gate | Mode::LoseAnswer => {}
         }
         let id = asked.body["sessionId"].as_str().unwrap().to_owned();
         let user_id = asked.body["userId"].as_str().unwrap().to_owned();
@@ -145,10 +167,11 @@ impl State {
             "abort" => self.settle(&id, HoldState::Voided),
             path => panic!("no such route: {path}"),
         };
-        if mode == Mode::LoseAnswer {
-            return vec![Step::Close];
+        match mode {
+            Mode::LoseAnswer => vec![Step::Close],
+            Mode::Gate => [vec![Step::Gate], answer].concat(),
+            _ => answer,
         }
-        answer
     }
 
     fn initialize(&mut self, id: String, user_id: String, asked: &Asked) -> Vec<Step> {

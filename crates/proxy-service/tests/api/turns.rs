@@ -1,0 +1,14 @@
+//! Chat turns, between a fake Flowise and a fake accounting-service.
+
+mod support;
+
+mod accounting;
+mod bad_input;
+mod idempotency;
+mod leaving;
+mod payment;
+mod sessions;
+mod stopping;
+mod stream;
+mod takeover;
+mod whole;

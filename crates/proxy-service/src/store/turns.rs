@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Collection, Database, IndexModel, options::IndexOptions};
 
-use self::rows::{RUNNING, SETTLED, SETTLING, StateRow, settlement_to_bson, time};
+use self::rows::{BacklogRow, RUNNING, SETTLED, SETTLING, StateRow, settlement_to_bson, time};
 use super::{
     Result,
     writer::{Change, WriteError, Writer},
@@ -80,7 +80,9 @@ impl From<WriteError> for Conflict {
             WriteError::Duplicate(index) if index == ONE_RUNNING => Self::SessionIsBusy,
             WriteError::Duplicate(index) if index == SLOTS => Self::SlotIsTaken,
             WriteError::Duplicate(index) if index == KEYS => Self::KeyIsUsed,
-            error => Self::Failed(error),
+            WriteError::Duplicate(_) | WriteError::Refused(_) | WriteError::Database(_) => {
+                Self::Failed(error)
+            }
         }
     }
 }
@@ -293,16 +295,14 @@ impl TurnStore {
     }
 
     /// How many turns have ended and are not settled, and since when the oldest of them has waited.
-    pub(crate) async fn backlog(&self) -> Result<(u64, Option<DateTime<Utc>>)> {
-        let filter = doc! { "due_at": { "$exists": true }, "state": SETTLING };
-        let turns = self.turns.clone_with_type::<StateRow>();
-        let mut rows = turns.find(filter).sort(doc! { "ended_at": 1 }).await?;
-        let (mut count, mut oldest) = (0, None);
-        while let Some(row) = rows.try_next().await? {
-            count += 1;
-            oldest = oldest.or(row.ended_at());
-        }
-        Ok((count, oldest))
+    pub(crate) async fn backlog(&self) -> Result<(i64, Option<DateTime<Utc>>)> {
+        let pipeline = [
+            doc! { "$match": { "due_at": { "$exists": true }, "state": SETTLING } },
+            doc! { "$group": { "_id": 0, "count": { "$sum": 1_i64 }, "oldest": { "$min": "$ended_at" } } },
+        ];
+        let mut groups = self.turns.aggregate(pipeline).with_type::<BacklogRow>().await?;
+        let row = groups.try_next().await?;
+        Ok(row.map_or((0, None), BacklogRow::into_parts))
     }
 
     /// Forgets the answers that were kept for idempotency keys in these sessions.

@@ -90,7 +90,7 @@ impl Shared {
         };
         let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
-        stored.map_err(|_| Failure::Storage)?;
+        stored.or(Err(Failure::Storage))?;
         match reply? {
             Reply::Stream(events) => self.relay(plan, events, talk).await?,
             Reply::Whole(body) => {
@@ -177,10 +177,10 @@ impl Plan {
     /// Where this turn's messages belong.
     pub(super) fn place(&self) -> Place<'_> {
         Place {
-            turn_id: &self.turn_id,
-            user_id: &self.user.id,
-            chatflow_id: &self.chatflow.flowise_id,
-            session_id: &self.session_id,
+            turn: &self.turn_id,
+            user: &self.user.id,
+            chatflow: &self.chatflow.flowise_id,
+            session: &self.session_id,
         }
     }
 }

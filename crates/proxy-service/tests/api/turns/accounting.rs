@@ -12,7 +12,7 @@ use super::support::{
 };
 
 async fn refused(user: &User, status: u16, code: &str) -> test_support::Answer {
-    let answer = user.client.post(STORE, &user.body(&json!({}))).await;
+    let answer = user.client.post(STORE, &User::body(&json!({}))).await;
     answer.expect_problem(status, code)
 }
 
@@ -123,7 +123,7 @@ async fn an_accounting_service_that_does_not_listen_is_no_hold_at_all() {
     let alice = app.user("alice").await;
     refused(&alice, 503, "accounting_unavailable").await;
     assert_eq!(app.count("turns").await, 0, "there is nothing to be voided");
-    let body = alice.body(&json!({}));
+    let body = User::body(&json!({}));
     let request = alice
         .client
         .request(Method::POST, "/api/v1/chat/predict")

@@ -4,7 +4,7 @@ use bson::doc;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{STORE, TestApp};
+use super::support::{STORE, TestApp, User};
 
 const PATHS: [&str; 3] = [
     "/api/v1/chat/predict",
@@ -53,13 +53,13 @@ async fn members_that_are_not_valid_are_named() {
     ];
     for path in PATHS {
         for (changes, field) in &cases {
-            let answer = alice.client.post(path, &alice.body(changes)).await;
+            let answer = alice.client.post(path, &User::body(changes)).await;
             let answer = answer.expect_problem(422, "validation_failed");
             assert_eq!(answer.body["errors"][0]["field"], *field, "{}", answer.text);
         }
         let answer = alice
             .client
-            .post(path, &alice.body(&json!({ "sessionId": "not-a-uuid" })))
+            .post(path, &User::body(&json!({ "sessionId": "not-a-uuid" })))
             .await;
         let answer = answer.expect_problem(400, "invalid_session_id");
         assert_eq!(
@@ -97,7 +97,7 @@ async fn bodies_that_are_no_requests_are_refused() {
             .await
             .expect_problem(status, code);
     }
-    let large = alice.body(&json!({ "question": "x".repeat(31 << 20) }));
+    let large = User::body(&json!({ "question": "x".repeat(31 << 20) }));
     alice
         .client
         .post(STORE, &large)
@@ -112,14 +112,14 @@ async fn only_people_with_an_assignment_may_ask() {
     let (alice, stranger) = (app.user("alice").await, app.stranger("stranger"));
     let unknown = json!({ "chatflow_id": uuid::Uuid::new_v4().to_string() });
     for path in PATHS {
-        let answer = stranger.client.post(path, &stranger.body(&json!({}))).await;
+        let answer = stranger.client.post(path, &User::body(&json!({}))).await;
         let answer = answer.expect_problem(403, "chatflow_access_denied");
         assert_eq!(answer.body["detail"], "Access denied to this chatflow");
-        let answer = alice.client.post(path, &alice.body(&unknown)).await;
+        let answer = alice.client.post(path, &User::body(&unknown)).await;
         answer.expect_problem(403, "chatflow_access_denied");
         let nobody = test_support::Client::new(&app.replica.base);
         nobody
-            .post(path, &alice.body(&json!({})))
+            .post(path, &User::body(&json!({})))
             .await
             .expect_problem(401, "missing_token");
     }
@@ -148,7 +148,7 @@ async fn a_grant_that_is_taken_away_during_a_stream_ends_after_it() {
     assert_eq!(stream.rest().await.last().unwrap()["event"], "end");
     super::support::eventually("the next turn is refused", async || {
         app.flowise.let_go();
-        let answer = alice.client.post(STORE, &alice.body(&json!({}))).await;
+        let answer = alice.client.post(STORE, &User::body(&json!({}))).await;
         answer.body["code"] == "chatflow_access_denied"
     })
     .await;

@@ -16,7 +16,7 @@ use super::support::{
 const KEY: &str = "7e1f-retry";
 
 async fn send(user: &User, path: &str, key: &str, changes: &Value) -> Answer {
-    let request = user.client.request(Method::POST, path).json(&user.body(changes));
+    let request = user.client.request(Method::POST, path).json(&User::body(changes));
     user.client.send(request.header("idempotency-key", key)).await
 }
 
@@ -38,7 +38,7 @@ async fn a_finished_turn_is_given_again_in_the_form_that_is_asked_for() {
     let request = alice
         .client
         .request(Method::POST, STORE)
-        .json(&alice.body(&json!({})));
+        .json(&User::body(&json!({})));
     let request = request
         .header("idempotency-key", KEY)
         .header("accept", "text/event-stream");
@@ -79,7 +79,7 @@ async fn a_running_turn_is_not_begun_again() {
         let request = alice
             .client
             .request(Method::POST, STORE)
-            .json(&alice.body(&changes));
+            .json(&User::body(&changes));
         let key = format!("{KEY}{}", changes["sessionId"]).replace('"', "");
         let stream = Stream::new(request.header("idempotency-key", &key).send().await.unwrap());
 

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::support::{
-    PRICE, STORE, TestApp,
+    PRICE, STORE, TestApp, User,
     accounting::{HoldState, Mode},
     eventually,
     flowise::{begin_stream, end_stream, token},
@@ -26,7 +26,7 @@ async fn before_the_head_nothing_is_asked_and_nothing_paid() {
     let request = alice
         .client
         .request(Method::POST, STORE)
-        .json(&alice.body(&json!({})));
+        .json(&User::body(&json!({})));
     let request = tokio::spawn(request.send());
     eventually("the hold is asked for", async || {
         app.accounting.count("/initialize") == 1
@@ -35,7 +35,7 @@ async fn before_the_head_nothing_is_asked_and_nothing_paid() {
     request.abort();
     let _ = request.await;
     eventually("the service knows", async || {
-        app.metric("turns_active", "").await == 1.0
+        app.metric("turns_active", "").await == 1
     })
     .await;
     app.accounting.let_go();
@@ -144,8 +144,8 @@ async fn a_turn_nobody_waits_for_is_aborted_when_its_time_is_over() {
         let messages = app.messages().await;
         assert_eq!(messages[0].get_str("status").unwrap(), "failed");
         assert_eq!(messages.len(), 1 + tokens.len(), "what was delivered is kept");
-        assert_eq!(app.metric("turns_total", "client_left").await, 1.0);
-        assert_eq!(app.metric("turns_active", "").await, 0.0);
+        assert_eq!(app.metric("turns_total", "client_left").await, 1);
+        assert_eq!(app.metric("turns_active", "").await, 0);
     }
 }
 

@@ -116,7 +116,7 @@ async fn a_failure_before_the_first_content_costs_nothing() {
         ),
     ];
     check(&app, HoldState::Voided, cases).await;
-    assert_eq!(app.metric("upstream_errors_total", "upstream_broken").await, 4.0);
+    assert_eq!(app.metric("upstream_errors_total", "upstream_broken").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,14 +158,14 @@ async fn silence_is_not_waited_for_for_ever() {
     .await;
     app.flowise.is_aborted(1).await;
 
-    let app = TestApp::spawn_with(|config| config.flowise.idle_timeout = Duration::from_millis(100)).await;
+    let app = TestApp::spawn_with(|config| config.flowise.idle_timeout = Duration::from_millis(500)).await;
     let silent = vec![chunked("text/event-stream"), Step::Hang];
     check(&app, HoldState::Voided, vec![("upstream_idle_timeout", silent)]).await;
     let stuck = vec![("upstream_idle_timeout", [begun(), vec![Step::Hang]].concat())];
     check(&app, HoldState::Captured(PRICE), stuck).await;
     app.flowise.is_aborted(2).await;
 
-    let app = TestApp::spawn_with(|config| config.streaming_max = Duration::from_millis(300)).await;
+    let app = TestApp::spawn_with(|config| config.streaming_max = Duration::from_secs(2)).await;
     let endless = vec![("turn_too_long", [begun(), vec![heartbeats]].concat())];
     check(&app, HoldState::Captured(PRICE), endless).await;
     app.flowise.is_aborted(1).await;

@@ -1,7 +1,8 @@
 //! Conversations belong to one person and one chatflow.
 
 use bson::doc;
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 
 use super::support::{
     FLOW, STORE, TestApp, User,
@@ -77,7 +78,7 @@ async fn nobody_reads_continues_or_deletes_the_conversation_of_somebody_else() {
                 .await
                 .expect_problem(404, "session_not_found"),
         );
-        let body = mallory.body(&json!({ "sessionId": id }));
+        let body = User::body(&json!({ "sessionId": id }));
         answers.push(
             mallory
                 .client
@@ -112,7 +113,7 @@ async fn two_people_who_name_the_same_unstored_session_never_meet() {
     let same = json!({ "sessionId": uuid::Uuid::new_v4().to_string() });
     for user in [&alice, &mallory] {
         user.client
-            .post("/api/v1/chat/predict/stream", &user.body(&same))
+            .post("/api/v1/chat/predict/stream", &User::body(&same))
             .await
             .expect(200);
     }
@@ -132,7 +133,7 @@ async fn a_conversation_stays_with_its_chatflow() {
     let other = uuid::Uuid::new_v4().to_string();
     app.set_chatflow(doc! { "flowise_id": &other }).await;
 
-    let body = alice.body(&json!({ "sessionId": session_id, "chatflow_id": other }));
+    let body = User::body(&json!({ "sessionId": session_id, "chatflow_id": other }));
     alice
         .client
         .post(STORE, &body)
@@ -150,7 +151,7 @@ async fn one_turn_at_a_time_runs_in_a_session_and_so_many_for_a_person() {
         .answer([vec![Step::Gate], begin_stream(&[token("x")]), end_stream()].concat());
 
     let first = alice.begin(&json!({ "sessionId": session_id })).await;
-    let body = alice.body(&json!({ "sessionId": session_id }));
+    let body = User::body(&json!({ "sessionId": session_id }));
     alice
         .client
         .post(STORE, &body)
@@ -168,7 +169,7 @@ async fn one_turn_at_a_time_runs_in_a_session_and_so_many_for_a_person() {
         .await
         .expect_problem(409, "turn_running");
     let others = [alice.begin(&json!({})).await, alice.begin(&json!({})).await];
-    let refused = alice.client.post(STORE, &alice.body(&json!({}))).await;
+    let refused = alice.client.post(STORE, &User::body(&json!({}))).await;
     assert!(
         refused
             .expect_problem(429, "too_many_turns")
@@ -228,7 +229,7 @@ async fn deleting_takes_away_what_is_the_callers_and_nothing_else() {
         (&json!(1), &json!(2))
     );
     assert_eq!(history(&bob, &bobs).await.body["count"], 2);
-    let gone = alice.body(&json!({ "sessionId": second }));
+    let gone = User::body(&json!({ "sessionId": second }));
     alice
         .client
         .post(STORE, &gone)
@@ -243,6 +244,7 @@ async fn what_older_deployments_stored_is_read() {
     let alice = app.user("alice").await;
     let session_id = uuid::Uuid::new_v4().to_string();
     let now = bson::DateTime::now();
+    let earlier = bson::DateTime::from_millis(now.timestamp_millis() - 1);
     let session = doc! {
         "session_id": &session_id, "user_id": &alice.person.id, "chatflow_id": FLOW, "topic": "old",
         "is_active": true, "created_at": now, "last_activity_at": bson::Bson::Null,
@@ -257,19 +259,51 @@ async fn what_older_deployments_stored_is_read() {
         .insert_one(session)
         .await
         .unwrap();
+    let mut question = message.clone();
+    question.extend(doc! { "role": "user", "content": "an old question", "created_at": earlier });
     app.mongo
         .database
         .collection("chat_messages")
-        .insert_one(message)
+        .insert_many([message, question])
         .await
         .unwrap();
 
     assert_eq!(
-        history(&alice, &session_id).await.expect(200).body["history"][0]["content"],
+        history(&alice, &session_id).await.expect(200).body["history"][1]["content"],
         "[]"
     );
     let sessions = alice.client.get("/api/v1/chat/sessions").await.expect(200).body;
-    assert_eq!(sessions["sessions"][0]["first_message"], Value::Null);
+    assert_eq!(sessions["sessions"][0]["first_message"], "an old question");
     let events = alice.chat(&json!({ "sessionId": session_id })).await;
     assert_eq!(events[0]["data"], session_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_that_begin_together_get_exactly_the_slots_there_are() {
+    let app = TestApp::spawn_with(|config| config.running_turns_per_user_max = 8).await;
+    let alice = app.user("alice").await;
+    app.flowise
+        .answer([vec![Step::Gate], begin_stream(&[token("x")]), end_stream()].concat());
+
+    let begin = || {
+        alice
+            .client
+            .request(Method::POST, STORE)
+            .json(&User::body(&json!({})))
+            .send()
+    };
+    let responses = futures_util::future::join_all((0..12).map(|_| begin())).await;
+    let (streams, refused): (Vec<_>, Vec<_>) = responses
+        .into_iter()
+        .map(|response| response.unwrap())
+        .partition(|response| response.status() == 200);
+
+    assert_eq!((streams.len(), refused.len()), (8, 4));
+    assert!(refused.iter().all(|response| response.status() == 429));
+    for stream in streams {
+        app.flowise.let_go();
+        drop(stream);
+    }
+    app.is_quiet().await;
+    assert_eq!(app.accounting.holds().len(), 8);
 }

@@ -213,7 +213,7 @@ impl TestApp {
     }
 
     /// One line of `/metrics`.
-    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> i64 {
         let text = Client::new(&self.replica.base).get("/metrics").await.text;
         let line = text
             .lines()
@@ -225,7 +225,7 @@ impl TestApp {
 
 impl User {
     /// A body for the chatflow with these members changed.
-    pub(crate) fn body(&self, changes: &Value) -> Value {
+    pub(crate) fn body(changes: &Value) -> Value {
         let mut body = json!({ "question": "hello world", "chatflow_id": FLOW, "sessionId": "" });
         body.as_object_mut()
             .unwrap()
@@ -235,7 +235,10 @@ impl User {
 
     /// Begins a stored stream.
     pub(crate) async fn begin(&self, changes: &Value) -> Stream {
-        let request = self.client.request(Method::POST, STORE).json(&self.body(changes));
+        let request = self
+            .client
+            .request(Method::POST, STORE)
+            .json(&Self::body(changes));
         Stream::new(request.send().await.unwrap())
     }
 
@@ -336,7 +339,7 @@ fn config(mongo: &TestMongo) -> Config {
             event_bytes_max: 1 << 20,
         },
         chatflow_sync: false,
-        chatflow_sync_interval: Duration::from_secs(3_600),
+        chatflow_sync_interval: Duration::from_hours(1),
         chatflow_price: 1,
         prompt_chars_max: 1_000,
         running_turns_per_user_max: 3,

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::support::{
-    PRICE, Replica, STORE, Stream, TestApp,
+    PRICE, Replica, STORE, Stream, TestApp, User,
     accounting::{HoldState, Mode},
     events, eventually,
     flowise::{begin_stream, recorded_stream, token},
@@ -50,7 +50,7 @@ async fn a_turn_of_a_dead_process_is_settled_once_by_the_replicas_that_live() {
         dying.kill();
         app.config.clock.advance(TimeDelta::seconds(29));
         let again = json!({ "sessionId": app.turn().await.get_str("session_id").unwrap() });
-        let body = alice.body(&again);
+        let body = User::body(&again);
         alice
             .client
             .post(STORE, &body)
@@ -104,7 +104,7 @@ async fn a_paid_turn_whose_answer_died_is_not_run_again_under_its_key() {
     let request = user
         .client
         .request(Method::POST, STORE)
-        .json(&user.body(&json!({})));
+        .json(&User::body(&json!({})));
     let mut stream = Stream::new(request.header("idempotency-key", "k").send().await.unwrap());
     stream.until(|text| text.contains("a part")).await;
     let turns = app.mongo.database.collection::<bson::Document>("turns");
@@ -117,7 +117,7 @@ async fn a_paid_turn_whose_answer_died_is_not_run_again_under_its_key() {
     let request = alice
         .client
         .request(Method::POST, STORE)
-        .json(&alice.body(&json!({})));
+        .json(&User::body(&json!({})));
     let again = alice
         .client
         .send(request.header("idempotency-key", "k"))

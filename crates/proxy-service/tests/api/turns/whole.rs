@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::{
-    FLOW, NOWHERE, PRICE, TestApp,
+    FLOW, NOWHERE, PRICE, TestApp, User,
     accounting::HoldState,
     flowise::{begin_stream, recorded_stream, recording, token},
     http::{Step, whole},
@@ -24,7 +24,7 @@ async fn the_answer_is_text_and_tells_what_it_cost() {
         app.flowise.answer(steps);
         let answer = alice
             .client
-            .post(PREDICT, &alice.body(&json!({})))
+            .post(PREDICT, &User::body(&json!({})))
             .await
             .expect(200)
             .body;
@@ -69,7 +69,7 @@ async fn a_failure_has_a_status_and_costs_nothing_even_after_content() {
         app.flowise.answer(steps);
         let answer = alice
             .client
-            .post(PREDICT, &alice.body(&json!({})))
+            .post(PREDICT, &User::body(&json!({})))
             .await
             .expect_problem(status, code);
         assert!(!answer.text.contains("API key"), "{}", answer.text);
@@ -84,7 +84,7 @@ async fn a_flowise_that_is_not_there_is_503() {
     let nowhere = format!("http://127.0.0.1:{NOWHERE}");
     let app = TestApp::spawn_with(|config| config.flowise.url = nowhere.parse().unwrap()).await;
     let alice = app.user("alice").await;
-    let answer = alice.client.post(PREDICT, &alice.body(&json!({}))).await;
+    let answer = alice.client.post(PREDICT, &User::body(&json!({}))).await;
     answer.expect_problem(503, "upstream_unreachable");
     assert_eq!(app.accounting.hold().state, HoldState::Voided);
 }

@@ -78,7 +78,7 @@ impl FakeAccounting {
             let (state, clock) = (answering.clone(), clock.clone());
             async move {
                 check_identity(&asked, &clock);
-                state.lock().unwrap().answer(asked)
+                state.lock().unwrap().answer(&asked)
             }
         })
         .await;
@@ -147,7 +147,7 @@ fn check_identity(asked: &Asked, clock: &Clock) {
 }
 
 impl State {
-    fn answer(&mut self, asked: Asked) -> Vec<Step> {
+    fn answer(&mut self, asked: &Asked) -> Vec<Step> {
         let is_hold = asked.path.ends_with("/initialize");
         let mode = if is_hold { self.hold_mode } else { self.settle_mode };
         self.asked.push(asked.clone());
@@ -159,7 +159,7 @@ impl State {
         let id = asked.body["sessionId"].as_str().unwrap().to_owned();
         let user_id = asked.body["userId"].as_str().unwrap().to_owned();
         let answer = match asked.path.rsplit('/').next().unwrap() {
-            "initialize" => self.initialize(id, user_id, &asked),
+            "initialize" => self.initialize(&id, user_id, asked),
             "finalize" => self.settle(
                 &id,
                 HoldState::Captured(asked.body["actualCredits"].as_i64().unwrap()),
@@ -170,14 +170,14 @@ impl State {
         match mode {
             Mode::LoseAnswer => vec![Step::Close],
             Mode::Gate => [vec![Step::Gate], answer].concat(),
-            _ => answer,
+            Mode::Normal | Mode::Status(_) | Mode::Cut => answer,
         }
     }
 
-    fn initialize(&mut self, id: String, user_id: String, asked: &Asked) -> Vec<Step> {
+    fn initialize(&mut self, id: &str, user_id: String, asked: &Asked) -> Vec<Step> {
         let credits = asked.body["credits"].as_i64().unwrap();
         assert!(credits > 0 && asked.body["username"].is_string() && asked.body["role"].is_string());
-        let held: i64 = self
+        let in_use: i64 = self
             .holds
             .values()
             .filter(|hold| hold.user_id == user_id)
@@ -187,7 +187,7 @@ impl State {
                 HoldState::Voided => 0,
             })
             .sum();
-        let available = BALANCE - held;
+        let available = BALANCE - in_use;
         if credits > available {
             let body = json!({ "code": "insufficient_credits", "required": credits, "available": available });
             return whole(402, "application/problem+json", &body.to_string());
@@ -198,7 +198,7 @@ impl State {
             credits,
             state: HoldState::Open,
         };
-        self.holds.entry(id.clone()).or_insert(hold);
+        self.holds.entry(id.to_owned()).or_insert(hold);
         let body = json!({ "sessionId": id, "allocatedCredits": credits, "status": "active" });
         whole(201, "application/json", &body.to_string())
     }

@@ -63,9 +63,12 @@ service_environment() {
             "BOOTSTRAP_ADMIN_PASSWORD=$BOOTSTRAP_ADMIN_PASSWORD" "MAIL_DIR=${MAIL_DIR:-$STATE/mail}"
         ;;
     accounting-service)
-        printf '%s\0' "${common[@]}" "PORT=$ACCOUNTING_PORT" "DB_HOST=${DB_HOST:-$STACK_DB_HOST}" \
-            "DB_PORT=${DB_PORT:-$STACK_DB_PORT}" "DB_NAME=${DB_NAME:-accounting_db}" "DB_USER=${DB_USER:-postgres}" \
-            "DB_PASSWORD=${DB_PASSWORD:-not-asked-for-on-loopback}"
+        printf '%s\0' "${common[@]}" "PORT=$ACCOUNTING_PORT"
+        if [ -z "${DATABASE_URL:-}" ]; then
+            printf '%s\0' "DB_HOST=${DB_HOST:-$STACK_DB_HOST}" "DB_PORT=${DB_PORT:-$STACK_DB_PORT}" \
+                "DB_NAME=${DB_NAME:-accounting_db}" "DB_USER=${DB_USER:-postgres}" \
+                "DB_PASSWORD=${DB_PASSWORD:-not-asked-for-on-loopback}"
+        fi
         ;;
     proxy-service)
         printf '%s\0' "${common[@]}" "PORT=$PROXY_PORT" \

@@ -1,5 +1,21 @@
-//! The stories that the platform as a whole must get right, one file each.
+//! The stories that the platform as a whole must get right, one file each, on the real services and databases.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on stops where it is")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on stops where it is"
+)]
 
+mod admin_manages_credits;
+mod chat_spends_credits;
+mod client_leaves;
+mod contract;
+mod documents;
+mod holds_never_overspend;
+mod logout_reaches_everybody;
+mod outages;
+mod payment_table;
+mod proxy_is_killed;
+mod registration_to_first_credits;
 mod stand_in_flowise;

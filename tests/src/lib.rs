@@ -2,3 +2,6 @@
 
 pub mod flowise;
 pub mod load;
+pub mod person;
+pub mod platform;
+pub mod process;

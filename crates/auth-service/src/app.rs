@@ -5,14 +5,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors, observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors,
+    observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    NAME,
+    CONTRACT, NAME,
     config::Config,
     mailer::Mailer,
     metrics::AuthMetrics,
@@ -72,6 +73,7 @@ impl App {
         let services = Services::build(&config, &database, &metrics, &lifecycle).await?;
         services.bootstrap_admin(&config).await?;
 
+        let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(services.authenticator(&config));
         let database = web::Data::new(database);
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
@@ -82,6 +84,7 @@ impl App {
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
+                .app_data(contract.clone())
                 .app_data(database.clone())
                 .app_data(metrics.clone())
                 .app_data(lifecycle_data.clone())

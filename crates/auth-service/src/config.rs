@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use common_http::{Clock, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::service::accounts::NewAccount;
@@ -215,7 +215,7 @@ impl Secrets {
         let mut texts: Vec<_> = all
             .into_iter()
             .flatten()
-            .map(|secret| secret.expose_secret())
+            .map(ExposeSecret::expose_secret)
             .collect();
         let count = texts.len();
         texts.sort_unstable();

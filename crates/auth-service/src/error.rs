@@ -135,21 +135,23 @@ impl Error {
             _ => self.to_string(),
         };
         let problem = Problem::new(status, code, detail);
-        match self {
-            Self::TooManyGuesses { retry_after_secs } | Self::SlowDown { retry_after_secs } => {
-                problem.retry_after(*retry_after_secs)
-            }
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(1),
-            _ => problem,
+        if let Self::TooManyGuesses { retry_after_secs } | Self::SlowDown { retry_after_secs } = self {
+            return problem.retry_after(*retry_after_secs);
         }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return problem.retry_after(1);
+        }
+        problem
     }
 
     /// Which unique index a write ran into, if that is what failed.
     pub(crate) fn duplicate_key(error: &mongodb::error::Error) -> Option<&str> {
-        let (code, message) = match &*error.kind {
-            ErrorKind::Write(WriteFailure::WriteError(error)) => (error.code, &error.message),
-            ErrorKind::Command(error) => (error.code, &error.message),
-            _ => return None,
+        let (code, message) = if let ErrorKind::Write(WriteFailure::WriteError(error)) = &*error.kind {
+            (error.code, &error.message)
+        } else if let ErrorKind::Command(error) = &*error.kind {
+            (error.code, &error.message)
+        } else {
+            return None;
         };
         (code == DUPLICATE_KEY).then_some(message.as_str())
     }

@@ -17,3 +17,6 @@ pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.
 pub const NAME: &str = "auth-service";
+
+/// What the service promises to its callers: its OpenAPI document.
+pub const CONTRACT: &str = include_str!("../../../proto-docs/openapi/auth.yaml");

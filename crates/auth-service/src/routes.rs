@@ -10,7 +10,7 @@ pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod users;
 
-use common_http::{Access, Routes, show_liveness, show_metrics};
+use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
 /// Registers the whole table.
 pub fn routes(routes: &mut Routes<'_>) {
@@ -48,4 +48,5 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/livez", Public, show_liveness)
         .get("/readyz", Public, health::show_readiness)
         .get("/metrics", Public, show_metrics);
+    Contract::routes(routes);
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use actix_web::{
-    Error, HttpRequest,
-    body::MessageBody,
+    Error, HttpRequest, HttpResponse,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
     middleware::Next,
@@ -42,16 +42,17 @@ impl OurOrigins {
 pub(crate) async fn refuse_foreign_pages<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     if is_from_foreign_page(request.request()) {
         let problem = Problem::new(
             StatusCode::FORBIDDEN,
             "foreign_origin",
             "this page may not act with the cookies of another",
         );
-        return Err(problem.into());
+        let response = HttpResponse::from_error(problem);
+        return Ok(request.into_response(response).map_into_right_body());
     }
-    next.call(request).await
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
 fn is_from_foreign_page(request: &HttpRequest) -> bool {

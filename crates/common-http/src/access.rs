@@ -45,6 +45,20 @@ pub enum Access {
 }
 
 impl Access {
+    /// The word for it in the published contracts (`x-access`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Optional => "optional",
+            Self::User => "user",
+            Self::Supervisor => "supervisor",
+            Self::Admin => "admin",
+            Self::Service => "service",
+            Self::UserOrService => "userOrService",
+            Self::SupervisorOrService => "supervisorOrService",
+        }
+    }
+
     /// The least role a person needs, or `None` when no person may call.
     const fn least_role(self) -> Option<Role> {
         match self {

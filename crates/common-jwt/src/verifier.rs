@@ -177,3 +177,6 @@ fn refusal_of(error: &jsonwebtoken::errors::Error) -> Invalid {
         Invalid::Malformed
     }
 }
+
+#[cfg(test)]
+mod tests;

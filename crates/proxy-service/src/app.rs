@@ -5,14 +5,16 @@ use std::{net::SocketAddr, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens,
     ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
-use crate::{NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream};
+use crate::{
+    CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream,
+};
 
 /// How long a database may be looked for, where the address does not say.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +57,7 @@ impl App {
         let conversations = web::Data::new(turns.conversations());
         let turns = web::Data::new(turns);
 
+        let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
@@ -63,6 +66,7 @@ impl App {
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
+                .app_data(contract.clone())
                 .app_data(database.clone())
                 .app_data(clock.clone())
                 .app_data(metrics.clone())

@@ -127,21 +127,22 @@ impl AuthClient {
         &self,
         user: &CurrentUser,
         refresh_token: Option<&SecretString>,
+        origin: &Origin,
     ) -> Result<()> {
         let body = match refresh_token {
             Some(token) => json!({ "refreshToken": token.expose_secret() }),
             None => json!({}),
         };
-        self.end(user, &["auth", "logout"], &body).await
+        self.end(user, &["auth", "logout"], &body, origin).await
     }
 
     /// Ends every session of the caller.
-    pub(crate) async fn logout_all(&self, user: &CurrentUser) -> Result<()> {
-        self.end(user, &["auth", "logout-all"], &json!({})).await
+    pub(crate) async fn logout_all(&self, user: &CurrentUser, origin: &Origin) -> Result<()> {
+        self.end(user, &["auth", "logout-all"], &json!({}), origin).await
     }
 
-    async fn end(&self, user: &CurrentUser, path: &[&str], body: &Value) -> Result<()> {
-        let request = self.http.post(self.url(path)).json(body);
+    async fn end(&self, user: &CurrentUser, path: &[&str], body: &Value, origin: &Origin) -> Result<()> {
+        let request = from(self.http.post(self.url(path)).json(body), origin);
         let response = send(request.bearer_auth(user.access_token.expose_secret())).await?;
         match response.status() {
             status if status.is_success() => Ok(()),

@@ -68,14 +68,14 @@ impl CatalogSource {
     /// Everything Flowise lists.
     pub(crate) async fn list(&self) -> Result<Listing, Failure> {
         let mut listing = Listing::default();
-        let mut seen = HashSet::new();
+        let (mut seen, mut totals) = (HashSet::new(), HashSet::new());
         for number in 1..=PAGES_MAX {
             let Page { entries, total } = self.page(number).await?;
             let (read, seen_before) = (entries.len(), seen.len());
             for entry in entries {
                 match entry {
                     Ok(chatflow) if seen.insert(chatflow.flowise_id.clone()) => {
-                        listing.chatflows.push(chatflow)
+                        listing.chatflows.push(chatflow);
                     }
                     // The list moved while its pages were read.
                     Ok(_) => {}
@@ -88,10 +88,12 @@ impl CatalogSource {
                     }
                 }
             }
+            totals.insert(total);
             let is_last = total.is_none_or(|total| seen.len() >= total);
             if is_last || read == 0 || seen.len() == seen_before {
                 let all_named = listing.unreadable.iter().all(|entry| entry.flowise_id.is_some());
-                listing.complete = is_last && all_named;
+                // A total that moved says that entries moved between the pages, perhaps past us.
+                listing.complete = is_last && all_named && totals.len() == 1;
                 return Ok(listing);
             }
         }

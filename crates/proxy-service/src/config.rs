@@ -188,10 +188,12 @@ fn sync_interval(env: &Env) -> Result<Duration, Invalid> {
     let hours = env
         .var("CHATFLOW_SYNC_INTERVAL_HOURS")
         .within(0.005..=8_760.0, 0.05_f64)?;
-    let minutes = env.var("CHATFLOW_SYNC_INTERVAL_MINUTES").optional::<f64>()?;
-    let secs = minutes.map_or(hours * 3_600.0, |minutes| minutes * 60.0);
+    let minutes = env
+        .var("CHATFLOW_SYNC_INTERVAL_MINUTES")
+        .within(0.3..=525_600.0, hours * 60.0)?;
+    let secs = minutes * 60.0;
     Duration::try_from_secs_f64(secs)
-        .map_err(|_| env.mistake("CHATFLOW_SYNC_INTERVAL_MINUTES must be a number of minutes"))
+        .map_err(|_error| env.mistake("CHATFLOW_SYNC_INTERVAL_MINUTES must be a number of minutes"))
 }
 
 fn default_workers() -> usize {

@@ -9,7 +9,7 @@ mod credits;
 mod predict;
 mod sessions;
 
-use common_http::{Access, Routes, show_liveness, show_metrics};
+use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
 use crate::{
     domain::person::Email,
@@ -30,6 +30,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/livez", Access::Public, show_liveness)
         .get("/readyz", Access::Public, show_readiness)
         .get("/metrics", Access::Public, show_metrics);
+    Contract::routes(routes);
     about::table(routes);
     auth::table(routes);
     credits::table(routes);

@@ -1,9 +1,11 @@
 //! A client of one service, as one person.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
+
+use crate::PublishedContract;
 
 /// An answer, read whole.
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ pub struct Client {
     base: String,
     token: Option<String>,
     http: reqwest::Client,
+    contract: Option<Arc<PublishedContract>>,
 }
 
 impl Client {
@@ -63,6 +66,15 @@ impl Client {
             base: base.into(),
             token: None,
             http,
+            contract: None,
+        }
+    }
+
+    /// The same, and every answer read whole has to keep the service's contract (its OpenAPI document as YAML).
+    pub fn checking(&self, contract: &str) -> Self {
+        Self {
+            contract: Some(Arc::new(PublishedContract::read(contract))),
+            ..self.clone()
         }
     }
 
@@ -85,16 +97,30 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the service answers");
+        let (http, request) = request.build_split();
+        let request = request.expect("the request can be sent");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.expect("the service answers");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("the answer is text");
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Answer {
+        let answer = Answer {
             status,
             headers,
             text,
             body,
+        };
+        if let Some(Err(broken)) = self
+            .contract
+            .as_ref()
+            .map(|contract| contract.check(&method, &path, &answer))
+        {
+            panic!(
+                "{method} {path} breaks the contract: {broken}\n{status} {}",
+                answer.text
+            );
         }
+        answer
     }
 
     /// `GET path`.

@@ -9,11 +9,13 @@
 )]
 
 mod client;
+mod contract;
 mod mongo;
 mod postgres;
 mod tokens;
 
 pub use client::{Answer, Client};
+pub use contract::{Operation, PublishedContract};
 pub use mongo::TestMongo;
 pub use postgres::TestPostgres;
 pub use tokens::{ACCESS_SECRET, Person, REFRESH_SECRET, SERVICE_SECRET, TestTokens};

@@ -70,7 +70,8 @@ impl TestPostgres {
             .expect("the test's own database answers")
     }
 
-    async fn server() -> AsyncPgConnection {
+    /// A connection to the server itself, for tests that take their database away.
+    pub async fn server() -> AsyncPgConnection {
         let url = required("TEST_POSTGRES_URL");
         AsyncPgConnection::establish(&url)
             .await

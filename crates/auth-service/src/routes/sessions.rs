@@ -81,9 +81,12 @@ pub(crate) async fn log_out(
     cookies: web::Data<Cookies>,
 ) -> Result<HttpResponse> {
     let token = body.token().or_else(|| refresh_token_of(&request));
-    if let Some(token) = token {
-        sessions.end_by_refresh_token(&token, &origin).await?;
-    } else if let Some(Caller::User(user)) = caller
+    let has_ended = match token {
+        Some(token) => sessions.end_by_refresh_token(&token, &origin).await?,
+        None => false,
+    };
+    if !has_ended
+        && let Some(Caller::User(user)) = caller
         && let Some(user_id) = UserId::parse(&user.id)
     {
         sessions

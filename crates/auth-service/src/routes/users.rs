@@ -102,9 +102,10 @@ pub(crate) async fn create_user(
     }
     let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
-    let verification = match body.skip_verification {
-        Value::Bool(true) => Verification::Vouched,
-        _ => Verification::Pending,
+    let verification = if body.skip_verification == Value::Bool(true) {
+        Verification::Vouched
+    } else {
+        Verification::Pending
     };
     let user = registration
         .create_for(account, role, verification, actor, &origin)

@@ -135,7 +135,7 @@ impl Accounts {
 
     /// Makes the first admin, unless there is one. Says whether it did.
     pub(crate) async fn bootstrap_admin(&self, account: NewAccount) -> Result<bool> {
-        if self.users.count_admins().await? > 0 {
+        if self.users.has_admin().await? {
             return Ok(false);
         }
         match self
@@ -144,9 +144,7 @@ impl Accounts {
         {
             Ok(_) => Ok(true),
             // Another replica started at the same moment.
-            Err(Error::UsernameTaken | Error::EmailTaken) if self.users.count_admins().await? > 0 => {
-                Ok(false)
-            }
+            Err(Error::UsernameTaken | Error::EmailTaken) if self.users.has_admin().await? => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -200,8 +198,8 @@ impl Accounts {
                 .await?
                 .ok_or(Error::UserNotFound);
         }
-        let is_demotion = user.role == Role::Admin;
-        if is_demotion && self.users.count_admins().await? < 2 {
+        let is_active_admin = user.role == Role::Admin && user.may_sign_in();
+        if is_active_admin && self.users.count_active_admins().await? < 2 {
             return Err(Error::LastAdmin);
         }
         self.sessions
@@ -209,7 +207,7 @@ impl Accounts {
             .await?;
         let changed = self.users.set_role(id, role, self.clock.now()).await?;
         let changed = changed.ok_or(Error::UserNotFound)?;
-        if is_demotion && self.users.count_admins().await? == 0 {
+        if is_active_admin && self.users.count_active_admins().await? == 0 {
             // Two admins demoted each other at the same moment: neither is.
             self.users.set_role(id, Role::Admin, self.clock.now()).await?;
             return Err(Error::LastAdmin);

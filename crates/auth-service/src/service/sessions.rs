@@ -238,16 +238,18 @@ impl Sessions {
         }))
     }
 
-    /// Ends the session of this refresh token, whether it is still the current one or not; unknown tokens end nothing.
-    pub(crate) async fn end_by_refresh_token(&self, token: &str, origin: &Origin) -> Result<()> {
+    /// Ends the session of this refresh token, whether it is still the current one or not. Says whether the token
+    /// names a session at all; one that does not ends nothing.
+    pub(crate) async fn end_by_refresh_token(&self, token: &str, origin: &Origin) -> Result<bool> {
         let Ok(claims) = self.tokens.read_refresh(token, self.clock.now()) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(user_id) = UserId::parse(&claims.sub) else {
-            return Ok(());
+            return Ok(false);
         };
         self.end(&claims.sid, user_id, EndReason::Logout, Some(origin))
-            .await
+            .await?;
+        Ok(true)
     }
 
     /// Ends one session. The feed is told first: a crash in between leaves a session that can only be ended again.

@@ -111,10 +111,18 @@ impl UserStore {
         Ok(users.map_ok(User::from).map_err(Error::from))
     }
 
-    /// How many admins there are, at most two: nobody asks for more.
-    pub(crate) async fn count_admins(&self) -> Result<u64> {
-        let admins = self.rows.count_documents(doc! { "role": Role::Admin.as_str() });
-        Ok(admins.limit(2).await?)
+    /// Whether anybody is an admin, able to sign in or not.
+    pub(crate) async fn has_admin(&self) -> Result<bool> {
+        let admin = doc! { "role": Role::Admin.as_str() };
+        Ok(self.rows.count_documents(admin).limit(1).await? > 0)
+    }
+
+    /// How many admins can sign in, at most two: nobody asks for more.
+    pub(crate) async fn count_active_admins(&self) -> Result<u64> {
+        let active = doc! {
+            "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true },
+        };
+        Ok(self.rows.count_documents(active).limit(2).await?)
     }
 
     /// Marks the address as proven, if it is still the user's.

@@ -78,7 +78,7 @@ pub(super) fn read_page(bytes: &[u8]) -> Result<Page, Failure> {
 }
 
 fn read_entry(raw: &RawValue) -> Result<ListedChatflow, Unreadable> {
-    let entry: Entry = serde_json::from_str(raw.get()).map_err(|_| Unreadable {
+    let entry: Entry = serde_json::from_str(raw.get()).map_err(|_error| Unreadable {
         flowise_id: serde_json::from_str(raw.get())
             .ok()
             .map(|Id { id }| id)
@@ -120,10 +120,10 @@ fn is_id(id: &str) -> bool {
 
 /// Flowise keeps settings as JSON in a string; empty and broken ones count as none.
 fn object(value: Value) -> Option<Value> {
-    let value = match value {
-        Value::String(text) if text.len() <= GRAPH_BYTES_MAX => serde_json::from_str(&text).ok()?,
-        Value::String(_) => return None,
-        value => value,
+    let value = match value.as_str() {
+        Some(text) if text.len() <= GRAPH_BYTES_MAX => serde_json::from_str(text).ok()?,
+        Some(_) => return None,
+        None => value,
     };
     value
         .as_object()

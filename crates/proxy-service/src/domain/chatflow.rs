@@ -137,10 +137,19 @@ pub struct ListedChatflow {
 /// What administrators set on a chatflow themselves; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatflowSettings {
-    /// Credits a turn costs; `Some(None)` goes back to the service's default.
-    pub price: Option<Option<i64>>,
+    /// Credits a turn costs.
+    pub price: Option<Price>,
     /// Members of `overrideConfig` that people may send.
     pub override_config_allowed: Option<Vec<String>>,
+}
+
+/// What a turn costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Price {
+    /// So many credits.
+    Credits(i64),
+    /// Whatever the service's default is.
+    Default,
 }
 
 /// How many chatflows stand where.

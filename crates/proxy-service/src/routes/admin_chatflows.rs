@@ -10,7 +10,7 @@ use serde_json::json;
 
 use self::body::{ChatflowBody, SyncBody};
 use crate::{
-    domain::chatflow::{ChatflowSettings, PRICE_MAX},
+    domain::chatflow::{ChatflowSettings, PRICE_MAX, Price},
     error::{Error, Result},
     service::{catalog_sync::CatalogSync, chatflows::Chatflows},
 };
@@ -89,16 +89,17 @@ async fn show_chatflow_record(
     Ok(HttpResponse::Ok().json(ChatflowBody::from(record)))
 }
 
-/// `null` and a member that is missing are two different wishes.
 #[derive(Deserialize)]
 struct UpdateChatflow {
-    #[serde(default, deserialize_with = "present")]
-    price: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "price")]
+    price: Option<Price>,
     override_config_allowed: Option<Vec<String>>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// Called only when the member is there: `null` goes back to the default, a missing member leaves the price alone.
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Price>, D::Error> {
+    let credits = Option::deserialize(deserializer)?;
+    Ok(Some(credits.map_or(Price::Default, Price::Credits)))
 }
 
 /// `PATCH /api/v1/admin/chatflows/{flowise_id}`: what a turn costs (`null`: the default) and what people may override.
@@ -124,9 +125,8 @@ impl UpdateChatflow {
                 "has neither price nor override_config_allowed",
             ));
         }
-        if price
-            .flatten()
-            .is_some_and(|price| !(0..=PRICE_MAX).contains(&price))
+        if let Some(Price::Credits(credits)) = price
+            && !(0..=PRICE_MAX).contains(&credits)
         {
             return Err(Error::invalid("price", format!("must be from 0 to {PRICE_MAX}")));
         }

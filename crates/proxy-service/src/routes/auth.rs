@@ -111,6 +111,8 @@ async fn refresh_tokens(
 async fn revoke_tokens(
     user: CurrentUser,
     OptionalBody(body): OptionalBody<RevokeTokens>,
+    address: ClientAddress,
+    request: HttpRequest,
     sign_in: web::Data<SignIn>,
 ) -> Result<HttpResponse> {
     let (what, message) = match body {
@@ -124,7 +126,7 @@ async fn revoke_tokens(
         } => (Revoke::Id(id), "Token revoked successfully"),
         RevokeTokens { .. } => (Revoke::Own, "Token revoked successfully"),
     };
-    sign_in.revoke(&user, &what).await?;
+    sign_in.revoke(&user, &what, &origin(&request, address)).await?;
     Ok(HttpResponse::Ok().json(RevokedBody {
         message,
         revoked_tokens: 1,

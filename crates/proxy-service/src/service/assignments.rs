@@ -30,7 +30,7 @@ const BULK_LOOKUPS: usize = 8;
 pub(crate) struct Assignments {
     people: People,
     chatflows: ChatflowStore,
-    assignments: AssignmentStore,
+    rows: AssignmentStore,
     copies: PersonStore,
     access: Access,
     clock: Clock,
@@ -50,7 +50,7 @@ impl Assignments {
     pub(crate) fn new(
         people: People,
         chatflows: ChatflowStore,
-        assignments: AssignmentStore,
+        rows: AssignmentStore,
         copies: PersonStore,
         access: Access,
         clock: Clock,
@@ -58,7 +58,7 @@ impl Assignments {
         Self {
             people,
             chatflows,
-            assignments,
+            rows,
             copies,
             access,
             clock,
@@ -123,10 +123,7 @@ impl Assignments {
         let person = self.people.sync_by_email(admin, email).await?;
         let external_id = &person.known.external_id;
         let now = self.clock.now();
-        let change = self
-            .assignments
-            .assign(external_id, chatflow.id, &admin.id, now)
-            .await?;
+        let change = self.rows.assign(external_id, chatflow.id, &admin.id, now).await?;
         self.access.forget();
         Ok(change)
     }
@@ -137,11 +134,7 @@ impl Assignments {
         for person in self.people.candidates(admin, email).await? {
             let external_id = &person.known.external_id;
             let now = self.clock.now();
-            if self
-                .assignments
-                .revoke(external_id, chatflow.id, &admin.id, now)
-                .await?
-            {
+            if self.rows.revoke(external_id, chatflow.id, &admin.id, now).await? {
                 self.access.forget();
                 return Ok(());
             }
@@ -152,7 +145,7 @@ impl Assignments {
     /// Who has the chatflow. Somebody who was never looked up has an assignment and no copy.
     pub(crate) async fn list_people(&self, flowise_id: &str) -> Result<Vec<(Assignment, Option<Person>)>> {
         let chatflow = self.known(flowise_id).await?;
-        let assignments = self.assignments.list_active_of_chatflow(chatflow.id).await?;
+        let assignments = self.rows.list_active_of_chatflow(chatflow.id).await?;
         let ids: Vec<_> = assignments
             .iter()
             .map(|row| row.external_user_id.as_str())

@@ -66,12 +66,12 @@ impl SignIn {
     }
 
     /// Ends sessions at auth-service, then here without waiting for its feed.
-    pub(crate) async fn revoke(&self, user: &CurrentUser, what: &Revoke) -> Result<()> {
+    pub(crate) async fn revoke(&self, user: &CurrentUser, what: &Revoke, origin: &Origin) -> Result<()> {
         match what {
-            Revoke::All => self.auth.logout_all(user).await?,
-            Revoke::Refresh(token) => self.auth.logout(user, Some(token)).await?,
+            Revoke::All => self.auth.logout_all(user, origin).await?,
+            Revoke::Refresh(token) => self.auth.logout(user, Some(token), origin).await?,
             Revoke::Id(id) if *id != user.session_id => return Err(Error::TokenNotFound),
-            Revoke::Id(_) | Revoke::Own => self.auth.logout(user, None).await?,
+            Revoke::Id(_) | Revoke::Own => self.auth.logout(user, None, origin).await?,
         }
         if let Revoke::Refresh(token) = what
             && session_of(token).is_some_and(|session_id| session_id != user.session_id)

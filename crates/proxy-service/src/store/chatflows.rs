@@ -12,7 +12,7 @@ use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
 use self::rows::ChatflowRow;
 use super::indexes::{ensure_index, ensure_unique_index, is_duplicate_key_code};
 use crate::domain::chatflow::{
-    Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, SyncStatus,
+    Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, Price, SyncStatus,
 };
 
 /// The name older deployments know it by.
@@ -224,8 +224,8 @@ impl ChatflowStore {
     ) -> Result<Option<ChatflowRecord>> {
         let (mut set, mut unset) = (doc! {}, doc! {});
         match settings.price {
-            Some(Some(price)) => drop(set.insert("price", price)),
-            Some(None) => drop(unset.insert("price", "")),
+            Some(Price::Credits(price)) => drop(set.insert("price", price)),
+            Some(Price::Default) => drop(unset.insert("price", "")),
             None => {}
         }
         if let Some(allowed) = &settings.override_config_allowed {

@@ -16,11 +16,14 @@ const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// Whether the database refused a write because of a unique index.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
-    match error.kind.as_ref() {
-        ErrorKind::Write(WriteFailure::WriteError(write)) => is_duplicate_key_code(write.code),
-        ErrorKind::Command(command) => is_duplicate_key_code(command.code),
-        _ => false,
-    }
+    let code = if let ErrorKind::Write(WriteFailure::WriteError(write)) = error.kind.as_ref() {
+        write.code
+    } else if let ErrorKind::Command(command) = error.kind.as_ref() {
+        command.code
+    } else {
+        return false;
+    };
+    is_duplicate_key_code(code)
 }
 
 /// Whether this is the code of that refusal.

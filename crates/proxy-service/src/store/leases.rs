@@ -1,8 +1,9 @@
 //! Work that only one replica does at a time: the collection `leases`.
 
-use bson::{Document, doc};
-use mongodb::{Collection, Database, error::Result};
 use std::time::Duration;
+
+use bson::{Document, doc};
+use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
 
 use super::indexes::is_duplicate_key;
 
@@ -27,24 +28,28 @@ impl LeaseStore {
     /// Takes the lease, or prolongs it; `false` when somebody else holds it.
     pub(crate) async fn acquire(&self, name: &str, lifetime: Duration) -> Result<bool> {
         let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-        let filter = doc! {
-            "_id": name,
-            "$or": [
-                { "holder": &self.holder },
-                { "$expr": { "$lte": ["$expires_at", "$$NOW"] } },
-            ],
-        };
+        let holder = doc! { "$literal": &self.holder };
+        // A lease that nobody ever took has no end, which compares as earlier than any time.
+        let ours_or_over = doc! { "$or": [
+            { "$eq": ["$holder", &holder] },
+            { "$lte": ["$expires_at", "$$NOW"] },
+        ] };
         let update = [doc! { "$set": {
-            "holder": { "$literal": &self.holder },
-            "expires_at": { "$add": ["$$NOW", lifetime_ms] },
+            "holder": { "$cond": [&ours_or_over, &holder, "$holder"] },
+            "expires_at": { "$cond": [&ours_or_over, { "$add": ["$$NOW", lifetime_ms] }, "$expires_at"] },
         } }];
-        match self
+        let lease = self
             .documents
-            .update_one(filter, update.to_vec())
+            .find_one_and_update(doc! { "_id": name }, update.to_vec())
             .upsert(true)
-            .await
-        {
-            Ok(_) => Ok(true),
+            .return_document(ReturnDocument::After)
+            .await;
+        match lease {
+            Ok(lease) => {
+                Ok(lease
+                    .is_some_and(|lease| lease.get_str("holder").is_ok_and(|holder| holder == self.holder)))
+            }
+            // Somebody else took it for the first time at this moment.
             Err(error) if is_duplicate_key(&error) => Ok(false),
             Err(error) => Err(error),
         }

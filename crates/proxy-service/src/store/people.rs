@@ -108,10 +108,11 @@ impl PersonStore {
 
 impl From<PersonRow> for Person {
     fn from(row: PersonRow) -> Self {
-        let id = match row.id {
-            Bson::ObjectId(id) => id.to_hex(),
-            Bson::String(text) => text,
-            other => other.to_string(),
+        // Scripts of older deployments wrote ids as text.
+        let id = match (row.id.as_object_id(), row.id.as_str()) {
+            (Some(id), _) => id.to_hex(),
+            (None, Some(text)) => text.to_owned(),
+            (None, None) => row.id.to_string(),
         };
         Self {
             id,

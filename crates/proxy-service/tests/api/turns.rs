@@ -1,5 +1,7 @@
 //! Chat turns, between a fake Flowise and a fake accounting-service.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+
 mod support;
 
 mod accounting;

@@ -10,7 +10,7 @@ use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use futures_util::TryStreamExt as _;
-use proxy_service::{App, Config, Upstream};
+use proxy_service::{App, CONTRACT, Config, Upstream};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
@@ -157,7 +157,9 @@ impl TestApp {
     pub(crate) fn stranger(&self, name: &str) -> User {
         let person = Person::new(name, Role::EndUser);
         let token = TestTokens::at(self.config.clock.now()).access(&person);
-        let client = Client::new(&self.replica.base).with_token(token);
+        let client = Client::new(&self.replica.base)
+            .checking(CONTRACT)
+            .with_token(token);
         User { person, client }
     }
 
@@ -166,7 +168,7 @@ impl TestApp {
         let token = TestTokens::at(self.config.clock.now()).access(&user.person);
         User {
             person: user.person.clone(),
-            client: Client::new(&replica.base).with_token(token),
+            client: Client::new(&replica.base).checking(CONTRACT).with_token(token),
         }
     }
 
@@ -214,7 +216,8 @@ impl TestApp {
 
     /// One line of `/metrics`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> i64 {
-        let text = Client::new(&self.replica.base).get("/metrics").await.text;
+        let client = Client::new(&self.replica.base).checking(CONTRACT);
+        let text = client.get("/metrics").await.text;
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line.contains(label));

@@ -1,0 +1,9 @@
+DROP TABLE idempotency_keys;
+DROP TABLE model_prices;
+DROP TABLE usage_logs;
+DROP TABLE credit_transactions;
+DROP TABLE streaming_sessions;
+DROP TABLE credit_allocations;
+DROP TABLE user_accounts;
+DROP FUNCTION expect_rows;
+DROP FUNCTION refuse_change;

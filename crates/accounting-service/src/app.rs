@@ -1,0 +1,206 @@
+//! Puts the service together: database, ledger, routes; and takes it apart again in order.
+
+use std::{net::SocketAddr, time::Duration};
+
+use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, web};
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use common_http::{
+    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
+    observe,
+};
+use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    CONTRACT, SERVICE,
+    config::Config,
+    metrics::LedgerMetrics,
+    routes,
+    service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
+    store::{
+        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
+        migrate,
+    },
+};
+
+/// A client that has not sent its head by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service, listening but not yet answering.
+pub struct App {
+    address: SocketAddr,
+    server: Server,
+    lifecycle: Lifecycle,
+    shutdown_grace: Duration,
+}
+
+impl App {
+    /// Migrates the database, starts the ledger and binds.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        migrate(&config.database_url).await?;
+        let clock = config.clock.clone();
+        let metrics = Metrics::new(SERVICE)?;
+        let ledger_metrics = LedgerMetrics::new(&metrics)?;
+        let lifecycle = Lifecycle::default();
+        let database = Database::new(&config.database_url, config.db_pool_max)?;
+
+        let (writer, ledger) = Writer::new(
+            config.database_url.clone(),
+            config.ledger_queue_max,
+            config.ledger_batch_max,
+            clock.clone(),
+            ledger_metrics.clone(),
+        );
+        // Not waited for at the end: every request that is answered has been through it before.
+        tokio::spawn(writer.run());
+
+        let sweeper = Sweeper {
+            ledger: ledger.clone(),
+            sessions: SessionStore::new(database.clone()),
+            answers: IdempotencyStore::new(database.clone()),
+            clock: clock.clone(),
+            metrics: ledger_metrics,
+            interval: config.hold_sweep,
+        };
+        lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
+
+        let revocations = RevocationSet::default();
+        let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
+        let feed = RevocationFeed::new(
+            &config.auth_url,
+            tokens,
+            revocations.clone(),
+            clock.clone(),
+            &metrics,
+        )?;
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+
+        let contract = Contract::from_yaml(CONTRACT)?;
+        let authenticator = authenticator(&config, revocations);
+        let services = Services::new(&config, database, ledger)?;
+        let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
+        let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
+        let mut server = HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(web::Data::new(authenticator.clone()))
+                .app_data(web::Data::new(contract.clone()))
+                .app_data(web::Data::new(metrics.clone()))
+                .app_data(web::Data::new(clock.clone()))
+                .app_data(web::Data::new(shared_lifecycle.clone()))
+                .app_data(web::Data::new(trusted_proxies.clone()))
+                .configure(|config| services.register(config))
+                .configure(|config| {
+                    let mut table = Routes::new(config);
+                    routes::routes(&mut table);
+                    table.finish();
+                })
+                .wrap(cors(&origins, false))
+                .wrap(from_fn(observe))
+        })
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(grace.as_secs())
+        .disable_signals();
+        if let Some(workers) = config.workers {
+            server = server.workers(workers);
+        }
+        let server = server
+            .bind(config.bind)
+            .with_context(|| format!("cannot listen on {}", config.bind))?;
+        let address = *server.addrs().first().context("nothing was bound")?;
+        Ok(Self {
+            address,
+            server: server.run(),
+            lifecycle,
+            shutdown_grace: grace,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stops it.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.clone()
+    }
+
+    /// Answers requests until it is stopped.
+    pub async fn run(self) -> std::io::Result<()> {
+        tracing::info!(address = %self.address, "listening");
+        self.lifecycle.run(self.server, self.shutdown_grace).await
+    }
+}
+
+/// What handlers are given.
+#[derive(Clone)]
+struct Services {
+    database: Database,
+    accounts: Accounts,
+    allocations: AllocationStore,
+    prices: PriceStore,
+    session_store: SessionStore,
+    credits: Credits,
+    sessions: Sessions,
+    usage: Usage,
+}
+
+impl Services {
+    fn new(config: &Config, database: Database, ledger: Ledger) -> anyhow::Result<Self> {
+        let clock = &config.clock;
+        let prices = PriceStore::new(database.clone());
+        let session_store = SessionStore::new(database.clone());
+        Ok(Self {
+            accounts: Accounts::new(AccountStore::new(database.clone()), clock.clone()),
+            allocations: AllocationStore::new(database.clone()),
+            credits: Credits::new(ledger.clone(), clock.clone()),
+            sessions: Sessions::new(
+                ledger,
+                session_store.clone(),
+                prices.clone(),
+                clock.clone(),
+                TimeDelta::from_std(config.hold_ttl)?,
+                config.open_holds_max,
+            ),
+            usage: Usage::new(
+                UsageStore::new(database.clone()),
+                IdempotencyStore::new(database.clone()),
+                clock.clone(),
+            ),
+            prices,
+            session_store,
+            database,
+        })
+    }
+
+    fn register(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(web::Data::new(self.database.clone()))
+            .app_data(web::Data::new(self.accounts.clone()))
+            .app_data(web::Data::new(self.allocations.clone()))
+            .app_data(web::Data::new(self.prices.clone()))
+            .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.credits.clone()))
+            .app_data(web::Data::new(self.sessions.clone()))
+            .app_data(web::Data::new(self.usage.clone()));
+    }
+}
+
+fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
+    let secrets = [
+        Some(&config.jwt_access_secret),
+        config.jwt_access_secret_previous.as_ref(),
+    ];
+    let keys = secrets.into_iter().flatten();
+    let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
+    let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
+    Authenticator {
+        people: Verifier::new(people, &config.jwt_issuer, &config.jwt_audience),
+        services: Verifier::for_services(KeyRing::new([services]), SERVICE),
+        revocations,
+        clock: config.clock.clone(),
+        cookie: None,
+        session_check: None,
+    }
+}

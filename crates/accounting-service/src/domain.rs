@@ -1,0 +1,11 @@
+//! What credits are and what may happen to them: types and pure functions. No HTTP, no database, no clock of its own;
+//! the time is an argument.
+
+pub mod credits;
+pub mod expiry;
+pub mod idempotency;
+pub mod ids;
+pub mod ledger;
+pub mod price;
+pub mod text;
+pub mod usage;

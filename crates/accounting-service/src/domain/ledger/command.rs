@@ -1,0 +1,216 @@
+//! What can be asked of the ledger, and how it says no.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::HoldStatus;
+use crate::domain::{
+    credits::{Amount, Credits},
+    ids::SessionKey,
+    usage::UsageNote,
+};
+
+/// A new allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id.
+    pub id: Uuid,
+    /// How much it holds.
+    pub credits: Amount,
+    /// From then on it cannot be spent.
+    pub expires_at: DateTime<Utc>,
+    /// Who granted it: a user id, or `system`.
+    pub allocated_by: String,
+    /// A remark for people.
+    pub notes: Option<String>,
+}
+
+/// A hold to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Its id.
+    pub id: Uuid,
+    /// The session it is for.
+    pub key: SessionKey,
+    /// The model or chatflow that will use the credits.
+    pub model_id: String,
+    /// What the use was estimated at.
+    pub estimated: Credits,
+    /// What is held.
+    pub credits: Amount,
+    /// When it may be given back if nobody settles it.
+    pub expires_at: DateTime<Utc>,
+    /// How many holds of the account may be open at once.
+    pub open_holds_max: usize,
+}
+
+/// A change by an administrator, up or down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Adds an allocation.
+    Raise(Grant),
+    /// Takes credits away.
+    Lower(Amount),
+}
+
+/// What can be done to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Adds an allocation.
+    Allocate {
+        /// The allocation.
+        grant: Grant,
+    },
+    /// Spends credits at once.
+    Deduct {
+        /// How many.
+        credits: Amount,
+    },
+    /// Sets credits aside for a turn that is about to run.
+    Hold {
+        /// The hold.
+        opening: Opening,
+    },
+    /// Ends a hold: keeps what was used and returns the rest.
+    Capture {
+        /// The session.
+        key: SessionKey,
+        /// What was used; more than is held counts as all that is held.
+        credits: Credits,
+        /// Whether the turn succeeded; it is paid for either way.
+        succeeded: bool,
+        /// How the use is logged.
+        usage: UsageNote,
+    },
+    /// Ends a hold: returns all of it.
+    Void {
+        /// The session.
+        key: SessionKey,
+    },
+    /// Replaces what can be spent.
+    Set {
+        /// The one allocation there will be; `None` leaves nothing.
+        target: Option<Grant>,
+    },
+    /// Changes what can be spent by a difference.
+    Adjust(Adjustment),
+    /// Takes credits away on an administrator's behalf.
+    Remove {
+        /// How many.
+        credits: Amount,
+    },
+    /// Ends a hold that nobody settled in time: returns all of it.
+    Expire {
+        /// The session.
+        key: SessionKey,
+    },
+}
+
+impl Command {
+    /// The command's name.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Allocate { .. } => Kind::Allocate,
+            Self::Deduct { .. } => Kind::Deduct,
+            Self::Hold { .. } => Kind::Hold,
+            Self::Capture { .. } => Kind::Capture,
+            Self::Void { .. } => Kind::Void,
+            Self::Set { .. } => Kind::Set,
+            Self::Adjust(_) => Kind::Adjust,
+            Self::Remove { .. } => Kind::Remove,
+            Self::Expire { .. } => Kind::Expire,
+        }
+    }
+
+    /// Whether the command opens a hold.
+    pub const fn opens_hold(&self) -> bool {
+        matches!(self, Self::Hold { .. })
+    }
+
+    /// The session the command speaks of.
+    pub const fn session(&self) -> Option<&SessionKey> {
+        match self {
+            Self::Hold { opening } => Some(&opening.key),
+            Self::Capture { key, .. } | Self::Void { key } | Self::Expire { key } => Some(key),
+            Self::Allocate { .. }
+            | Self::Deduct { .. }
+            | Self::Set { .. }
+            | Self::Adjust(_)
+            | Self::Remove { .. } => None,
+        }
+    }
+}
+
+/// The names of the commands, in the ledger and in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`Command::Allocate`].
+    Allocate,
+    /// [`Command::Deduct`].
+    Deduct,
+    /// [`Command::Hold`].
+    Hold,
+    /// [`Command::Capture`].
+    Capture,
+    /// [`Command::Void`].
+    Void,
+    /// [`Command::Set`].
+    Set,
+    /// [`Command::Adjust`].
+    Adjust,
+    /// [`Command::Remove`].
+    Remove,
+    /// [`Command::Expire`].
+    Expire,
+}
+
+impl Kind {
+    /// The name that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allocate => "allocate",
+            Self::Deduct => "deduct",
+            Self::Hold => "hold",
+            Self::Capture => "capture",
+            Self::Void => "void",
+            Self::Set => "set",
+            Self::Adjust => "adjust",
+            Self::Remove => "remove",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+/// Why the ledger says no. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Less can be spent than is needed.
+    #[error("Insufficient credits: {required} needed, {available} available")]
+    InsufficientCredits {
+        /// What was asked for.
+        required: Credits,
+        /// What can be spent.
+        available: Credits,
+    },
+    /// The owner has used this session id before.
+    #[error("a session with this id exists already")]
+    SessionExists,
+    /// No such session of this owner and this account.
+    #[error("there is no such session")]
+    SessionNotFound,
+    /// The hold has ended.
+    #[error("this session has been settled already: {0}")]
+    SessionSettled(HoldStatus),
+    /// The hold has time left.
+    #[error("this hold is not due yet")]
+    HoldNotDue,
+    /// The account has as many open holds as it may have.
+    #[error("this account has {limit} open sessions, which is the most it may have")]
+    TooManyOpenHolds {
+        /// The most.
+        limit: usize,
+    },
+    /// The account would own more than the service counts.
+    #[error("the balance would become too large")]
+    BalanceTooLarge,
+}

@@ -1,0 +1,76 @@
+//! Every path of the service in one table, with who may call it.
+
+mod allocations;
+pub mod bodies;
+mod credits;
+mod pages;
+mod request;
+mod sessions;
+mod usage;
+
+use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
+
+/// Registers every route.
+pub fn routes(routes: &mut Routes<'_>) {
+    routes
+        .get("/health", Access::Public, pages::show_health)
+        .get("/api/health", Access::Public, pages::show_health)
+        .get("/livez", Access::Public, show_liveness)
+        .get("/readyz", Access::Public, pages::show_readiness)
+        .get("/metrics", Access::Public, show_metrics)
+        .get("/api/credits/balance", Access::User, credits::show_balance)
+        .get(
+            "/api/credits/balance/{user_id}",
+            Access::SupervisorOrService,
+            credits::show_balance_of,
+        )
+        .get(
+            "/api/credits/total-balance",
+            Access::User,
+            credits::show_total_balance,
+        )
+        .post("/api/credits/check", Access::User, credits::check_credits)
+        .post(
+            "/api/credits/calculate",
+            Access::UserOrService,
+            credits::calculate_credits,
+        )
+        .post("/api/credits/deduct", Access::User, credits::deduct_credits)
+        .post(
+            "/api/credits/allocate",
+            Access::Supervisor,
+            allocations::allocate_credits,
+        )
+        .post(
+            "/api/credits/allocate-by-email",
+            Access::Admin,
+            allocations::allocate_credits_by_email,
+        )
+        .get(
+            "/api/credits/allocations/all",
+            Access::Supervisor,
+            allocations::list_allocations,
+        )
+        .post(
+            "/api/streaming-sessions/initialize",
+            Access::UserOrService,
+            sessions::initialize_session,
+        )
+        .post(
+            "/api/streaming-sessions/finalize",
+            Access::UserOrService,
+            sessions::finalize_session,
+        )
+        .post(
+            "/api/streaming-sessions/abort",
+            Access::UserOrService,
+            sessions::abort_session,
+        )
+        .get(
+            "/api/streaming-sessions/active",
+            Access::User,
+            sessions::list_active_sessions,
+        )
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+    Contract::routes(routes);
+}

@@ -1,0 +1,17 @@
+//! Every body that goes in or out, in camelCase as the clients know it.
+//!
+//! Members that nobody reads are ignored, never refused: existing scripts send extra ones. Requests can be written as
+//! JSON again, which is what the fingerprint of an idempotency key is taken of.
+
+mod answers;
+mod requests;
+
+pub use answers::{
+    ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
+    DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody, RecordedBody,
+    SpendableBody, TotalBalanceBody,
+};
+pub use requests::{
+    AbortSession, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits, DeductCredits,
+    FinalizeSession, InitializeSession, ListAllocations, RecordUsage, UsageDetails,
+};

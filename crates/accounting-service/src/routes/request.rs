@@ -1,0 +1,185 @@
+//! What handlers want to know of a request beside its body: whose account, and whether it was sent before.
+
+use std::future::{Ready, ready};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, Responder,
+    body::BoxBody,
+    dev::Payload,
+    http::{StatusCode, header},
+    web,
+};
+use common_http::{Caller, CurrentUser, Problem, RequestContext};
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        idempotency::{IdempotencyKey, KEY_BYTES_MAX},
+        ids::{Actor, UserId},
+        text::Email,
+    },
+    error::{Error, Result},
+    service::{Accounts, Answer, Origin},
+    store::Identity,
+};
+
+/// The header that tells a repeated request from a new one.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// On an answer that was given before.
+const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+
+/// The user id behind a token. Ours always carry one.
+fn id_of(user: &CurrentUser) -> std::result::Result<UserId, Problem> {
+    UserId::parse(&user.id)
+        .ok_or_else(|| Problem::unauthorized("invalid_token", "the access token names no user of ours"))
+}
+
+/// The caller's own account, which exists from their first request on.
+pub(super) struct OwnAccount {
+    pub(super) id: UserId,
+}
+
+impl OwnAccount {
+    /// Makes sure the account of `user` exists and is up to date.
+    pub(super) async fn of(
+        user: CurrentUser,
+        accounts: &Accounts,
+    ) -> std::result::Result<Self, actix_web::Error> {
+        let id = id_of(&user)?;
+        // A name is whatever auth-service let through; PostgreSQL cannot keep NUL.
+        let username = user.username.replace('\0', "");
+        let identity = Identity {
+            id: id.clone(),
+            username: if username.is_empty() {
+                id.to_string()
+            } else {
+                username
+            },
+            email: Email::parse(&user.email),
+            role: user.role,
+        };
+        accounts.ensure(&identity).await?;
+        Ok(Self { id })
+    }
+
+    /// The owner as the ledger names them.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::user(&self.id)
+    }
+}
+
+impl FromRequest for OwnAccount {
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, std::result::Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let user = CurrentUser::from_request(request, payload).into_inner();
+        let accounts = request.app_data::<web::Data<Accounts>>().cloned();
+        async move {
+            let accounts = accounts.ok_or(Error::Unavailable)?;
+            Self::of(user?, &accounts).await
+        }
+        .boxed_local()
+    }
+}
+
+/// Either a person with their account, or one of our services.
+pub(super) enum Party {
+    Person(OwnAccount),
+    Service(Actor),
+}
+
+impl Party {
+    /// The caller as the ledger names them.
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Person(account) => account.actor(),
+            Self::Service(actor) => actor.clone(),
+        }
+    }
+}
+
+impl FromRequest for Party {
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, std::result::Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let caller = Caller::from_request(request, payload).into_inner();
+        let accounts = request.app_data::<web::Data<Accounts>>().cloned();
+        async move {
+            let accounts = accounts.ok_or(Error::Unavailable)?;
+            match caller? {
+                Caller::User(user) => Ok(Self::Person(OwnAccount::of(user, &accounts).await?)),
+                Caller::Service(service) => Ok(Self::Service(Actor::service(&service.name))),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// Where a request arrived, and the key it may carry.
+pub(super) struct Arrival {
+    route: String,
+    key: Option<String>,
+}
+
+impl Arrival {
+    /// The request as the ledger remembers it: from `actor`, meaning `body`.
+    pub(super) fn origin(self, actor: Actor, body: &impl Serialize) -> Result<Origin> {
+        let idempotency = match self.key {
+            Some(key) => Some(IdempotencyKey::new(&actor, &self.route, key, body)?),
+            None => None,
+        };
+        Ok(Origin {
+            actor,
+            request_id: RequestContext::current().request_id().to_owned(),
+            idempotency,
+        })
+    }
+}
+
+impl FromRequest for Arrival {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let route = format!(
+            "{} {}",
+            request.method(),
+            request.match_pattern().unwrap_or_default()
+        );
+        ready(idempotency_key(request).map(|key| Self { route, key }))
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
+    let refused = || {
+        let message = format!("must be one header of 1 to {KEY_BYTES_MAX} printable ASCII characters");
+        Error::invalid("Idempotency-Key", message)
+    };
+    let mut headers = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(first) = headers.next() else {
+        return Ok(None);
+    };
+    let key = first.to_str().or(Err(refused()))?;
+    if headers.next().is_some() || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Err(refused());
+    }
+    Ok(Some(key.to_owned()))
+}
+
+impl Responder for Answer {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut response = HttpResponse::build(status);
+        response.insert_header(header::ContentType::json());
+        if self.replayed {
+            response.insert_header((IDEMPOTENCY_REPLAYED, "true"));
+        }
+        response.body(self.body)
+    }
+}

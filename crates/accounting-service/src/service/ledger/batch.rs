@@ -1,0 +1,144 @@
+//! Applies a batch in memory: from what was loaded to what is to be written. No database, no waiting.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Answer, Job};
+use crate::{
+    domain::{idempotency::IdempotencyKey, ledger::apply},
+    error::{Error, Result},
+    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, Wanted},
+};
+
+/// What the jobs speak of. `doubtful` are commands that may have been carried out already.
+pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
+    let mut wanted = Wanted {
+        doubtful,
+        ..Wanted::default()
+    };
+    for job in jobs {
+        let instruction = &job.instruction;
+        wanted.users.insert(&instruction.user_id);
+        if instruction.command.opens_hold() {
+            wanted.openers.insert(&instruction.user_id);
+        }
+        let session = instruction.command.session();
+        wanted
+            .sessions
+            .extend(session.map(|key| (&instruction.user_id, key)));
+        wanted.keys.extend(&instruction.origin.idempotency);
+    }
+    wanted
+}
+
+/// A batch while it is being applied.
+pub(super) struct Batch<'a> {
+    loaded: Loaded,
+    /// Answers of commands whose commit was sent before the connection broke.
+    decided: &'a HashMap<Uuid, Answer>,
+    now: DateTime<Utc>,
+    /// What is to be written.
+    pub(super) changes: Changes,
+    /// The answers that hold once it is written, by command.
+    pub(super) deciding: HashMap<Uuid, Answer>,
+    /// Whether something was applied that must not be written.
+    pub(super) spoiled: bool,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(loaded: Loaded, decided: &'a HashMap<Uuid, Answer>, now: DateTime<Utc>) -> Self {
+        Self {
+            loaded,
+            decided,
+            now,
+            changes: Changes::default(),
+            deciding: HashMap::new(),
+            spoiled: false,
+        }
+    }
+
+    /// Applies one job. A refusal touches nothing that its neighbours see.
+    pub(super) fn run(&mut self, job: &Job) -> Result<Answer> {
+        if self.loaded.done.contains(&job.id) {
+            return self.decided.get(&job.id).cloned().ok_or(Error::OutcomeUnknown);
+        }
+        let instruction = &job.instruction;
+        if let Some(answer) = self.replay(instruction.origin.idempotency.as_ref())? {
+            return Ok(answer);
+        }
+        let account = self
+            .loaded
+            .accounts
+            .get_mut(&instruction.user_id)
+            .ok_or(Error::UserNotFound)?;
+        let outcome = apply(account, &instruction.command, self.now)?;
+        // What was applied cannot be undone: when its answer cannot be written, the whole batch is void.
+        let body = (instruction.render)(&outcome).inspect_err(|_| self.spoiled = true)?;
+        let answer = Answer {
+            status: instruction.status,
+            body,
+            replayed: false,
+        };
+
+        let row = outcome.entry.clone().map(|entry| LedgerRow {
+            id: job.id,
+            user_id: instruction.user_id.clone(),
+            entry,
+            description: instruction.description.clone(),
+            actor: instruction.origin.actor.clone(),
+            request_id: instruction.origin.request_id.clone(),
+        });
+        if row.is_some() {
+            self.deciding.insert(job.id, answer.clone());
+        }
+        let command_id = row.as_ref().map(|row| row.id);
+        self.changes.add(&instruction.user_id, &outcome, row);
+        if let Some(key) = &instruction.origin.idempotency {
+            self.remember(key, &answer, command_id);
+        }
+        Ok(answer)
+    }
+
+    /// The answer an earlier request with this key got. Only what had an effect is remembered: a refusal changed
+    /// nothing, so its key stays free, and a client that was short of credits may try again with the same one.
+    fn replay(&self, key: Option<&IdempotencyKey>) -> Result<Option<Answer>> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let Some(known) = self.loaded.remembered.get(&(key.scope.clone(), key.key.clone())) else {
+            return Ok(None);
+        };
+        Answer::replay(known, key).map(Some)
+    }
+
+    /// For the database, and for a twin in the same batch.
+    fn remember(&mut self, key: &IdempotencyKey, answer: &Answer, command_id: Option<Uuid>) {
+        let row = RememberedRow {
+            key: key.clone(),
+            status: i16::try_from(answer.status).unwrap_or(i16::MAX),
+            body: answer.body.clone(),
+            command_id,
+            created_at: self.now,
+        };
+        self.loaded
+            .remembered
+            .insert((key.scope.clone(), key.key.clone()), Remembered::from(&row));
+        self.changes.remember(row);
+    }
+}
+
+impl Answer {
+    /// The remembered answer once more, if it was to the same request.
+    pub fn replay(known: &Remembered, key: &IdempotencyKey) -> Result<Self> {
+        if known.fingerprint != key.fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        Ok(Self {
+            status: u16::try_from(known.status).or(Err(Error::Unreadable("idempotency_keys.status")))?,
+            body: known.body.clone(),
+            replayed: true,
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! PostgreSQL: one struct per table or purpose; rows stay in here, domain types go out.
+
+mod accounts;
+mod allocations;
+mod connection;
+mod idempotency;
+mod invariants;
+mod ledger;
+mod migrations;
+mod prices;
+mod schema;
+mod sessions;
+mod usage;
+
+pub use accounts::{Account, AccountStore, Identity};
+pub use allocations::{AllocationRow, AllocationStore, ListedAllocation};
+pub use connection::{Database, connect};
+pub use idempotency::{IdempotencyStore, Remembered};
+pub use invariants::{Finding, check_invariants};
+pub use ledger::{Changes, CommitError, LedgerConnection, LedgerRow, Loaded, RememberedRow, Wanted};
+pub use migrations::migrate;
+pub use prices::PriceStore;
+pub use sessions::SessionStore;
+pub use usage::UsageStore;

@@ -1,0 +1,155 @@
+//! `user_accounts`: who owns credits.
+
+use chrono::{DateTime, Utc};
+use common_jwt::Role;
+use diesel::{
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
+    SelectableHelper as _,
+    sql_types::{Nullable, Text, Timestamptz},
+};
+use diesel_async::RunQueryDsl as _;
+
+use super::{Database, schema::user_accounts};
+use crate::{
+    domain::{ids::UserId, text::Email},
+    error::{Error, Result},
+};
+
+/// Who somebody is, as auth-service says in a token or another service in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The id, which never changes.
+    pub id: UserId,
+    /// The name.
+    pub username: String,
+    /// The address, when it is known.
+    pub email: Option<Email>,
+    /// The role.
+    pub role: Role,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Whose it is.
+    pub id: UserId,
+    /// The owner's address, when it is known.
+    pub email: Option<String>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = user_accounts, check_for_backend(diesel::pg::Pg))]
+struct Row {
+    user_id: String,
+    email: Option<String>,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let id = UserId::parse(&row.user_id).ok_or(Error::Unreadable("user_accounts.user_id"))?;
+        Ok(Self { id, email: row.email })
+    }
+}
+
+/// Writes only when something is new: most tokens say what is known, and are told apart by a read that waits for no lock.
+/// The time of an address is when it was first
+/// seen on this account, so that an old token of the former owner does not win it back.
+const UPSERT: &str = "
+    INSERT INTO user_accounts AS known
+        (user_id, username, email, email_seen_at, role, created_at, updated_at)
+    SELECT $1, $2, $3, $4, $5, $4, $4
+    WHERE NOT EXISTS (
+        SELECT 1 FROM user_accounts same
+        WHERE same.user_id = $1 AND (same.username, same.email, same.role) IS NOT DISTINCT FROM ($2, $3, $5))
+    ON CONFLICT (user_id) DO UPDATE SET
+        username = excluded.username,
+        email = excluded.email,
+        email_seen_at = CASE WHEN known.email IS DISTINCT FROM excluded.email
+                             THEN excluded.email_seen_at ELSE known.email_seen_at END,
+        role = excluded.role,
+        updated_at = excluded.updated_at
+    WHERE (known.username, known.email, known.role)
+        IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)";
+
+/// Accounts.
+#[derive(Clone)]
+pub struct AccountStore {
+    database: Database,
+}
+
+impl AccountStore {
+    /// Accounts in `database`.
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Creates the account or brings it up to date.
+    pub async fn upsert(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::sql_query(UPSERT)
+            .bind::<Text, _>(identity.id.as_str())
+            .bind::<Text, _>(&identity.username)
+            .bind::<Nullable<Text>, _>(identity.email.as_ref().map(Email::as_str))
+            .bind::<Timestamptz, _>(now)
+            .bind::<Text, _>(identity.role.as_str())
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Creates an account of which only the id is known; the rest comes with its owner's first token.
+    pub async fn insert_unknown(&self, id: &UserId, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::insert_into(user_accounts::table)
+            .values((
+                user_accounts::user_id.eq(id.as_str()),
+                user_accounts::username.eq(id.as_str()),
+                user_accounts::role.eq(Role::EndUser.as_str()),
+                user_accounts::created_at.eq(now),
+                user_accounts::updated_at.eq(now),
+            ))
+            .on_conflict_do_nothing()
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The account of this id.
+    pub async fn find(&self, id: &UserId) -> Result<Option<Account>> {
+        let mut connection = self.database.connection().await?;
+        let row = user_accounts::table
+            .find(id.as_str())
+            .select(Row::as_select())
+            .first(&mut connection)
+            .await
+            .optional()?;
+        row.map(Account::try_from).transpose()
+    }
+
+    /// The account that last came to have this address.
+    pub async fn find_by_email(&self, email: &Email) -> Result<Option<Account>> {
+        let mut connection = self.database.connection().await?;
+        let row = user_accounts::table
+            .filter(user_accounts::email.eq(email.as_str()))
+            .order((user_accounts::email_seen_at.desc(), user_accounts::user_id.desc()))
+            .select(Row::as_select())
+            .first(&mut connection)
+            .await
+            .optional()?;
+        row.map(Account::try_from).transpose()
+    }
+
+    /// The accounts of this name, two at most: names are not unique here, and more than one is as good as none.
+    pub async fn list_by_username(&self, username: &str) -> Result<Vec<Account>> {
+        let mut connection = self.database.connection().await?;
+        let rows = user_accounts::table
+            .filter(user_accounts::username.eq(username))
+            .select(Row::as_select())
+            .limit(2)
+            .load(&mut connection)
+            .await?;
+        rows.into_iter().map(Account::try_from).collect()
+    }
+}

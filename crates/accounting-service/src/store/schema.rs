@@ -1,0 +1,89 @@
+//! The tables, as `diesel print-schema` writes them.
+
+diesel::table! {
+    user_accounts (user_id) {
+        user_id -> Text,
+        username -> Text,
+        email -> Nullable<Text>,
+        email_seen_at -> Nullable<Timestamptz>,
+        role -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    credit_allocations (id) {
+        id -> Uuid,
+        user_id -> Text,
+        total_credits -> BigInt,
+        remaining_credits -> BigInt,
+        allocated_by -> Text,
+        notes -> Nullable<Text>,
+        allocated_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    streaming_sessions (id) {
+        id -> Uuid,
+        owner -> Text,
+        session_id -> Text,
+        user_id -> Text,
+        model_id -> Text,
+        estimated_credits -> BigInt,
+        held_credits -> BigInt,
+        captured_credits -> BigInt,
+        status -> Text,
+        succeeded -> Nullable<Bool>,
+        draws -> Jsonb,
+        started_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    usage_logs (id) {
+        id -> Uuid,
+        user_id -> Text,
+        service -> Text,
+        operation -> Text,
+        credits -> BigInt,
+        metadata -> Jsonb,
+        hold_id -> Nullable<Uuid>,
+        timestamp -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    model_prices (model_id) {
+        model_id -> Text,
+        input_rate -> BigInt,
+        output_rate -> BigInt,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (scope, key) {
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Bytea,
+        status -> SmallInt,
+        body -> Text,
+        command_id -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(credit_allocations -> user_accounts (user_id));
+diesel::joinable!(streaming_sessions -> user_accounts (user_id));
+diesel::joinable!(usage_logs -> user_accounts (user_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    user_accounts,
+    credit_allocations,
+    streaming_sessions,
+    usage_logs
+);

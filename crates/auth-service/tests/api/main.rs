@@ -1,0 +1,16 @@
+//! The service over HTTP, with a real MongoDB.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
+
+mod access;
+mod injection;
+mod mails;
+mod operations;
+mod profile;
+mod refresh;
+mod registration;
+mod revocations;
+mod sessions;
+mod support;
+mod tokens;
+mod users;

@@ -1,0 +1,143 @@
+//! The whole table of routes: who gets past the door.
+
+use common_http::{Access, Clock, Row, rows};
+use common_jwt::Role;
+use proxy_service::routes;
+use test_support::{Client, Person};
+
+use super::support::TestApp;
+
+async fn status_and_code(client: &Client, row: &Row) -> (u16, String) {
+    let path = row.path.replace(['{', '}'], "");
+    let answer = client
+        .send(client.request(row.method.as_str().parse().unwrap(), &path))
+        .await;
+    let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
+    (answer.status.as_u16(), code)
+}
+
+fn least_role(access: Access) -> Option<Role> {
+    match access {
+        Access::Public | Access::Optional => None,
+        Access::User | Access::UserOrService => Some(Role::EndUser),
+        Access::Supervisor | Access::SupervisorOrService => Some(Role::Supervisor),
+        Access::Admin => Some(Role::Admin),
+        Access::Service => panic!("this service has no route for services"),
+    }
+}
+
+#[actix_web::test]
+async fn every_route_is_closed_to_whoever_lacks_its_role() {
+    let app = TestApp::spawn().await;
+    let expired = {
+        let mut claims = app.tokens.access_claims(&Person::new("late", Role::Admin));
+        claims.exp = Clock::System.now().timestamp() - 31;
+        app.tokens.sign(&claims)
+    };
+    let service_token = app.tokens.service("accounting-service", "proxy-service");
+
+    for row in rows(routes) {
+        let Some(least) = least_role(row.access) else {
+            continue;
+        };
+        let refused = |status, code: &str| (status, code.to_owned());
+        assert_eq!(
+            status_and_code(&app.anybody, &row).await,
+            refused(401, "missing_token"),
+            "{row:?}"
+        );
+        for token in ["rubbish", &expired, &service_token] {
+            let client = app.anybody.with_token(token);
+            assert_eq!(
+                status_and_code(&client, &row).await,
+                refused(401, "invalid_token"),
+                "{row:?}"
+            );
+        }
+        for role in [Role::EndUser, Role::Supervisor, Role::Admin] {
+            let client = app.client(&Person::new("somebody", role));
+            let (status, code) = status_and_code(&client, &row).await;
+            assert_eq!(
+                code == "forbidden",
+                role < least,
+                "{row:?} as {role}: {status} {code}"
+            );
+            assert_ne!(status, 401, "{row:?} as {role}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_documented_and_the_older_paths_are_all_there() {
+    let table = rows(routes);
+    let has = |method: &str, path: &str, access: Access| {
+        table
+            .iter()
+            .any(|row| row.method.as_str() == method && row.path == path && row.access == access)
+    };
+    for base in ["/api/v1/chat", "/chat"] {
+        assert!(has("POST", &format!("{base}/authenticate"), Access::Public));
+        assert!(has("POST", &format!("{base}/refresh"), Access::Public));
+        for (method, path) in [
+            ("POST", "revoke"),
+            ("GET", "credits"),
+            ("GET", "chatflows"),
+            ("GET", "my-assigned-chatflows"),
+            ("GET", "get_current_user"),
+        ] {
+            assert!(
+                has(method, &format!("{base}/{path}"), Access::User),
+                "{base}/{path}"
+            );
+        }
+    }
+    for base in ["/api/v1/chatflows", "/chatflows"] {
+        for path in ["", "/", "/my-chatflows", "/{flowise_id}", "/{flowise_id}/config"] {
+            assert!(has("GET", &format!("{base}{path}"), Access::User), "{base}{path}");
+        }
+    }
+    for base in ["/api/v1/admin", "/api/admin"] {
+        for (method, path) in [
+            ("POST", "chatflows/sync"),
+            ("GET", "chatflows"),
+            ("GET", "chatflows/stats"),
+            ("GET", "chatflows/{flowise_id}"),
+            ("PATCH", "chatflows/{flowise_id}"),
+            ("GET", "chatflows/{flowise_id}/users"),
+            ("POST", "chatflows/{flowise_id}/users"),
+            ("DELETE", "chatflows/{flowise_id}/users"),
+            ("POST", "chatflows/{flowise_id}/users/bulk-add"),
+            ("POST", "chatflows/add-users-by-email"),
+            ("POST", "users/sync-by-email"),
+        ] {
+            assert!(
+                has(method, &format!("{base}/{path}"), Access::Admin),
+                "{base}/{path}"
+            );
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_public_pages_tell_nothing_of_what_stands_behind() {
+    let app = TestApp::spawn().await;
+
+    let greeting = app.anybody.get("/").await.expect(200);
+    assert_eq!(greeting.body["message"], "Flowise Proxy Service");
+    assert_eq!(greeting.body["status"], "running");
+    let info = app.anybody.get("/info").await.expect(200);
+    assert_eq!(
+        info.body["endpoints"]["authentication"],
+        "/api/v1/chat/authenticate"
+    );
+
+    for answer in [greeting, info] {
+        for server in [&app.behind.flowise, &app.behind.auth, &app.behind.accounting] {
+            assert!(
+                !answer.text.contains(&server.address().port().to_string()),
+                "{}",
+                answer.text
+            );
+        }
+    }
+}

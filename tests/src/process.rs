@@ -1,0 +1,54 @@
+//! A service as a process of its own, which can be killed.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use test_support::Client;
+use tokio::process::{Child, Command};
+
+/// How long it may take to get ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running process; killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `program service` with these variables on a free port, and waits until it is ready.
+    pub async fn start(program: &str, service: &str, variables: &[(String, String)]) -> Self {
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let address = free.expect("a port is free");
+        let child = Command::new(program)
+            .arg(service)
+            .env_clear()
+            .envs(variables.iter().cloned())
+            .env("PORT", address.port().to_string())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the service can be started");
+        let process = Self { address, child };
+        let ready = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready)
+            .await
+            .expect("the service gets ready");
+        process
+    }
+
+    /// A client without a token.
+    pub fn client(&self) -> Client {
+        Client::new(format!("http://{}", self.address))
+    }
+
+    /// SIGKILL: no destructor runs, nothing is flushed.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the process can be killed");
+    }
+}

@@ -6,12 +6,13 @@
 
 mod rows;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use mongodb::{Collection, Database, IndexModel, options::IndexOptions};
+use mongodb::{Collection, Database, IndexModel, error::Error, options::IndexOptions};
+use tokio::time::timeout;
 
 use self::rows::{BacklogRow, RUNNING, SETTLED, SETTLING, StateRow, settlement_to_bson, time};
 use super::{
@@ -23,6 +24,9 @@ use crate::domain::turn::{Due, KEPT, LEASE, new_turn_id};
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 
 const COLLECTION: &str = "turns";
+
+/// How long the beginning of a turn may take to be written.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// One running turn a session.
 const ONE_RUNNING: &str = "one_running_turn";
@@ -142,7 +146,12 @@ impl TurnStore {
             document.insert("idempotency_key", &key.key);
             document.insert("fingerprint", &key.fingerprint);
         }
-        Ok(self.writer.write(Change::insert(turn.id, document)).await?)
+        let written = self.writer.write(Change::insert(turn.id, document));
+        // Whoever asks does not wait for a database that is away. Should it be written later all the same, nobody
+        // works on it and its lease runs out.
+        let late = || WriteError::from(Error::from(io::Error::from(io::ErrorKind::TimedOut)));
+        let written = timeout(OPENING_TIMEOUT, written).await;
+        Ok(written.unwrap_or_else(|_| Err(late()))?)
     }
 
     /// Keeps turns from running in these sessions, as a running turn of its own does in each. Returns the ids to

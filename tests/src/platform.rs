@@ -36,13 +36,14 @@ pub struct Service {
     pub address: SocketAddr,
     /// Its life.
     pub lifecycle: Lifecycle,
+    client: Client,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Service {
-    /// A client without a token.
+    /// A client without a token, which holds the service to its contract.
     pub fn client(&self) -> Client {
-        Client::new(self.url())
+        self.client.clone()
     }
 
     /// Its address as a URL.
@@ -72,6 +73,7 @@ macro_rules! start {
         Service {
             address,
             lifecycle,
+            client: Client::new(format!("http://{address}")).checking($service::CONTRACT),
             running: tokio::spawn(async move { Ok(app.run().await?) }),
         }
     }};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{App, Config, Upstream};
+use proxy_service::{App, CONTRACT, Config, Upstream};
 use secrecy::SecretString;
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
 use wiremock::MockServer;
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.url)
+        Client::new(&self.url).checking(CONTRACT)
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) enum Error {
     #[error("Chatflow configuration not found")]
     ChatflowConfigNotFound,
     /// auth-service knows nobody with this address.
-    #[error("User with email '{}' not found in external system.", .0.as_str())]
+    #[error("auth-service knows nobody with this e-mail address")]
     UserNotFound(Email),
     /// Nobody with this address has the chatflow.
     #[error("Active assignment for this user and chatflow not found.")]
@@ -180,6 +180,12 @@ impl Error {
             | Self::AccountingUnavailable
             | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
             Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
+            // The address goes to the administrator who sent it, not into logs.
+            Self::UserNotFound(email) => {
+                let email = email.as_str();
+                let detail = format!("User with email '{email}' not found in external system.");
+                Problem::new(status, code, detail)
+            }
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
                 status,
                 code,
@@ -196,7 +202,6 @@ impl Error {
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::ChatflowConfigNotFound
-            | Self::UserNotFound(_)
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
             | Self::EmailNotVerified

@@ -141,3 +141,17 @@ impl TestApp {
         self.client(&Person::new("admin", Role::Admin))
     }
 }
+
+/// Asks until it is so, and gives up long after it must have been.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    assert!(
+        tokio::time::timeout(patience, asked).await.is_ok(),
+        "it never came to that"
+    );
+}

@@ -176,7 +176,7 @@ fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
         Value::Object(members) => members.values().for_each(|member| walk(member, visit)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

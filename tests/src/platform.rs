@@ -1,5 +1,11 @@
 //! The three services in one process, wired to each other by address, with databases and a Flowise of their own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops where it is"
+)]
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use common_config::Env;
@@ -74,7 +80,7 @@ macro_rules! start {
             address,
             lifecycle,
             client: Client::new(format!("http://{address}")).checking($service::CONTRACT),
-            running: tokio::spawn(async move { Ok(app.run().await?) }),
+            running: tokio::spawn(app.run()),
         }
     }};
 }
@@ -165,7 +171,7 @@ impl Platform {
         ]);
         variables.push(("MAIL_DIR".to_owned(), mail.display().to_string()));
         start!(auth_service, variables, |config: &mut auth_service::Config| {
-            config.bcrypt_cost = 4
+            config.bcrypt_cost = 4;
         })
     }
 

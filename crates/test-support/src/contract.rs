@@ -220,8 +220,8 @@ components:
         }
     }
 
-    fn check(method: Method, path: &str, answer: &Answer) -> Result<(), String> {
-        PublishedContract::read(YAML).check(&method, path, answer)
+    fn check(method: &Method, path: &str, answer: &Answer) -> Result<(), String> {
+        PublishedContract::read(YAML).check(method, path, answer)
     }
 
     #[test]
@@ -234,19 +234,19 @@ components:
             )
         };
         assert_eq!(
-            check(Method::GET, "/people/7", &problem("user_not_found")),
+            check(&Method::GET, "/people/7", &problem("user_not_found")),
             Ok(())
         );
-        assert!(check(Method::GET, "/people/7", &problem("session_not_found")).is_err());
-        assert!(check(Method::GET, "/users/7", &answer(500, "application/json", "{}")).is_err());
-        assert!(check(Method::GET, "/users/7", &answer(200, "text/html", "<p>")).is_err());
-        assert!(check(Method::GET, "/users/7", &answer(200, "application/json", "{")).is_err());
+        assert!(check(&Method::GET, "/people/7", &problem("session_not_found")).is_err());
+        assert!(check(&Method::GET, "/users/7", &answer(500, "application/json", "{}")).is_err());
+        assert!(check(&Method::GET, "/users/7", &answer(200, "text/html", "<p>")).is_err());
+        assert!(check(&Method::GET, "/users/7", &answer(200, "application/json", "{")).is_err());
         for path in ["/users/me", "/%75sers/m%65"] {
-            let checked = check(Method::GET, path, &answer(200, "text/plain", "me"));
+            let checked = check(&Method::GET, path, &answer(200, "text/plain", "me"));
             assert_eq!(checked, Ok(()), "{path}");
         }
-        assert_eq!(check(Method::DELETE, "/users/7", &answer(204, "", "")), Ok(()));
-        assert!(check(Method::DELETE, "/users/7", &answer(204, "text/plain", "gone")).is_err());
+        assert_eq!(check(&Method::DELETE, "/users/7", &answer(204, "", "")), Ok(()));
+        assert!(check(&Method::DELETE, "/users/7", &answer(204, "text/plain", "gone")).is_err());
     }
 
     #[test]
@@ -260,16 +260,16 @@ components:
         };
         for path in ["/user/7", "/users/", "/users/7/8"] {
             assert_eq!(
-                check(Method::GET, path, &problem(404, "not_found")),
+                check(&Method::GET, path, &problem(404, "not_found")),
                 Ok(()),
                 "{path}"
             );
-            assert!(check(Method::GET, path, &answer(200, "", "")).is_err(), "{path}");
+            assert!(check(&Method::GET, path, &answer(200, "", "")).is_err(), "{path}");
         }
         assert_eq!(
-            check(Method::PUT, "/users/7", &problem(405, "method_not_allowed")),
+            check(&Method::PUT, "/users/7", &problem(405, "method_not_allowed")),
             Ok(())
         );
-        assert!(check(Method::PUT, "/users/7", &answer(200, "", "")).is_err());
+        assert!(check(&Method::PUT, "/users/7", &answer(200, "", "")).is_err());
     }
 }

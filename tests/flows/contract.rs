@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use common_http::{Access, Routes, Row, rows};
 use serde_json::{Value, json};
-use test_support::{Operation, PublishedContract};
+use test_support::{Operation, PublishedContract, unknown_keywords};
 
 type Table = fn(&mut Routes<'_>);
 
@@ -176,7 +176,7 @@ fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
         Value::Object(members) => members.values().for_each(|member| walk(member, visit)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -254,7 +254,7 @@ fn every_json_body_has_a_schema_that_is_checked_and_an_example() {
     for (service, contract, _) in services() {
         for (place, schema, examples) in bodies(&contract) {
             assert!(schema.is_object(), "{service}: {place} has no schema");
-            assert_eq!(contract.unknown_keywords(schema), [""; 0], "{service}: {place}");
+            assert_eq!(unknown_keywords(schema), [""; 0], "{service}: {place}");
             let needs_example = place.ends_with(" application/json") && !place.contains("/openapi.json");
             assert!(
                 !needs_example || !examples.is_empty(),
@@ -262,7 +262,7 @@ fn every_json_body_has_a_schema_that_is_checked_and_an_example() {
             );
         }
         for (name, schema) in contract.document()["components"]["schemas"].as_object().unwrap() {
-            assert_eq!(contract.unknown_keywords(schema), [""; 0], "{service}: {name}");
+            assert_eq!(unknown_keywords(schema), [""; 0], "{service}: {name}");
         }
     }
 }

@@ -1,5 +1,11 @@
 //! Somebody who uses the platform: signed in, with a client for each service.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops where it is"
+)]
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{Answer, Client};

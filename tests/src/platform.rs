@@ -1,5 +1,11 @@
 //! The three services in one process, wired to each other by address, with databases and a Flowise of their own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops where it is"
+)]
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use common_config::Env;
@@ -36,13 +42,14 @@ pub struct Service {
     pub address: SocketAddr,
     /// Its life.
     pub lifecycle: Lifecycle,
+    client: Client,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Service {
-    /// A client without a token.
+    /// A client without a token, which holds the service to its contract.
     pub fn client(&self) -> Client {
-        Client::new(self.url())
+        self.client.clone()
     }
 
     /// Its address as a URL.
@@ -72,7 +79,8 @@ macro_rules! start {
         Service {
             address,
             lifecycle,
-            running: tokio::spawn(async move { Ok(app.run().await?) }),
+            client: Client::new(format!("http://{address}")).checking($service::CONTRACT),
+            running: tokio::spawn(app.run()),
         }
     }};
 }
@@ -163,7 +171,7 @@ impl Platform {
         ]);
         variables.push(("MAIL_DIR".to_owned(), mail.display().to_string()));
         start!(auth_service, variables, |config: &mut auth_service::Config| {
-            config.bcrypt_cost = 4
+            config.bcrypt_cost = 4;
         })
     }
 

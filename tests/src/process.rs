@@ -1,5 +1,7 @@
 //! A service as a process of its own, which can be killed.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on stops where it is")]
+
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use test_support::Client;

@@ -127,9 +127,10 @@ impl App {
     }
 
     /// Answers requests until it is stopped.
-    pub async fn run(self) -> std::io::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(address = %self.address, "listening");
-        self.lifecycle.run(self.server, self.shutdown_grace).await
+        self.lifecycle.run(self.server, self.shutdown_grace).await?;
+        Ok(())
     }
 }
 

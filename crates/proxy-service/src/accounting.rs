@@ -139,11 +139,14 @@ impl Accounting {
         let request = self.request(path, &format!("{}:{kind}", due.id), &body, now)?;
         let response = request.timeout(SETTLE_TIMEOUT).send().await?;
         match (response.status(), due.settlement) {
-            (status, _) if status.is_success() => Ok(()),
+            (status, _) if status.is_success() => {
+                read_body(response).await;
+                Ok(())
+            }
             // Settled before (by another replica, or the sweep of expired holds), or never made.
             (StatusCode::NOT_FOUND, Settlement::Void) => Ok(()),
             (status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE), settlement) => {
-                let body = read_problem(response).await;
+                let body = read_body(response).await;
                 match body["code"].as_str() {
                     Some(code @ ("session_not_found" | "session_settled" | "session_expired")) => {
                         tracing::warn!(
@@ -204,9 +207,12 @@ async fn refusal_of(response: Response) -> Option<HoldRefused> {
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     match status {
-        status if status.is_success() => None,
+        status if status.is_success() => {
+            read_body(response).await;
+            None
+        }
         StatusCode::PAYMENT_REQUIRED => {
-            let body = read_problem(response).await;
+            let body = read_body(response).await;
             let credits = |member: &str| body[member].as_i64().unwrap_or_default();
             Some(HoldRefused::Insufficient {
                 required: credits("required"),
@@ -216,7 +222,7 @@ async fn refusal_of(response: Response) -> Option<HoldRefused> {
         StatusCode::TOO_MANY_REQUESTS => Some(HoldRefused::TooMany {
             retry_after_secs: retry_after.unwrap_or(1),
         }),
-        status if status.is_client_error() => {
+        status if status.is_client_error() && status != StatusCode::CONFLICT => {
             tracing::error!(%status, "accounting-service refused to hold credits");
             Some(HoldRefused::Unavailable)
         }
@@ -227,8 +233,8 @@ async fn refusal_of(response: Response) -> Option<HoldRefused> {
     }
 }
 
-/// A problem body, or null when it is none.
-async fn read_problem(mut response: Response) -> Value {
+/// The body, or null when it is no JSON of ours. An answer that is not read would cost its connection.
+async fn read_body(mut response: Response) -> Value {
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {

@@ -1,6 +1,6 @@
 //! Puts the service together: connects, binds, runs, stops.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
@@ -9,12 +9,15 @@ use common_http::{
     ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
-use mongodb::Client;
+use mongodb::{Client, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
 use crate::{
     CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream,
 };
+
+/// How long a database may be looked for, where the address does not say.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -29,7 +32,7 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
-        let client = Client::with_uri_str(config.mongodb_uri.expose_secret())
+        let client = connect(&config)
             .await
             .context("MONGODB_URI is not the address of a MongoDB")?;
         let database = client.database(&config.mongodb_database);
@@ -115,6 +118,13 @@ impl App {
             .await?;
         Ok(())
     }
+}
+
+/// A client that says soon that there is no database; nobody waits for the driver's half minute.
+async fn connect(config: &Config) -> mongodb::error::Result<Client> {
+    let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret()).await?;
+    options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
+    Client::with_options(options)
 }
 
 fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {

@@ -71,7 +71,7 @@ pub(crate) enum Error {
     #[error("Chatflow configuration not found")]
     ChatflowConfigNotFound,
     /// auth-service knows nobody with this address.
-    #[error("User with email '{}' not found in external system.", .0.as_str())]
+    #[error("auth-service knows nobody with this e-mail address")]
     UserNotFound(Email),
     /// Nobody with this address has the chatflow.
     #[error("Active assignment for this user and chatflow not found.")]
@@ -123,6 +123,11 @@ impl Error {
         })
     }
 
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
     /// The status and the stable code of each error: the whole mapping, in one place.
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
@@ -138,9 +143,6 @@ impl Error {
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
-            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
-            }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
             Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
             Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
@@ -156,6 +158,9 @@ impl Error {
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "auth_unavailable")
             }
+            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
+            }
         }
     }
 
@@ -170,14 +175,17 @@ impl Error {
             Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
                 .with("required", *required)
                 .with("available", *available),
-            Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
-                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
-            }
             Self::TooManyTurns { .. }
             | Self::IdempotencyInProgress
             | Self::AccountingUnavailable
             | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
             Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
+            // The address goes to the administrator who sent it, not into logs.
+            Self::UserNotFound(email) => {
+                let email = email.as_str();
+                let detail = format!("User with email '{email}' not found in external system.");
+                Problem::new(status, code, detail)
+            }
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
                 status,
                 code,
@@ -187,11 +195,13 @@ impl Error {
             Self::BalanceUnavailable(_) => {
                 Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
             }
+            Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
+                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
             Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::ChatflowConfigNotFound
-            | Self::UserNotFound(_)
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
             | Self::EmailNotVerified

@@ -34,7 +34,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long it is believed whether a flow streams: its last node may be changed.
-const STREAMING_TTL: Duration = Duration::from_secs(60);
+const STREAMING_TTL: Duration = Duration::from_mins(1);
 
 /// Flows of which that is remembered.
 const STREAMING_MAX: u64 = 10_000;
@@ -114,7 +114,7 @@ impl Flowise {
             .get(format!("{}/chatflows-streaming/{flow_id}", self.api));
         let response = timeout(SHORT_TIMEOUT, request.send())
             .await
-            .map_err(|_| Failure::HeaderTimeout)?;
+            .or(Err(Failure::HeaderTimeout))?;
         let response = response.map_err(|error| failure_of(&error))?;
         let Ok(Ok(Answer { is_streaming })) = timeout(SHORT_TIMEOUT, response.json()).await else {
             return Ok(true);
@@ -137,7 +137,7 @@ impl Flowise {
         };
         let sent = timeout(patience, self.authorized(request).send()).await;
         let response = sent
-            .map_err(|_| Failure::HeaderTimeout)?
+            .or(Err(Failure::HeaderTimeout))?
             .map_err(|error| failure_of(&error))?;
         match response.status() {
             StatusCode::OK => {}
@@ -180,10 +180,7 @@ impl Flowise {
         let mut body = Vec::new();
         loop {
             let chunk = timeout(self.idle_timeout, response.chunk()).await;
-            match chunk
-                .map_err(|_| Failure::IdleTimeout)?
-                .map_err(|_| Failure::Broken)?
-            {
+            match chunk.or(Err(Failure::IdleTimeout))?.or(Err(Failure::Broken))? {
                 None => return Ok(body.into()),
                 Some(chunk) if body.len() + chunk.len() > self.event_bytes_max => {
                     return Err(Failure::TooLarge);
@@ -209,10 +206,7 @@ impl Events {
     pub(crate) async fn next(&mut self, mut on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
         let silent_until = self.heard_at + self.idle_timeout;
         let chunk = timeout_at(silent_until, self.response.chunk()).await;
-        let Some(chunk) = chunk
-            .map_err(|_| Failure::IdleTimeout)?
-            .map_err(|_| Failure::Broken)?
-        else {
+        let Some(chunk) = chunk.or(Err(Failure::IdleTimeout))?.or(Err(Failure::Broken))? else {
             return Ok(false);
         };
         let mut heard = false;
@@ -223,7 +217,7 @@ impl Events {
         if heard {
             self.heard_at = Instant::now();
         }
-        read.map(|()| true).map_err(|_| Failure::TooLarge)
+        read.map(|()| true).or(Err(Failure::TooLarge))
     }
 
     /// Reads what is left after the last event, which is nothing, so that the connection can be used again.

@@ -76,10 +76,10 @@ impl Sender {
         }
         let weight = u32::try_from(bytes.len()).unwrap_or(BYTES_MAX).min(BYTES_MAX);
         let room = tokio::select! {
-            room = self.room.clone().acquire_many_owned(weight) => room.map_err(|_| Gone)?,
+            room = self.room.clone().acquire_many_owned(weight) => room.or(Err(Gone))?,
             () = self.pieces.closed() => return Err(Gone),
         };
-        let slot = self.pieces.reserve().await.map_err(|_| Gone)?;
+        let slot = self.pieces.reserve().await.or(Err(Gone))?;
         slot.send(Piece { bytes, _room: room });
         Ok(())
     }

@@ -11,13 +11,12 @@ async fn main() -> anyhow::Result<()> {
     match service.as_str() {
         "accounting-service" => {
             let config = accounting_service::Config::from_env(&env).map_err(invalid)?;
-            accounting_service::App::build(config).await?.run().await?;
+            accounting_service::App::build(config).await?.run().await
         }
         "proxy-service" => {
             let config = proxy_service::Config::from_env(&env).map_err(invalid)?;
-            proxy_service::App::build(config).await?.run().await?;
+            proxy_service::App::build(config).await?.run().await
         }
         other => anyhow::bail!("there is no way to run {other} here"),
     }
-    Ok(())
 }

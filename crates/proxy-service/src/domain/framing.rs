@@ -113,7 +113,8 @@ mod tests {
 
         let mut writer = EventWriter::new(Framing::Lines, "t");
         writer.write("token", &token);
-        assert_eq!(writer.take().iter().filter(|byte| **byte == b'\n').count(), 1);
+        let line = String::from_utf8(writer.take().to_vec()).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
         assert!(writer.take().is_empty(), "what was taken is gone");
     }
 }

@@ -110,11 +110,10 @@ mod tests {
         let mut parser = Parser::new(1 << 20);
         let mut events = Vec::new();
         for piece in pieces {
-            parser
-                .push(piece, |data| {
-                    events.push(String::from_utf8(data.to_vec()).unwrap())
-                })
-                .unwrap();
+            let read = parser.push(piece, |data| {
+                events.push(String::from_utf8(data.to_vec()).unwrap());
+            });
+            read.unwrap();
         }
         events
     }

@@ -35,6 +35,16 @@ const METADATA_MEMBERS: [&str; 7] = [
     "flowVariables",
 ];
 
+/// How much an answer has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Nothing,
+    /// Events around the answer, or empty pieces of it.
+    Events,
+    /// A piece of the answer itself.
+    Content,
+}
+
 /// One answer, as far as it has come.
 #[derive(Debug)]
 pub struct Transcript {
@@ -48,8 +58,7 @@ pub struct Transcript {
     metadata: Option<Value>,
     last_usage: Option<Usage>,
     nodes_usage: Option<Usage>,
-    said_something: bool,
-    has_content: bool,
+    heard: Heard,
     ended: bool,
     failed: bool,
     unread: u64,
@@ -67,8 +76,7 @@ impl Transcript {
             metadata: None,
             last_usage: None,
             nodes_usage: None,
-            said_something: false,
-            has_content: false,
+            heard: Heard::Nothing,
             ended: false,
             failed: false,
             unread: 0,
@@ -98,12 +106,12 @@ impl Transcript {
                 Ok(data) => self.keep_metadata(data, out),
                 Err(_) => self.unread += 1,
             },
-            Kind::Step => match own_step(&event) {
+            Kind::Step => match own_step(event.data) {
                 Some(step) => self.pass_on(&event.name, &step.to_string(), out),
-                None => self.pass_on(&event.name, event.json, out),
+                None => self.unread += 1,
             },
             Kind::Executed => {
-                self.said_something = true;
+                self.heard = self.heard.max(Heard::Events);
                 self.nodes_usage = usage_of_nodes(event.data).or(self.nodes_usage);
             }
             Kind::Usage => {
@@ -117,8 +125,7 @@ impl Transcript {
 
     /// Takes in a JSON answer, which comes where a flow cannot stream, as the events a stream would have had.
     pub fn accept_whole(&mut self, body: &[u8], out: &mut EventWriter) -> Result<(), Failure> {
-        let mut answer: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|_| Failure::NotAnAnswer)?;
+        let mut answer: Map<String, Value> = serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
         let text = match (answer.remove("text"), answer.remove("json")) {
             (Some(Value::String(text)), _) => text,
             (_, Some(structured)) if !structured.is_null() => structured.to_string(),
@@ -144,8 +151,12 @@ impl Transcript {
     }
 
     fn keep_text(&mut self, text: &str) {
-        self.said_something = true;
-        self.has_content |= !text.is_empty();
+        let heard = if text.is_empty() {
+            Heard::Events
+        } else {
+            Heard::Content
+        };
+        self.heard = self.heard.max(heard);
         if self.text_bytes + text.len() > TEXT_BYTES_MAX {
             // Streamed, not kept; what follows is not kept either, so that the history has no hole in it.
             self.text_bytes = TEXT_BYTES_MAX;
@@ -170,7 +181,7 @@ impl Transcript {
             self.unread += 1;
             return;
         };
-        self.said_something = true;
+        self.heard = self.heard.max(Heard::Events);
         self.text_is_open = false;
         if self.notes.len() + json.len() < NOTES_BYTES_MAX {
             if !self.notes.is_empty() {
@@ -183,7 +194,7 @@ impl Transcript {
 
     /// Whether a piece of the answer itself has come.
     pub fn has_content(&self) -> bool {
-        self.has_content
+        self.heard == Heard::Content
     }
 
     /// Whether Flowise said that it is done.
@@ -194,11 +205,11 @@ impl Transcript {
     /// Whether the answer is whole. A stream that is over without `end` is not, nor is one that told of an error, nor
     /// one that said nothing at all.
     pub fn verdict(&self) -> Result<(), Failure> {
-        match (self.failed, self.ended, self.said_something) {
+        match (self.failed, self.ended, self.heard) {
             (true, _, _) => Err(Failure::Reported),
             (false, false, _) => Err(Failure::Broken),
-            (false, true, false) => Err(Failure::Empty),
-            (false, true, true) => Ok(()),
+            (false, true, Heard::Nothing) => Err(Failure::Empty),
+            (false, true, Heard::Events | Heard::Content) => Ok(()),
         }
     }
 

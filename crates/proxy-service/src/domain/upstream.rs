@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 /// An event's name goes into `event:` lines and logs; a longer or stranger one is no event of Flowise's.
@@ -107,11 +107,17 @@ pub fn own_metadata(mut data: Map<String, Value>, session_id: &str) -> Value {
     serde_json::json!({ "event": "metadata", "data": data })
 }
 
-/// The `nextAgentFlow` event without its error text; `None` when there is none to take out.
-pub fn own_step(event: &UpstreamEvent<'_>) -> Option<Value> {
-    let mut value: Value = serde_json::from_str(event.json).ok()?;
-    value.get_mut("data")?.as_object_mut()?.remove("error")?;
-    Some(value)
+/// The `nextAgentFlow` event with the members a person may see; its error text is not one of them.
+pub fn own_step(data: &str) -> Option<Value> {
+    #[derive(Deserialize, Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Step {
+        node_id: String,
+        node_label: String,
+        status: String,
+    }
+    let step: Step = serde_json::from_str(data).ok()?;
+    Some(serde_json::json!({ "event": "nextAgentFlow", "data": step }))
 }
 
 /// Tokens that a run used.

@@ -38,7 +38,7 @@ struct SessionBody {
 impl From<Session> for SessionBody {
     fn from(session: Session) -> Self {
         Self {
-            session_id: session.session_id,
+            session_id: session.id,
             chatflow_id: session.chatflow_id,
             topic: session.topic,
             created_at: Timestamp(session.created_at),

@@ -45,7 +45,20 @@ impl Conversations {
 
     /// The person's sessions, newest first.
     pub(crate) async fn list(&self, user_id: &str) -> Result<Vec<Session>> {
-        Ok(self.sessions.list(user_id).await?)
+        let mut sessions = self.sessions.list(user_id).await?;
+        // Sessions of older deployments do not have it in themselves.
+        let without = sessions.iter().filter(|session| session.first_message.is_none());
+        let without: Vec<&str> = without.map(|session| session.id.as_str()).collect();
+        if without.is_empty() {
+            return Ok(sessions);
+        }
+        let mut questions = self.messages.list_first_questions(user_id, &without).await?;
+        for session in &mut sessions {
+            if session.first_message.is_none() {
+                session.first_message = questions.remove(&session.id);
+            }
+        }
+        Ok(sessions)
     }
 
     /// The messages of one of the person's sessions, oldest first.

@@ -177,6 +177,7 @@ impl Turns {
             tasks: lifecycle.tasks().clone(),
             runtime: Handle::current(),
         });
+        lifecycle.tasks().spawn(outbox::keep_leases(shared.clone()));
         lifecycle.tasks().spawn(outbox::tend(shared.clone()));
         Ok(Self { shared })
     }
@@ -244,15 +245,10 @@ impl Turns {
         if self.shared.stop.is_cancelled() {
             return Err(Error::Stopping);
         }
-        let key = match key {
-            None => None,
-            Some(key) => Some(Key {
-                key: format!("{}:{key}", delivery.name()),
-                fingerprint: request
-                    .fingerprint()
-                    .map_err(|_| Error::invalid("body", "is not valid"))?,
-            }),
-        };
+        let key = key.map(|key| Key {
+            key: format!("{}:{key}", delivery.name()),
+            fingerprint: request.fingerprint(),
+        });
         let ask = Ask::parse(request, self.shared.prompt_chars_max)?;
         let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;

@@ -1,5 +1,7 @@
 //! What was said in chat sessions. The collection `chat_messages`.
 
+use std::collections::HashMap;
+
 use bson::{Bson, Document, doc, oid::ObjectId};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
@@ -11,6 +13,8 @@ use super::{
     indexes::ensure_index,
     writer::{Change, WriteError, Writer},
 };
+
+use crate::domain::turn::first_message_of;
 
 const COLLECTION: &str = "chat_messages";
 
@@ -53,10 +57,10 @@ impl QuestionStatus {
 /// Whose message it is, and where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
-    pub(crate) turn_id: &'a str,
-    pub(crate) user_id: &'a str,
-    pub(crate) chatflow_id: &'a str,
-    pub(crate) session_id: &'a str,
+    pub(crate) turn: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) chatflow: &'a str,
+    pub(crate) session: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +73,13 @@ struct MessageRow {
     session_id: String,
     file_ids: Option<Vec<String>>,
     has_files: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct FirstRow {
+    #[serde(rename = "_id")]
+    session_id: String,
+    content: String,
 }
 
 /// Chat messages.
@@ -114,17 +125,12 @@ impl MessageStore {
             .await
     }
 
-    /// Says what became of the question of a turn.
-    pub(crate) async fn update_question_of(
-        &self,
-        turn_id: &str,
-        place_user: &str,
-        session_id: &str,
-    ) -> Result<()> {
+    /// Says of the question of a turn that died that it has no whole answer.
+    pub(crate) async fn fail_question(&self, place: Place<'_>) -> Result<()> {
         let filter = doc! {
-            "user_id": place_user,
-            "session_id": session_id,
-            "turn_id": turn_id,
+            "user_id": place.user,
+            "session_id": place.session,
+            "turn_id": place.turn,
             "status": QuestionStatus::Pending.as_str(),
         };
         let update = doc! { "$set": { "status": QuestionStatus::Failed.as_str() } };
@@ -180,6 +186,24 @@ impl MessageStore {
         .await
     }
 
+    /// The first question in each of these sessions of the person.
+    pub(crate) async fn list_first_questions(
+        &self,
+        user_id: &str,
+        session_ids: &[&str],
+    ) -> Result<HashMap<String, String>> {
+        let questions = doc! { "user_id": user_id, "session_id": { "$in": session_ids }, "role": "user" };
+        let pipeline = [
+            doc! { "$match": questions },
+            doc! { "$sort": { "session_id": 1, "created_at": 1, "_id": 1 } },
+            doc! { "$group": { "_id": "$session_id", "content": { "$first": "$content" } } },
+        ];
+        let rows = self.messages.aggregate(pipeline).with_type::<FirstRow>().await?;
+        rows.map_ok(|row| (row.session_id, first_message_of(&row.content)))
+            .try_collect()
+            .await
+    }
+
     /// Deletes the person's messages in these sessions and says how many there were.
     pub(crate) async fn delete(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
         let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };
@@ -189,10 +213,10 @@ impl MessageStore {
 
 fn message(place: Place<'_>, role: &str, content: &str, now: DateTime<Utc>) -> Document {
     doc! {
-        "chatflow_id": place.chatflow_id,
-        "session_id": place.session_id,
-        "user_id": place.user_id,
-        "turn_id": place.turn_id,
+        "chatflow_id": place.chatflow,
+        "session_id": place.session,
+        "user_id": place.user,
+        "turn_id": place.turn,
         "role": role,
         "content": content,
         "metadata": Bson::Null,

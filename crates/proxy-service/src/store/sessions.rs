@@ -21,7 +21,7 @@ const LISTED_MAX: i64 = 10_000;
 /// A conversation.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    pub(crate) session_id: String,
+    pub(crate) id: String,
     pub(crate) chatflow_id: String,
     pub(crate) topic: Option<String>,
     pub(crate) first_message: Option<String>,
@@ -30,7 +30,8 @@ pub(crate) struct Session {
 
 #[derive(Deserialize)]
 struct SessionRow {
-    session_id: String,
+    #[serde(rename = "session_id")]
+    id: String,
     chatflow_id: String,
     topic: Option<String>,
     first_message: Option<String>,
@@ -112,7 +113,7 @@ impl SessionStore {
             .limit(LISTED_MAX)
             .await?;
         rows.map_ok(|row| Session {
-            session_id: row.session_id,
+            id: row.id,
             chatflow_id: row.chatflow_id,
             topic: row.topic,
             first_message: row.first_message,

@@ -6,14 +6,15 @@
 
 mod rows;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use mongodb::{Collection, Database, IndexModel, options::IndexOptions};
+use mongodb::{Collection, Database, IndexModel, error::Error, options::IndexOptions};
+use tokio::time::timeout;
 
-use self::rows::{RUNNING, SETTLED, SETTLING, StateRow, settlement_to_bson, time};
+use self::rows::{BacklogRow, RUNNING, SETTLED, SETTLING, StateRow, settlement_to_bson, time};
 use super::{
     Result,
     writer::{Change, WriteError, Writer},
@@ -23,6 +24,9 @@ use crate::domain::turn::{Due, KEPT, LEASE, new_turn_id};
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 
 const COLLECTION: &str = "turns";
+
+/// How long the beginning of a turn may take to be written.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// One running turn a session.
 const ONE_RUNNING: &str = "one_running_turn";
@@ -80,7 +84,9 @@ impl From<WriteError> for Conflict {
             WriteError::Duplicate(index) if index == ONE_RUNNING => Self::SessionIsBusy,
             WriteError::Duplicate(index) if index == SLOTS => Self::SlotIsTaken,
             WriteError::Duplicate(index) if index == KEYS => Self::KeyIsUsed,
-            error => Self::Failed(error),
+            WriteError::Duplicate(_) | WriteError::Refused(_) | WriteError::Database(_) => {
+                Self::Failed(error)
+            }
         }
     }
 }
@@ -140,7 +146,12 @@ impl TurnStore {
             document.insert("idempotency_key", &key.key);
             document.insert("fingerprint", &key.fingerprint);
         }
-        Ok(self.writer.write(Change::insert(turn.id, document)).await?)
+        let written = self.writer.write(Change::insert(turn.id, document));
+        // Whoever asks does not wait for a database that is away. Should it be written later all the same, nobody
+        // works on it and its lease runs out.
+        let late = || WriteError::from(Error::from(io::Error::from(io::ErrorKind::TimedOut)));
+        let written = timeout(OPENING_TIMEOUT, written).await;
+        Ok(written.unwrap_or_else(|_| Err(late()))?)
     }
 
     /// Keeps turns from running in these sessions, as a running turn of its own does in each. Returns the ids to
@@ -293,16 +304,14 @@ impl TurnStore {
     }
 
     /// How many turns have ended and are not settled, and since when the oldest of them has waited.
-    pub(crate) async fn backlog(&self) -> Result<(u64, Option<DateTime<Utc>>)> {
-        let filter = doc! { "due_at": { "$exists": true }, "state": SETTLING };
-        let turns = self.turns.clone_with_type::<StateRow>();
-        let mut rows = turns.find(filter).sort(doc! { "ended_at": 1 }).await?;
-        let (mut count, mut oldest) = (0, None);
-        while let Some(row) = rows.try_next().await? {
-            count += 1;
-            oldest = oldest.or(row.ended_at());
-        }
-        Ok((count, oldest))
+    pub(crate) async fn backlog(&self) -> Result<(i64, Option<DateTime<Utc>>)> {
+        let pipeline = [
+            doc! { "$match": { "due_at": { "$exists": true }, "state": SETTLING } },
+            doc! { "$group": { "_id": 0, "count": { "$sum": 1_i64 }, "oldest": { "$min": "$ended_at" } } },
+        ];
+        let mut groups = self.turns.aggregate(pipeline).with_type::<BacklogRow>().await?;
+        let row = groups.try_next().await?;
+        Ok(row.map_or((0, None), BacklogRow::into_parts))
     }
 
     /// Forgets the answers that were kept for idempotency keys in these sessions.

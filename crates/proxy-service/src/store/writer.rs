@@ -49,7 +49,7 @@ impl From<WriteError> for crate::error::Error {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Database(error) => Self::Database(error),
-            error => Self::Database(Error::custom(error)),
+            WriteError::Duplicate(_) | WriteError::Refused(_) => Self::Database(Error::custom(error)),
         }
     }
 }
@@ -93,11 +93,9 @@ impl Writer {
         let statement = RawDocumentBuf::try_from(&change.0).map_err(Error::from)?;
         let (done, answer) = oneshot::channel();
         let gone = || WriteError::from(Error::custom("the writer has ended"));
-        self.queue
-            .send(Queued { statement, done })
-            .await
-            .map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let queued = self.queue.send(Queued { statement, done }).await;
+        queued.ok().ok_or_else(gone)?;
+        answer.await.ok().ok_or_else(gone)?
     }
 }
 
@@ -219,9 +217,11 @@ fn is_passing(error: &Error) -> bool {
     const CODES: [i32; 13] = [
         6, 7, 64, 89, 91, 189, 262, 9_001, 10_107, 11_600, 11_602, 13_435, 13_436,
     ];
-    match error.kind.as_ref() {
-        ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => true,
-        ErrorKind::Command(command) => CODES.contains(&command.code),
-        _ => false,
+    if let ErrorKind::Command(command) = error.kind.as_ref() {
+        return CODES.contains(&command.code);
     }
+    matches!(
+        error.kind.as_ref(),
+        ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::ServerSelection { .. }
+    )
 }

@@ -1,6 +1,4 @@
 //! The service over HTTP, with a real MongoDB.
 
 mod catalog;
-mod support;
-
-mod stream;
+mod turns;

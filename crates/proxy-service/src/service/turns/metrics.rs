@@ -129,8 +129,8 @@ impl TurnMetrics {
         self.unread.inc_by(events);
     }
 
-    pub(super) fn backlog(&self, count: u64, oldest_secs: f64) {
-        self.backlog.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(super) fn backlog(&self, count: i64, oldest_secs: f64) {
+        self.backlog.set(count);
         self.oldest.set(oldest_secs);
     }
 

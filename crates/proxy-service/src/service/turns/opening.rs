@@ -9,8 +9,8 @@ use crate::{
 
 use super::{Delivery, Plan, Shared};
 
-/// How often a turn tries for a free slot, or for a key that was given free while it looked.
-const ATTEMPTS: u32 = 4;
+/// How often a turn tries for a key that was given free while it looked.
+const ATTEMPTS: i32 = 4;
 
 /// A turn that may go on.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Shared {
     pub(super) async fn open_turn(&self, plan: &Plan) -> Result<Opened> {
         let opened = self.try_open_turn(plan).await;
         if let Err(error) = &opened {
-            self.metrics.refused(label_of(error));
+            self.metrics.refused(error.code());
         }
         opened
     }
@@ -75,8 +75,10 @@ impl Shared {
 
     /// Takes the session, a slot and the idempotency key in one write. The turn that has the key already is returned.
     async fn write_down(&self, plan: &Plan) -> Result<Option<Known>> {
-        let mut slot = first_slot(&plan.turn_id, self.running_max);
-        for _ in 0..ATTEMPTS {
+        let first_slot = first_slot(&plan.turn_id, self.running_max);
+        let mut slot = first_slot;
+        // Each slot that is found taken was taken by another turn; there are only so many.
+        for _ in 0..ATTEMPTS + self.running_max {
             let turn = NewTurn {
                 id: &plan.turn_id,
                 user_id: &plan.user.id,
@@ -97,7 +99,7 @@ impl Shared {
             }
             match conflict {
                 Conflict::SessionIsBusy => return Err(Error::TurnRunning),
-                Conflict::SlotIsTaken => slot = self.free_slot(&plan.user.id).await?,
+                Conflict::SlotIsTaken => slot = self.free_slot(&plan.user.id, first_slot).await?,
                 Conflict::KeyIsUsed => {}
                 Conflict::Failed(error) => return Err(error.into()),
             }
@@ -105,9 +107,11 @@ impl Shared {
         Err(self.too_many())
     }
 
-    async fn free_slot(&self, user_id: &str) -> Result<i32> {
+    /// The first free slot from `first` on: turns that begin together look at different ones.
+    async fn free_slot(&self, user_id: &str, first: i32) -> Result<i32> {
         let taken = self.turns.list_slots(user_id).await?;
-        let free = (0..self.running_max).find(|slot| !taken.contains(slot));
+        let mut slots = (first..self.running_max).chain(0..first);
+        let free = slots.find(|slot| !taken.contains(slot));
         free.ok_or_else(|| self.too_many())
     }
 
@@ -170,16 +174,4 @@ fn known_or_refused(known: Known, key: &Key) -> Result<Known> {
 fn first_slot(turn_id: &str, running_max: i32) -> i32 {
     let digits = turn_id.get(turn_id.len().saturating_sub(6)..).unwrap_or_default();
     i32::from_str_radix(digits, 16).unwrap_or_default() % running_max.max(1)
-}
-
-/// Why a turn was refused, as a bounded label.
-fn label_of(error: &Error) -> &'static str {
-    match error {
-        Error::InsufficientCredits { .. } => "insufficient_credits",
-        Error::TooManyOpenHolds { .. } | Error::TooManyTurns { .. } => "too_many",
-        Error::AccountingUnavailable => "accounting_unavailable",
-        Error::TurnRunning | Error::IdempotencyInProgress | Error::IdempotencyKeyReused => "conflict",
-        Error::SessionNotFound => "session_not_found",
-        _ => "refused",
-    }
 }

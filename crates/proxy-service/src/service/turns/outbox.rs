@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use futures_util::future::join_all;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::{
     domain::{failure::Failure, payment::Settlement, turn::LEASE},
-    store::turns::{Overdue, Stage, StoredAnswer},
+    store::{
+        messages::Place,
+        turns::{Overdue, Stage, StoredAnswer},
+    },
 };
 
 /// How often it is looked.
@@ -17,33 +20,35 @@ const EVERY: Duration = Duration::from_millis(500);
 /// How often the size of the backlog is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
-/// Settlements under way at once.
-const AT_ONCE: usize = 8;
+/// Turns taken over and settled at once. So few that none of them is due again before accounting-service has had its
+/// time to answer.
+const AT_ONCE: usize = 32;
 
-/// Turns taken over in one look; the rest waits for the next.
-const TAKEN_MAX: usize = 256;
+/// Settlements tried once more when the service stops.
+const FLUSHED_MAX: usize = 256;
 
-/// Runs until the service stops and every turn of this process is over; then settles once more what it can.
+/// Renews the leases of the turns that run here, until the service stops and every one of them is over.
+pub(super) async fn keep_leases(shared: Arc<Shared>) {
+    let mut ticks = ticks();
+    let mut renewed_at = shared.clock.now();
+    while let Some(running) = shared.next_tick(&mut ticks).await {
+        let now = shared.clock.now();
+        if now - renewed_at < LEASE / 3 || running.is_empty() {
+            continue;
+        }
+        match shared.turns.renew(&running, now).await {
+            Ok(()) => renewed_at = now,
+            Err(error) => tracing::warn!(%error, "the leases of running turns could not be renewed"),
+        }
+    }
+}
+
+/// Settles what is due, until the service stops and every turn of this process is over; then once more what it can.
 pub(super) async fn tend(shared: Arc<Shared>) {
-    let lease = LEASE.to_std().unwrap_or(Duration::ZERO);
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewed_at = Instant::now();
+    let mut ticks = ticks();
     let mut measured_at: Option<Instant> = None;
-    loop {
-        ticks.tick().await;
-        let stopping = shared.stop.is_cancelled();
-        let running = shared.running.ids();
-        if stopping && running.is_empty() {
-            break;
-        }
-        if renewed_at.elapsed() >= lease / 3 && !running.is_empty() {
-            match shared.turns.renew(&running, shared.clock.now()).await {
-                Ok(()) => renewed_at = Instant::now(),
-                Err(error) => tracing::warn!(%error, "the leases of running turns could not be renewed"),
-            }
-        }
-        if !stopping {
+    while shared.next_tick(&mut ticks).await.is_some() {
+        if !shared.stop.is_cancelled() {
             shared.take_over().await;
         }
         if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
@@ -54,29 +59,46 @@ pub(super) async fn tend(shared: Arc<Shared>) {
     shared.flush().await;
 }
 
+fn ticks() -> Interval {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 impl Shared {
+    /// Waits for the next look and gives the turns that run here; `None` when there will be no more.
+    async fn next_tick(&self, ticks: &mut Interval) -> Option<Vec<String>> {
+        ticks.tick().await;
+        let running = self.running.ids();
+        (!running.is_empty() || !self.stop.is_cancelled()).then_some(running)
+    }
+
     /// Takes over what is due, whoever began it.
     async fn take_over(&self) {
-        let mut taken = Vec::new();
-        while taken.len() < TAKEN_MAX {
-            match self.turns.take_overdue(self.clock.now()).await {
-                Ok(Some(overdue)) => taken.push(overdue),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "the outbox could not be read");
-                    break;
+        loop {
+            let mut taken = Vec::new();
+            while taken.len() < AT_ONCE {
+                match self.turns.take_overdue(self.clock.now()).await {
+                    Ok(Some(overdue)) => taken.push(overdue),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the outbox could not be read");
+                        break;
+                    }
                 }
             }
+            let more = taken.len() == AT_ONCE;
+            join_all(taken.into_iter().map(|overdue| self.settle_overdue(overdue))).await;
+            if !more || self.stop.is_cancelled() {
+                return;
+            }
         }
-        stream::iter(taken)
-            .for_each_concurrent(AT_ONCE, |overdue| self.settle_overdue(overdue))
-            .await;
     }
 
     /// Settles what this process still owes, without waiting for its time. What fails is left to the next one.
     async fn flush(&self) {
         let now = self.clock.now();
-        for _ in 0..TAKEN_MAX {
+        for _ in 0..FLUSHED_MAX {
             match self.turns.take_own(now).await {
                 Ok(Some(overdue)) => self.settle_overdue(overdue).await,
                 Ok(None) => break,
@@ -112,11 +134,13 @@ impl Shared {
                 tracing::warn!(%error, turn_id = due.id, "a turn that was taken over is left for later");
                 return;
             }
-            if let Err(error) = self
-                .messages
-                .update_question_of(&due.id, &due.user_id, &session_id)
-                .await
-            {
+            let place = Place {
+                turn: &due.id,
+                user: &due.user_id,
+                chatflow: &due.chatflow_id,
+                session: &session_id,
+            };
+            if let Err(error) = self.messages.fail_question(place).await {
                 tracing::warn!(%error, turn_id = due.id, "a question stays marked as pending");
             }
         }

@@ -82,17 +82,15 @@ impl Shared {
                 asked_at: now,
             });
         }
-        let flow_id = &plan.chatflow.flowise_id;
-        prediction.streaming = talk.watch.guard(self.flowise.streams(flow_id)).await??;
         talk.asked_at = Some(Instant::now());
+        let flow_id = &plan.chatflow.flowise_id;
         let asking = async {
-            tokio::join!(
-                self.store_question(plan, talk.question),
-                self.flowise.predict(flow_id, &prediction)
-            )
+            prediction.streaming = self.flowise.streams(flow_id).await?;
+            self.flowise.predict(flow_id, &prediction).await
         };
-        let (stored, reply) = talk.watch.guard(asking).await?;
-        stored.map_err(|_| Failure::Storage)?;
+        let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
+        let (stored, reply) = talk.watch.guard(both).await?;
+        stored.or(Err(Failure::Storage))?;
         match reply? {
             Reply::Stream(events) => self.relay(plan, events, talk).await?,
             Reply::Whole(body) => {
@@ -179,10 +177,10 @@ impl Plan {
     /// Where this turn's messages belong.
     pub(super) fn place(&self) -> Place<'_> {
         Place {
-            turn_id: &self.turn_id,
-            user_id: &self.user.id,
-            chatflow_id: &self.chatflow.flowise_id,
-            session_id: &self.session_id,
+            turn: &self.turn_id,
+            user: &self.user.id,
+            chatflow: &self.chatflow.flowise_id,
+            session: &self.session_id,
         }
     }
 }

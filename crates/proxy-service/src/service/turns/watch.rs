@@ -124,7 +124,8 @@ impl Watch {
     pub(super) async fn finish(self, events: Bytes, answer: impl FnOnce() -> WholeAnswer) {
         match self.listener {
             Some(Listener::Stream(relay)) => {
-                if timeout(FAREWELL_TIMEOUT, relay.send(events)).await.is_err() {
+                let sent = timeout(FAREWELL_TIMEOUT, relay.send(events)).await;
+                if sent.is_err() {
                     tracing::warn!("the reader has stalled; the stream ends without its last events");
                 }
             }

@@ -78,7 +78,6 @@ pub(super) struct StateRow {
     success: Option<bool>,
     total_tokens: Option<i64>,
     created_at: bson::DateTime,
-    ended_at: Option<bson::DateTime>,
     fingerprint: Option<String>,
     answer: Option<StoredAnswer>,
 }
@@ -97,9 +96,15 @@ enum SettlementKind {
     Capture,
 }
 
-impl StateRow {
-    pub(super) fn ended_at(&self) -> Option<DateTime<Utc>> {
-        self.ended_at.map(bson::DateTime::to_chrono)
+#[derive(Deserialize)]
+pub(super) struct BacklogRow {
+    count: i64,
+    oldest: Option<bson::DateTime>,
+}
+
+impl BacklogRow {
+    pub(super) fn into_parts(self) -> (i64, Option<DateTime<Utc>>) {
+        (self.count, self.oldest.map(bson::DateTime::to_chrono))
     }
 }
 

@@ -10,7 +10,7 @@ use wiremock::{
 };
 
 use super::fakes::{Directory, assign, listed, problem, synced};
-use super::support::TestApp;
+use super::support::{TestApp, until};
 
 const USERS: &str = "/api/v1/admin/chatflows/flow/users";
 const SYNC_USER: &str = "/api/v1/admin/users/sync-by-email";
@@ -341,6 +341,22 @@ async fn twenty_assignments_at_once_make_one() {
         (count(&app, "users").await, count(&app, "UserChatflow").await),
         (1, 1)
     );
+}
+
+#[actix_web::test]
+async fn a_revocation_reaches_the_other_replicas() {
+    let (app, directory) = app_with_a_chatflow().await;
+    let second = app.second_replica().await;
+    let ada = Person::new("ada", Role::EndUser);
+    assign(&app, &directory, &ada, "flow").await;
+    let there = second.client().with_token(app.tokens.access(&ada));
+    there.get("/api/v1/chatflows/flow").await.expect(200);
+
+    remove(&app, USERS, Some(json!({ "email": ada.email })))
+        .await
+        .expect(200);
+
+    until(async || there.get("/api/v1/chatflows/flow").await.status == 403).await;
 }
 
 #[actix_web::test]

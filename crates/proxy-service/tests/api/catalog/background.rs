@@ -9,22 +9,8 @@ use wiremock::{
 };
 
 use super::fakes::{FlowiseCatalog, listed};
-use super::support::{Behind, FLOWISE_KEY, Replica, TestApp};
+use super::support::{Behind, FLOWISE_KEY, Replica, TestApp, until};
 use secrecy::SecretString;
-
-/// Asks until it is so, and gives up long after it must have been.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let asked = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let patience = Duration::from_secs(20);
-    assert!(
-        tokio::time::timeout(patience, asked).await.is_ok(),
-        "it never came to that"
-    );
-}
 
 #[actix_web::test]
 async fn chatflows_appear_by_themselves_soon_after_the_start() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{App, Config, Upstream};
+use proxy_service::{App, CONTRACT, Config, Upstream};
 use secrecy::SecretString;
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
 use wiremock::MockServer;
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.url)
+        Client::new(&self.url).checking(CONTRACT)
     }
 }
 
@@ -140,4 +140,18 @@ impl TestApp {
     pub(crate) fn admin(&self) -> Client {
         self.client(&Person::new("admin", Role::Admin))
     }
+}
+
+/// Asks until it is so, and gives up long after it must have been.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    assert!(
+        tokio::time::timeout(patience, asked).await.is_ok(),
+        "it never came to that"
+    );
 }

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{
-    FLOW, PRICE, STORE, Stream, TestApp,
+use super::support::{
+    FLOW, PRICE, STORE, Stream, TestApp, User,
     accounting::HoldState,
     events,
     flowise::{begin_stream, end_stream, event, recorded_stream, recording, token},
@@ -79,8 +79,8 @@ async fn a_turn_is_streamed_stored_and_paid_for() {
         json!([{ "event": "token", "data": "Mock reply to: hello world" }])
     );
     app.is_quiet().await;
-    assert_eq!(app.metric("turns_total", "completed").await, 1.0);
-    assert_eq!(app.metric("turn_credits_total", "captured").await, PRICE as f64);
+    assert_eq!(app.metric("turns_total", "completed").await, 1);
+    assert_eq!(app.metric("turn_credits_total", "captured").await, PRICE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +187,7 @@ async fn a_client_that_asks_for_server_sent_events_gets_them() {
     let request = alice
         .client
         .request(Method::POST, STORE)
-        .json(&alice.body(&json!({})));
+        .json(&User::body(&json!({})));
     let response = request
         .header("accept", "text/event-stream")
         .send()
@@ -231,7 +231,7 @@ async fn a_silent_flowise_is_bridged_by_heartbeats_from_the_first_moment() {
     let request = alice
         .client
         .request(Method::POST, STORE)
-        .json(&alice.body(&json!({})));
+        .json(&User::body(&json!({})));
     let mut stream = Stream::new(
         request
             .header("accept", "text/event-stream")
@@ -276,7 +276,7 @@ async fn frames_and_characters_may_be_cut_anywhere() {
     .concat();
     let bytes: Vec<Vec<u8>> = stream.iter().map(|byte| vec![*byte]).collect();
     app.flowise
-        .answer([begin_stream(&bytes), vec![crate::support::http::last_chunk()]].concat());
+        .answer([begin_stream(&bytes), vec![super::support::http::last_chunk()]].concat());
 
     let events = alice.chat(&json!({})).await;
 
@@ -325,7 +325,7 @@ async fn the_older_path_serves_the_same() {
     let alice = app.user("alice").await;
     let request = alice.client.request(Method::POST, "/chat/predict/stream/store");
     let text = request
-        .json(&alice.body(&json!({})))
+        .json(&User::body(&json!({})))
         .send()
         .await
         .unwrap()
@@ -341,7 +341,7 @@ async fn a_stream_that_is_not_stored_leaves_no_trace_in_the_history() {
     let alice = app.user("alice").await;
     let request = alice.client.request(Method::POST, "/api/v1/chat/predict/stream");
     let text = request
-        .json(&alice.body(&json!({})))
+        .json(&User::body(&json!({})))
         .send()
         .await
         .unwrap()

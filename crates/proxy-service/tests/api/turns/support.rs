@@ -9,11 +9,15 @@ use std::{net::IpAddr, time::Duration};
 use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
+use futures_util::TryStreamExt as _;
 use proxy_service::{App, CONTRACT, Config, Upstream};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
-use tokio::task::JoinHandle;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 
 use self::{accounting::FakeAccounting, flowise::FakeFlowise};
 
@@ -21,19 +25,62 @@ use self::{accounting::FakeAccounting, flowise::FakeFlowise};
 pub(crate) const FLOW: &str = "d4fd9c78-c25f-458a-89ed-5a4b53eb12cf";
 /// What a turn on it costs.
 pub(crate) const PRICE: i64 = 5;
+/// A port nobody listens on.
+pub(crate) const NOWHERE: u16 = 9;
 /// The path the existing client uses.
 pub(crate) const STORE: &str = "/api/v1/chat/predict/stream/store";
 
 /// A running service.
 pub(crate) struct TestApp {
-    pub(crate) base: String,
+    pub(crate) replica: Replica,
     pub(crate) config: Config,
     pub(crate) flowise: FakeFlowise,
     pub(crate) accounting: FakeAccounting,
     pub(crate) mongo: TestMongo,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) running: JoinHandle<anyhow::Result<()>>,
     chatflow: ObjectId,
+}
+
+/// One process of the service, as far as one can be had within a test: a runtime of its own, which can be killed.
+pub(crate) struct Replica {
+    pub(crate) base: String,
+    pub(crate) lifecycle: Lifecycle,
+    runtime: Option<Runtime>,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Replica {
+    pub(crate) async fn start(config: Config) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let app = runtime.spawn(App::build(config)).await.unwrap().unwrap();
+        Self {
+            base: format!("http://{}", app.address()),
+            lifecycle: app.lifecycle(),
+            running: runtime.spawn(app.run()),
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Ends it in the middle of whatever it does, as SIGKILL would.
+    pub(crate) fn kill(mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+
+    /// Waits until it has stopped by itself.
+    pub(crate) async fn has_stopped(&mut self) {
+        (&mut self.running).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Somebody who is signed in.
@@ -55,10 +102,15 @@ impl TestApp {
         change(&mut config);
         let flowise = FakeFlowise::start().await;
         let accounting = FakeAccounting::start(config.clock.clone()).await;
-        config.flowise.url = format!("http://{}", flowise.server.address).parse().unwrap();
-        config.accounting_url = format!("http://{}", accounting.server.address).parse().unwrap();
-        let app = App::build(config.clone()).await.unwrap();
-        let (base, lifecycle) = (format!("http://{}", app.address()), app.lifecycle());
+        for (url, address) in [
+            (&mut config.flowise.url, flowise.server.address),
+            (&mut config.accounting_url, accounting.server.address),
+        ] {
+            if url.port() != Some(NOWHERE) {
+                *url = format!("http://{address}").parse().unwrap();
+            }
+        }
+        let replica = Replica::start(config.clone()).await;
         let chatflow = doc! {
             "_id": ObjectId::new(),
             "flowise_id": FLOW,
@@ -75,13 +127,11 @@ impl TestApp {
             .await
             .unwrap();
         Self {
-            base,
+            replica,
             config,
             flowise,
             accounting,
             mongo,
-            lifecycle,
-            running: tokio::spawn(app.run()),
             chatflow: id,
         }
     }
@@ -107,8 +157,39 @@ impl TestApp {
     pub(crate) fn stranger(&self, name: &str) -> User {
         let person = Person::new(name, Role::EndUser);
         let token = TestTokens::at(self.config.clock.now()).access(&person);
-        let client = Client::new(&self.base).checking(CONTRACT).with_token(token);
+        let client = Client::new(&self.replica.base)
+            .checking(CONTRACT)
+            .with_token(token);
         User { person, client }
+    }
+
+    /// What a user says to another process of the service.
+    pub(crate) fn at(&self, replica: &Replica, user: &User) -> User {
+        let token = TestTokens::at(self.config.clock.now()).access(&user.person);
+        User {
+            person: user.person.clone(),
+            client: Client::new(&replica.base).checking(CONTRACT).with_token(token),
+        }
+    }
+
+    /// Sets members of the chatflow.
+    pub(crate) async fn set_chatflow(&self, members: bson::Document) {
+        let chatflows = self.mongo.database.collection::<bson::Document>("Chatflow");
+        chatflows
+            .update_one(doc! { "_id": self.chatflow }, doc! { "$set": members })
+            .await
+            .unwrap();
+    }
+
+    /// The stored messages, oldest first.
+    pub(crate) async fn messages(&self) -> Vec<bson::Document> {
+        let messages = self.mongo.database.collection::<bson::Document>("chat_messages");
+        let found = messages
+            .find(doc! {})
+            .sort(doc! { "created_at": 1 })
+            .await
+            .unwrap();
+        found.try_collect().await.unwrap()
     }
 
     /// The one turn there is, as the database has it.
@@ -134,12 +215,9 @@ impl TestApp {
     }
 
     /// One line of `/metrics`.
-    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = Client::new(&self.base)
-            .checking(CONTRACT)
-            .get("/metrics")
-            .await
-            .text;
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> i64 {
+        let client = Client::new(&self.replica.base).checking(CONTRACT);
+        let text = client.get("/metrics").await.text;
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line.contains(label));
@@ -150,7 +228,7 @@ impl TestApp {
 
 impl User {
     /// A body for the chatflow with these members changed.
-    pub(crate) fn body(&self, changes: &Value) -> Value {
+    pub(crate) fn body(changes: &Value) -> Value {
         let mut body = json!({ "question": "hello world", "chatflow_id": FLOW, "sessionId": "" });
         body.as_object_mut()
             .unwrap()
@@ -160,7 +238,10 @@ impl User {
 
     /// Begins a stored stream.
     pub(crate) async fn begin(&self, changes: &Value) -> Stream {
-        let request = self.client.request(Method::POST, STORE).json(&self.body(changes));
+        let request = self
+            .client
+            .request(Method::POST, STORE)
+            .json(&Self::body(changes));
         Stream::new(request.send().await.unwrap())
     }
 
@@ -238,7 +319,7 @@ pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 fn config(mongo: &TestMongo) -> Config {
-    let nowhere: url::Url = "http://127.0.0.1:9".parse().unwrap();
+    let nowhere: url::Url = "http://127.0.0.1:1".parse().unwrap();
     Config {
         host: IpAddr::from([127, 0, 0, 1]),
         port: 0,
@@ -261,7 +342,7 @@ fn config(mongo: &TestMongo) -> Config {
             event_bytes_max: 1 << 20,
         },
         chatflow_sync: false,
-        chatflow_sync_interval: Duration::from_secs(3_600),
+        chatflow_sync_interval: Duration::from_hours(1),
         chatflow_price: 1,
         prompt_chars_max: 1_000,
         running_turns_per_user_max: 3,

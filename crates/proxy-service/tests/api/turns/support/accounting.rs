@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Normal,
     /// They fail with this status and change nothing.
     Status(u16),
+    /// They take effect; the answer waits at the gate.
+    Gate,
     /// They take effect and the answer is lost.
     LoseAnswer,
     /// The connection closes and nothing has changed.
@@ -76,7 +78,7 @@ impl FakeAccounting {
             let (state, clock) = (answering.clone(), clock.clone());
             async move {
                 check_identity(&asked, &clock);
-                state.lock().unwrap().answer(asked)
+                state.lock().unwrap().answer(&asked)
             }
         })
         .await;
@@ -91,6 +93,13 @@ impl FakeAccounting {
         self.state.lock().unwrap().settle_mode = mode;
     }
 
+    /// Voids every open hold, as the sweep of forgotten holds does.
+    pub(crate) fn expire_holds(&self) {
+        for hold in self.state.lock().unwrap().holds.values_mut() {
+            hold.state = HoldState::Voided;
+        }
+    }
+
     /// All holds ever made.
     pub(crate) fn holds(&self) -> Vec<Hold> {
         self.state.lock().unwrap().holds.values().cloned().collect()
@@ -102,6 +111,19 @@ impl FakeAccounting {
         let holds = self.holds();
         assert_eq!(holds.len(), 1, "{holds:?}");
         holds[0].clone()
+    }
+
+    /// The requests to this path.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        self.asked()
+            .iter()
+            .filter(|asked| asked.path.ends_with(path))
+            .count()
+    }
+
+    /// Lets one gate open.
+    pub(crate) fn let_go(&self) {
+        self.server.gate.add_permits(1);
     }
 
     /// Every request.
@@ -125,19 +147,19 @@ fn check_identity(asked: &Asked, clock: &Clock) {
 }
 
 impl State {
-    fn answer(&mut self, asked: Asked) -> Vec<Step> {
+    fn answer(&mut self, asked: &Asked) -> Vec<Step> {
         let is_hold = asked.path.ends_with("/initialize");
         let mode = if is_hold { self.hold_mode } else { self.settle_mode };
         self.asked.push(asked.clone());
         match mode {
             Mode::Cut => return vec![Step::Close],
             Mode::Status(status) => return problem(status, "internal"),
-            Mode::Normal | Mode::LoseAnswer => {}
+            Mode::Normal | Mode::Gate | Mode::LoseAnswer => {}
         }
         let id = asked.body["sessionId"].as_str().unwrap().to_owned();
         let user_id = asked.body["userId"].as_str().unwrap().to_owned();
         let answer = match asked.path.rsplit('/').next().unwrap() {
-            "initialize" => self.initialize(id, user_id, &asked),
+            "initialize" => self.initialize(&id, user_id, asked),
             "finalize" => self.settle(
                 &id,
                 HoldState::Captured(asked.body["actualCredits"].as_i64().unwrap()),
@@ -145,16 +167,17 @@ impl State {
             "abort" => self.settle(&id, HoldState::Voided),
             path => panic!("no such route: {path}"),
         };
-        if mode == Mode::LoseAnswer {
-            return vec![Step::Close];
+        match mode {
+            Mode::LoseAnswer => vec![Step::Close],
+            Mode::Gate => [vec![Step::Gate], answer].concat(),
+            Mode::Normal | Mode::Status(_) | Mode::Cut => answer,
         }
-        answer
     }
 
-    fn initialize(&mut self, id: String, user_id: String, asked: &Asked) -> Vec<Step> {
+    fn initialize(&mut self, id: &str, user_id: String, asked: &Asked) -> Vec<Step> {
         let credits = asked.body["credits"].as_i64().unwrap();
         assert!(credits > 0 && asked.body["username"].is_string() && asked.body["role"].is_string());
-        let held: i64 = self
+        let in_use: i64 = self
             .holds
             .values()
             .filter(|hold| hold.user_id == user_id)
@@ -164,7 +187,7 @@ impl State {
                 HoldState::Voided => 0,
             })
             .sum();
-        let available = BALANCE - held;
+        let available = BALANCE - in_use;
         if credits > available {
             let body = json!({ "code": "insufficient_credits", "required": credits, "available": available });
             return whole(402, "application/problem+json", &body.to_string());
@@ -175,7 +198,7 @@ impl State {
             credits,
             state: HoldState::Open,
         };
-        self.holds.entry(id.clone()).or_insert(hold);
+        self.holds.entry(id.to_owned()).or_insert(hold);
         let body = json!({ "sessionId": id, "allocatedCredits": credits, "status": "active" });
         whole(201, "application/json", &body.to_string())
     }

@@ -88,6 +88,11 @@ impl FakeFlowise {
         aborts.map(|asked| asked.path.clone()).collect()
     }
 
+    /// Waits until it has been told to abort so many runs: it may still be working on them.
+    pub(crate) async fn is_aborted(&self, times: usize) {
+        eventually("Flowise is told to stop", async || self.aborts().len() == times).await;
+    }
+
     /// Waits until a prediction has been asked for.
     pub(crate) async fn is_asked(&self) {
         eventually("Flowise is asked", async || !self.predictions().is_empty()).await;

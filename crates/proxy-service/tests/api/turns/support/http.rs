@@ -65,10 +65,10 @@ impl Server {
             left: Arc::default(),
             sent: Arc::default(),
         };
-        let served = server.clone();
+        let accepting = server.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (answer, server) = (answer.clone(), served.clone());
+                let (answer, server) = (answer.clone(), accepting.clone());
                 tokio::spawn(async move {
                     let mut socket = socket;
                     let mut buffer = Vec::new();
@@ -87,31 +87,32 @@ impl Server {
 
     async fn take(&self, socket: &mut TcpStream, step: Step) -> Result<(), ()> {
         let mut byte = [0; 1];
-        let left = || {
+        let gone = |()| {
             self.left.fetch_add(1, Ordering::SeqCst);
+            Err(())
         };
         match step {
             Step::Send(bytes) => {
                 let sent = socket.write_all(&bytes).await;
                 self.sent.fetch_add(bytes.len(), Ordering::SeqCst);
-                sent.map_err(|_| left())
+                sent.or_else(|_| gone(()))
             }
             Step::Gate => tokio::select! {
                 permit = self.gate.acquire() => {
                     permit.unwrap().forget();
                     Ok(())
                 }
-                _ = socket.read(&mut byte) => Err(left()),
+                _ = socket.read(&mut byte) => gone(()),
             },
             Step::Flood(bytes) => loop {
                 if socket.write_all(&bytes).await.is_err() {
-                    return Err(left());
+                    return gone(());
                 }
                 self.sent.fetch_add(bytes.len(), Ordering::SeqCst);
             },
             Step::Hang => {
                 let _ = socket.read(&mut byte).await;
-                Err(left())
+                gone(())
             }
             Step::Close => Err(()),
         }

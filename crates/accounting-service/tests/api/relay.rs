@@ -17,11 +17,14 @@ pub(crate) enum Side {
     Server,
 }
 
+/// The word that cuts, and who has to say it.
+type Cut = Arc<Mutex<Option<(Side, &'static [u8])>>>;
+
 /// The relay; it lives as long as the test's runtime.
 pub(crate) struct Relay {
     /// The database's address through the relay.
     pub(crate) url: String,
-    cut: Arc<Mutex<Option<(Side, &'static [u8])>>>,
+    cut: Cut,
 }
 
 impl Relay {
@@ -32,7 +35,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        let cut = Arc::new(Mutex::new(None));
+        let cut = Cut::default();
         let armed = cut.clone();
         actix_web::rt::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -62,12 +65,7 @@ impl Relay {
     }
 }
 
-async fn pass_on(
-    side: Side,
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    cut: Arc<Mutex<Option<(Side, &'static [u8])>>>,
-) {
+async fn pass_on(side: Side, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cut: Cut) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let bytes = &buffer[..length];

@@ -27,7 +27,7 @@ pub const ADMIN: (&str, &str, &str) = ("admin", "admin@example.com", "keeper of 
 pub const PASSWORD: &str = "correct horse battery";
 
 /// How long a test waits for something that has to come about; it fails then, so that it ends.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One running service.
 #[derive(Debug)]

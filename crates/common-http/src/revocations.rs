@@ -125,19 +125,23 @@ impl RevocationFeed {
     pub async fn follow(self, stop: CancellationToken) {
         let follow = async {
             let mut cursor = String::new();
+            // An outage is told once, however long it lasts and however early it begins.
+            let mut told = false;
             loop {
                 match self.poll(&cursor).await {
                     Ok(next) => {
                         if self.up.get() == 0 {
                             tracing::info!("revocation feed is being followed");
                         }
+                        told = false;
                         self.up.set(1);
                         cursor = next;
                     }
                     Err(error) => {
-                        if self.up.get() == 1 || cursor.is_empty() {
+                        if !told {
                             tracing::warn!(%error, "revocation feed is away; going on with what is known");
                         }
+                        told = true;
                         self.up.set(0);
                         tokio::time::sleep(RETRY).await;
                     }

@@ -6,8 +6,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, http::StatusCode, middleware::from_fn, web};
 use common_http::{
-    Access, Authenticator, Body, Caller, Clock, CurrentUser, Lifecycle, Metrics, Problem, RevocationBody,
-    RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe, show_liveness, show_metrics,
+    Access, Authenticator, Body, Caller, Clock, Contract, CurrentUser, Lifecycle, Metrics, Problem,
+    RevocationBody, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors, observe, show_liveness,
+    show_metrics,
 };
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, KeyRing, Role, TokenType, Verifier, VerifyingKey};
 use reqwest::Method;
@@ -86,6 +87,7 @@ fn routes(routes: &mut Routes<'_>) {
         .get("/optional", Access::Optional, maybe_caller)
         .post("/allocate", Access::Public, allocate)
         .get("/fail", Access::Public, fail);
+    Contract::routes(routes);
 }
 
 struct TestServer {
@@ -109,11 +111,13 @@ impl TestServer {
             session_check: None,
         });
         let metrics = web::Data::new(Metrics::new(NAME).unwrap());
+        let contract = web::Data::new(Contract::from_yaml("openapi: 3.1.0\npaths: {}\n").unwrap());
         let origins = vec!["https://chat.example.com".to_owned()];
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(authenticator.clone())
                 .app_data(metrics.clone())
+                .app_data(contract.clone())
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
@@ -510,6 +514,42 @@ async fn the_feed_fills_the_set_and_continues_at_its_cursor() {
     lifecycle.stop();
     following.await.unwrap();
     assert!(!set.contains("s-3"));
+}
+
+#[actix_web::test]
+async fn the_contract_is_served_with_a_reader_that_loads_only_from_here() {
+    let client = TestServer::start().client;
+    let contract = client.get("/openapi.json").await.expect(200);
+    assert_eq!(contract.headers["content-type"], "application/json");
+    assert_eq!(contract.body["openapi"], "3.1.0");
+
+    let page = client.get("/docs").await.expect(200);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    let parts = [
+        ("docs/reader.js", "text/javascript; charset=utf-8"),
+        ("docs/reader.css", "text/css; charset=utf-8"),
+    ];
+    for (part, content_type) in parts {
+        assert!(
+            page.text.contains(&format!("\"{part}\"")),
+            "the page names {part}"
+        );
+        let answer = client.get(&format!("/{part}")).await.expect(200);
+        assert_eq!(answer.headers["content-type"], content_type);
+        let policy = &answer.headers["content-security-policy"];
+        assert_eq!(
+            policy, "default-src 'none'; frame-ancestors 'none'",
+            "only the page itself may load"
+        );
+    }
 }
 
 #[actix_web::test]

@@ -216,6 +216,8 @@ async fn only_listed_pages_read_our_answers() {
 #[tokio::test]
 async fn other_spellings_of_a_path_open_nothing() {
     let app = TestApp::spawn().await;
+    // The contract is looked up by the path as it is sent, the routes by the path as it is meant.
+    let unchecked = test_support::Client::new(&app.base);
     for path in [
         "//api/admin/users",
         "/api//admin/users",
@@ -227,7 +229,7 @@ async fn other_spellings_of_a_path_open_nothing() {
         "/api/profile/%2e%2e/admin/users",
         "/internal/revocations/",
     ] {
-        let answer = app.client.get(path).await;
+        let answer = unchecked.get(path).await;
         assert!(
             matches!(answer.status.as_u16(), 401 | 404),
             "{path}: {}",

@@ -339,14 +339,14 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
 fn the_rules_agree_with_a_naive_ledger_on_random_commands() {
     let seed: u64 = variable("LEDGER_SEED").unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
     let cases = variable("LEDGER_SEQUENCES").unwrap_or(10_000);
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    // The fast generator: in a debug build the strong one would take most of the time.
+    let bytes = [seed.to_le_bytes(), (!seed).to_le_bytes()].concat();
     let config = Config {
         cases,
         failure_persistence: None,
         ..Config::default()
     };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
 
     println!("{cases} sequences, LEDGER_SEED={seed}");
     let result = TestRunner::new_with_rng(config, rng).run(&steps(), |steps| run(&steps));

@@ -345,6 +345,8 @@ async fn twenty_assignments_at_once_make_one() {
 
 #[actix_web::test]
 async fn auths_refusals_of_the_administrator_are_passed_on() {
+    let app = TestApp::spawn().await;
+    synced(&app, vec![listed("flow", "Flow")]).await;
     for (answer, status, code) in [
         (
             problem(401, "session_revoked", "this session has ended"),
@@ -373,8 +375,7 @@ async fn auths_refusals_of_the_administrator_are_passed_on() {
             "auth_unavailable",
         ),
     ] {
-        let app = TestApp::spawn().await;
-        synced(&app, vec![listed("flow", "Flow")]).await;
+        app.behind.auth.reset().await;
         Mock::given(path_regex("by-email"))
             .respond_with(answer)
             .mount(&app.behind.auth)

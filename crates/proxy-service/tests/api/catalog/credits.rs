@@ -32,6 +32,7 @@ async fn credits_are_read_with_the_callers_own_token_under_both_names() {
 
 #[actix_web::test]
 async fn accounting_that_is_away_is_not_an_empty_account() {
+    let app = TestApp::spawn().await;
     for answer in [
         ResponseTemplate::new(500),
         ResponseTemplate::new(404).set_body_json(json!({ "message": "no" })),
@@ -39,7 +40,7 @@ async fn accounting_that_is_away_is_not_an_empty_account() {
         ResponseTemplate::new(200).set_body_json(json!({ "totalCredits": "many" })),
         ResponseTemplate::new(307).insert_header("location", "http://127.0.0.1:1/"),
     ] {
-        let app = TestApp::spawn().await;
+        app.behind.accounting.reset().await;
         Mock::given(method("GET"))
             .respond_with(answer)
             .mount(&app.behind.accounting)

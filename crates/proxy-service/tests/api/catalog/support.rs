@@ -87,7 +87,7 @@ impl Behind {
 
 impl Replica {
     pub(crate) async fn start(config: Config) -> Self {
-        let app = App::build(config).await.expect("the service starts");
+        let app = App::build(config).await.unwrap();
         let replica = Self {
             url: format!("http://{}", app.address()),
             lifecycle: app.lifecycle(),

@@ -58,6 +58,8 @@ async fn a_settlement_that_finds_accounting_away_is_made_later() {
         ..Behaviour::default()
     }));
     let stream = alice.send("", "hello world").await;
+    let hanging = platform.flowise.wait_until(|counts| counts.hanging == 1).await;
+    hanging.expect("Flowise is in the middle of its answer");
     platform.accounting.lifecycle.stop();
     platform
         .until("accounting is gone", async || {

@@ -143,6 +143,9 @@ impl Error {
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
+            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
+            }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
             Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
             Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
@@ -158,9 +161,6 @@ impl Error {
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "auth_unavailable")
             }
-            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
-            }
         }
     }
 
@@ -175,6 +175,9 @@ impl Error {
             Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
                 .with("required", *required)
                 .with("available", *available),
+            Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
+                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
             Self::TooManyTurns { .. }
             | Self::IdempotencyInProgress
             | Self::AccountingUnavailable
@@ -194,9 +197,6 @@ impl Error {
             .retry_after(5),
             Self::BalanceUnavailable(_) => {
                 Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
-            }
-            Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
-                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
             }
             Self::ChatflowAccessDenied
             | Self::ChatflowNotFound

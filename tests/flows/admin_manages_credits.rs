@@ -80,6 +80,11 @@ async fn a_user_cannot_settle_the_hold_of_their_own_chat() {
         },
     ));
     let stream = alice.send("", "hello").await;
+    platform
+        .flowise
+        .wait_until(|counts| counts.hanging > 0)
+        .await
+        .expect("the turn hangs");
     let hold = platform.open_hold().await;
 
     let path = "/api/streaming-sessions/finalize";

@@ -27,9 +27,9 @@ async fn ask_and_leave(platform: &Platform, person: &Person) {
     connection.write_all(request.as_bytes()).await.unwrap();
     platform
         .flowise
-        .wait_until(|counts| counts.predictions > 0)
+        .wait_until(|counts| counts.hanging > 0)
         .await
-        .expect("the turn reaches Flowise");
+        .expect("the turn reaches Flowise and hangs");
 }
 
 #[actix_web::test]
@@ -66,6 +66,11 @@ async fn leaving_in_the_middle_keeps_the_whole_answer() {
 
     let response = alice.send("", "hello world").await;
     let session = read_until_token(response).await;
+    platform
+        .flowise
+        .wait_until(|counts| counts.hanging > 0)
+        .await
+        .expect("the stream hangs");
     platform.flowise.release();
 
     platform.until_all_is_settled().await;

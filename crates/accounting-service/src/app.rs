@@ -100,6 +100,8 @@ impl App {
         })
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(grace.as_secs())
+        // Answers go out at once, also those of several writes.
+        .tcp_nodelay(true)
         .disable_signals();
         if let Some(workers) = config.workers {
             server = server.workers(workers);

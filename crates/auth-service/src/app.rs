@@ -105,6 +105,8 @@ impl App {
         .workers(config.workers)
         .client_request_timeout(HEADERS_WAIT)
         .h1_allow_half_closed(false)
+        // Answers go out at once, also those of several writes.
+        .tcp_nodelay(true)
         .disable_signals()
         .shutdown_timeout(config.shutdown_grace.as_secs())
         .bind((config.host, config.port))

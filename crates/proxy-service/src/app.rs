@@ -87,6 +87,8 @@ impl App {
         .workers(config.workers)
         // A client that closes its half has left: its turn is abandoned at once, not at the next write.
         .h1_allow_half_closed(false)
+        // Small writes go out at once: waiting to fill a segment costs a stream 40 ms between two events.
+        .tcp_nodelay(true)
         .disable_signals()
         .shutdown_timeout(config.shutdown_grace.as_secs())
         .bind((config.host, config.port))

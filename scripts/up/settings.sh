@@ -29,8 +29,9 @@ choose_settings() {
         FLOWISE_API_URL="http://127.0.0.1:$FLOWISE_STAND_IN_PORT"
     fi
     for name in AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT; do
-        [[ "${!name}" =~ ^[0-9]{1,5}$ ]] && [ "${!name}" -ge 1 ] && [ "${!name}" -le 65535 ] ||
+        if [[ ! "${!name}" =~ ^[0-9]{1,5}$ ]] || [ "${!name}" -lt 1 ] || [ "${!name}" -gt 65535 ]; then
             die "$name=${!name} is not a port"
+        fi
     done
     for name in "${SETTINGS[@]}"; do printf '%s=%q\n' "$name" "${!name}"; done >"$SETTINGS_FILE"
 }

@@ -1,6 +1,14 @@
 //! Ledger commands over HTTP, beside pgbench doing one durable UPDATE and INSERT per transaction on the same server.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -37,6 +45,7 @@ pub(crate) async fn measure(
     table: &mut Table,
 ) -> anyhow::Result<()> {
     fill_accounts(stack).await?;
+    introduce_accounts(stack).await?;
     let load = Load {
         connections: CLIENTS,
         duration,
@@ -54,7 +63,7 @@ pub(crate) async fn measure(
         };
         let token = service_token(stack)?;
         let holds = run(stack.accounting, load, |index| {
-            Holds::new(stack, &token, index, accounts)
+            Holds::new(stack, &token, index, Choice::Among(accounts))
         })
         .await?;
         let what = format!("holds and captures over HTTP, {label}");
@@ -73,7 +82,7 @@ async fn fill_accounts(stack: &Stack) -> anyhow::Result<()> {
         connections: 32,
         duration: Duration::from_mins(2),
     };
-    let shared = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let shared = Arc::new(AtomicUsize::new(0));
     let report = run(stack.accounting, load, |_| Allocations {
         address: stack.accounting,
         token: admin.clone(),
@@ -88,6 +97,22 @@ async fn fill_accounts(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets every account be named once: a name that is new is written down, and that is not what is measured.
+async fn introduce_accounts(stack: &Stack) -> anyhow::Result<()> {
+    let token = service_token(stack)?;
+    let load = Load {
+        connections: 32,
+        duration: Duration::from_mins(2),
+    };
+    let next = Arc::new(AtomicUsize::new(0));
+    let report = run(stack.accounting, load, |_| {
+        Holds::new(stack, &token, 0, Choice::EachOnce(Arc::clone(&next)))
+    });
+    let report = report.await?;
+    anyhow::ensure!(report.failed == 0, "{:?}", report.first_failure);
+    Ok(())
+}
+
 fn account(index: usize) -> String {
     format!("{index:024x}")
 }
@@ -95,12 +120,12 @@ fn account(index: usize) -> String {
 struct Allocations {
     address: SocketAddr,
     token: String,
-    next: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    next: Arc<AtomicUsize>,
 }
 
 impl Caller for Allocations {
     fn request(&mut self) -> Option<Vec<u8>> {
-        let index = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
         let body = json!({ "userId": account(index), "credits": CREDITS });
         (index < ACCOUNTS).then(|| post(self.address, "/api/credits/allocate", Some(&self.token), &body))
     }
@@ -115,18 +140,36 @@ struct Holds {
     address: SocketAddr,
     token: String,
     user_id: usize,
-    accounts: usize,
+    choice: Choice,
     open: Option<String>,
 }
 
+/// Whose turn it is.
+enum Choice {
+    /// One of so many accounts, in an order that repeats late.
+    Among(usize),
+    /// Every account once, shared with the other connections.
+    EachOnce(Arc<AtomicUsize>),
+}
+
+impl Choice {
+    fn next(&self, last: usize) -> Option<usize> {
+        match self {
+            Self::Among(accounts) => Some((last + 104_729) % accounts),
+            Self::EachOnce(next) => {
+                Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < ACCOUNTS)
+            }
+        }
+    }
+}
+
 impl Holds {
-    fn new(stack: &Stack, token: &str, index: usize, accounts: usize) -> Self {
-        let user_id = index * 7919 % accounts;
+    fn new(stack: &Stack, token: &str, index: usize, choice: Choice) -> Self {
         Self {
             address: stack.accounting,
             token: token.to_owned(),
-            user_id,
-            accounts,
+            user_id: index * 7919,
+            choice,
             open: None,
         }
     }
@@ -134,9 +177,8 @@ impl Holds {
 
 impl Caller for Holds {
     fn request(&mut self) -> Option<Vec<u8>> {
-        let user_id = account(self.user_id);
         if let Some(session_id) = self.open.take() {
-            self.user_id = (self.user_id + 104_729) % self.accounts;
+            let user_id = account(self.user_id);
             let body = json!({
                 "sessionId": session_id, "userId": user_id, "actualCredits": 1, "success": true,
                 "usage": { "service": "chat", "operation": "bench", "metadata": {} },
@@ -148,7 +190,8 @@ impl Caller for Holds {
                 &body,
             ));
         }
-        let session_id = Uuid::new_v4().to_string();
+        self.user_id = self.choice.next(self.user_id)?;
+        let (session_id, user_id) = (Uuid::new_v4().to_string(), account(self.user_id));
         let body = json!({
             "sessionId": session_id, "userId": user_id, "username": "bench", "email": format!("{user_id}@example.com"),
             "role": "enduser", "modelId": "bench", "credits": 1,

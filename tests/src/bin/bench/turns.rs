@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// People chatting, each on a connection of their own.
-const PEOPLE: usize = 32;
+const PEOPLE: usize = 128;
 
 /// What everybody may spend: more than a run can.
 const CREDITS: i64 = 100_000_000;
@@ -35,7 +35,7 @@ pub(crate) async fn measure(stack: &Stack, duration: Duration, table: &mut Table
     if let Err(error) = &nginx {
         table.note(format!("nginx could not be measured: {error:#}"));
     }
-    for (label, load) in [("1 at a time", calm), ("32 at a time", busy)] {
+    for (label, load) in [("1 at a time", calm), ("128 at a time", busy)] {
         let direct = run(stack.flowise, load, |_| people.direct(stack.flowise)).await?;
         table.add(&format!("turns, stand-in directly, {label}"), &direct, None);
         let rate = direct.rate();

@@ -15,7 +15,7 @@ mod postgres;
 mod tokens;
 
 pub use client::{Answer, Client};
-pub use contract::{Operation, PublishedContract, unknown_keywords};
+pub use contract::{BadBody, Operation, PublishedContract, unknown_keywords};
 pub use mongo::TestMongo;
 pub use postgres::TestPostgres;
 pub use tokens::{ACCESS_SECRET, Person, REFRESH_SECRET, SERVICE_SECRET, TestTokens};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod bad_bodies;
 mod injection;
 mod mails;
 mod operations;

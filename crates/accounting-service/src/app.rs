@@ -19,8 +19,8 @@ use crate::{
     routes,
     service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
-        migrate,
+        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, StatisticsStore,
+        UsageStore, migrate,
     },
 };
 
@@ -144,6 +144,7 @@ struct Services {
     allocations: AllocationStore,
     prices: PriceStore,
     session_store: SessionStore,
+    statistics: StatisticsStore,
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
@@ -172,6 +173,7 @@ impl Services {
                 clock.clone(),
             ),
             prices,
+            statistics: StatisticsStore::new(database.clone()),
             session_store,
             database,
         })
@@ -184,6 +186,7 @@ impl Services {
             .app_data(web::Data::new(self.allocations.clone()))
             .app_data(web::Data::new(self.prices.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.statistics.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.usage.clone()));

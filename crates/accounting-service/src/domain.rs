@@ -6,6 +6,7 @@ pub mod expiry;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
+pub mod period;
 pub mod price;
 pub mod text;
 pub mod usage;

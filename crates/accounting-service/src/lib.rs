@@ -5,6 +5,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod metrics;
+pub mod rebuild;
 pub mod routes;
 pub mod service;
 pub mod store;

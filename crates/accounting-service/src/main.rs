@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use accounting_service::{App, Config, SERVICE, config, verify::verify};
+use accounting_service::{App, Config, SERVICE, config, rebuild::rebuild_rollups, verify::verify};
 use clap::{Parser, Subcommand};
 use common_config::Env;
 
@@ -21,18 +21,24 @@ struct Cli {
 enum Command {
     /// Check the ledger's invariants; exit 1 when one is violated. Needs the database's variables only.
     Verify,
+    /// Make the sums of usage anew from the usage log, while the service runs. Needs the database's variables only.
+    RebuildRollups,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let env = Env::from_process();
-    if matches!(cli.command, Some(Command::Verify)) {
+    if let Some(command) = cli.command {
         let Ok(url) = config::database_url(&env) else {
             return Ok(complain(&env));
         };
-        let holds = verify(&url, &mut std::io::stdout()).await?;
-        return Ok(if holds {
+        let out = &mut std::io::stdout();
+        let done = match command {
+            Command::Verify => verify(&url, out).await?,
+            Command::RebuildRollups => rebuild_rollups(&url, out).await?,
+        };
+        return Ok(if done {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

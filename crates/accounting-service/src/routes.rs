@@ -8,6 +8,7 @@ mod credits;
 mod pages;
 mod request;
 mod sessions;
+mod statistics;
 mod usage;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
@@ -85,6 +86,17 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::User,
             sessions::list_active_sessions,
         )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get("/api/usage/stats", Access::User, statistics::show_own_statistics)
+        .get(
+            "/api/usage/stats/{user_id}",
+            Access::Supervisor,
+            statistics::show_statistics_of,
+        )
+        .get(
+            "/api/usage/system-stats",
+            Access::Admin,
+            statistics::show_system_statistics,
+        );
     Contract::routes(routes);
 }

@@ -8,8 +8,10 @@ mod invariants;
 mod ledger;
 mod migrations;
 mod prices;
+mod rollups;
 mod schema;
 mod sessions;
+mod statistics;
 mod usage;
 
 pub use accounts::{Account, AccountStore, Identity};
@@ -20,5 +22,7 @@ pub use invariants::{Finding, check_invariants};
 pub use ledger::{Changes, CommitError, LedgerConnection, LedgerRow, Loaded, RememberedRow, Wanted};
 pub use migrations::migrate;
 pub use prices::PriceStore;
+pub use rollups::{Corrected, compare_rollups, rebuild_rollups};
 pub use sessions::SessionStore;
+pub use statistics::{LoggedUsage, RankedUser, Ranking, Statistics, StatisticsStore, Sums};
 pub use usage::UsageStore;

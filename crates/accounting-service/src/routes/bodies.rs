@@ -5,6 +5,7 @@
 
 mod answers;
 mod requests;
+mod statistics;
 
 pub use answers::{
     AccountBody, ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
@@ -15,4 +16,7 @@ pub use requests::{
     AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits,
     CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, RecordUsage,
     RemoveCredits, SetCredits, UsageDetails,
+};
+pub use statistics::{
+    AskStatistics, AskSystemStatistics, RankCursor, SystemStatisticsBody, UsageBody, UserStatisticsBody,
 };

@@ -7,12 +7,13 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use super::rollups::compare_rollups;
 use crate::error::Result;
 
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The invariant: `I1` to `I7`.
+    /// The invariant: `I1` to `I7`, or `R1` to `R3` for the sums of usage.
     pub invariant: &'static str,
     /// What it says.
     pub statement: &'static str,
@@ -160,6 +161,7 @@ pub async fn check_invariants(connection: &mut AsyncPgConnection) -> Result<(Vec
                     violations: counts.violations,
                 });
             }
+            findings.extend(compare_rollups(connection).await?);
             let settings: Vec<Setting> = diesel::sql_query(UNSAFE_SETTINGS).load(connection).await?;
             Ok((
                 findings,

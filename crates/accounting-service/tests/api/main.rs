@@ -16,6 +16,8 @@ mod ledger;
 mod operation;
 mod outage;
 mod relay;
+mod rollups;
 mod sessions;
+mod statistics;
 mod support;
 mod usage;

@@ -1,5 +1,6 @@
 //! Statistics read sums, and of the log no more than the hours at a period's ends: counted by PostgreSQL itself.
 
+use diesel::OptionalExtension as _;
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use secrecy::SecretString;
 use test_support::TestPostgres;
@@ -22,7 +23,7 @@ const FILL: &str = "
     FROM generate_series(0, 24 * 40 - 1) hour, user_accounts ORDER BY hour;
     ANALYZE";
 
-/// How many rows of the log this transaction has read.
+/// How many rows of the log this connection has read lately.
 const ROWS_READ: &str = "
     SELECT (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint AS rows_read
     FROM pg_stat_xact_user_tables WHERE relname = 'usage_logs'";
@@ -48,9 +49,12 @@ where
 {
     connection
         .transaction::<_, diesel::result::Error, _>(async |connection| {
+            // The counter may still hold what an earlier transaction has read.
+            let before: Option<Read> = sql_query(ROWS_READ).get_result(connection).await.optional()?;
             let rows = query.load(connection).await?;
-            let read: Read = sql_query(ROWS_READ).get_result(connection).await?;
-            Ok((rows, read.rows_read))
+            let after: Option<Read> = sql_query(ROWS_READ).get_result(connection).await.optional()?;
+            let count = |read: Option<Read>| read.map_or(0, |read| read.rows_read);
+            Ok((rows, count(after) - count(before)))
         })
         .await
         .unwrap()

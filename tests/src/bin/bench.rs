@@ -9,6 +9,8 @@
 mod ledger;
 #[path = "bench/processes.rs"]
 mod processes;
+#[path = "bench/statistics.rs"]
+mod statistics;
 #[path = "bench/table.rs"]
 mod table;
 #[path = "bench/turns.rs"]
@@ -41,7 +43,13 @@ struct Arguments {
     /// How long each row is measured.
     #[arg(long, default_value_t = 8)]
     secs: u64,
-    /// Only the rows of one part: `turns` or `ledger`.
+    /// Rows of usage that statistics are asked of; filling in ten million takes some minutes.
+    #[arg(long, default_value_t = 10_000_000)]
+    usage_rows: i64,
+    /// Users they are spread over.
+    #[arg(long, default_value_t = 2_000)]
+    usage_users: i64,
+    /// Only the rows of one part: `turns`, `ledger` or `statistics`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -71,6 +79,13 @@ async fn main() -> anyhow::Result<()> {
             &mut table,
         )
         .await?;
+    }
+    if wanted("statistics") {
+        let size = statistics::Size {
+            rows: arguments.usage_rows,
+            users: arguments.usage_users,
+        };
+        statistics::measure(&stack, size, duration, &mut table).await?;
     }
     stack.stop().await;
     println!("{table}");

@@ -277,7 +277,7 @@ fn user_token(stack: &Stack) -> anyhow::Result<String> {
     clippy::disallowed_methods,
     reason = "a benchmark has no clock but the machine's"
 )]
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     Utc::now().timestamp()
 }
 

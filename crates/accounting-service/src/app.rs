@@ -15,12 +15,16 @@ use secrecy::ExposeSecret as _;
 use crate::{
     CONTRACT, SERVICE,
     config::Config,
-    metrics::LedgerMetrics,
+    domain::notice::Watch,
+    metrics::{LedgerMetrics, NoticeMetrics, RuleMetrics},
     routes,
-    service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
+    service::{
+        Accounts, AutomaticCredits, Credits, Ledger, Notices, Prices, Receiver, Rules, Sessions, Sweeper,
+        Usage, Writer,
+    },
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, StatisticsStore,
-        UsageStore, migrate,
+        AccountStore, AllocationStore, Database, Exclusive, IdempotencyStore, PriceStore, RuleStore,
+        SessionStore, StatisticsStore, UsageStore, WebhookStore, migrate,
     },
 };
 
@@ -49,6 +53,9 @@ impl App {
             config.database_url.clone(),
             config.ledger_queue_max,
             config.ledger_batch_max,
+            config.webhook.as_ref().map(|webhook| Watch {
+                low_threshold: webhook.low_threshold,
+            }),
             clock.clone(),
             ledger_metrics.clone(),
         );
@@ -65,6 +72,14 @@ impl App {
         };
         lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
 
+        let outside = Outside {
+            database: &database,
+            metrics: &metrics,
+            lifecycle: &lifecycle,
+        };
+        outside.tell(&config)?;
+        let rules = outside.grant_by_rules(&config, &ledger).await?;
+
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
         let feed = RevocationFeed::new(
@@ -78,7 +93,7 @@ impl App {
 
         let contract = Contract::from_yaml(CONTRACT)?;
         let authenticator = authenticator(&config, revocations);
-        let services = Services::new(&config, database, ledger)?;
+        let services = Services::new(&config, database, ledger, rules)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
         let mut server = HttpServer::new(move || {
@@ -136,27 +151,78 @@ impl App {
     }
 }
 
+/// What work in the background is given, beside the ledger.
+struct Outside<'a> {
+    database: &'a Database,
+    metrics: &'a Metrics,
+    lifecycle: &'a Lifecycle,
+}
+
+impl Outside<'_> {
+    /// Begins to deliver messages, where a webhook is configured.
+    fn tell(&self, config: &Config) -> anyhow::Result<()> {
+        let Some(webhook) = &config.webhook else {
+            return Ok(());
+        };
+        let notices = Notices {
+            store: WebhookStore::new(self.database.clone()),
+            receiver: Receiver::new(webhook)?,
+            attempts_max: webhook.attempts_max,
+            expiry_notice_days: webhook.expiry_notice_days,
+            clock: config.clock.clone(),
+            metrics: NoticeMetrics::new(self.metrics)?,
+            interval: webhook.poll,
+        };
+        let stop = self.lifecycle.cancelled();
+        self.lifecycle.tasks().spawn(notices.run(stop));
+        Ok(())
+    }
+
+    /// Begins to grant by rules, those included that the configuration asks for.
+    async fn grant_by_rules(&self, config: &Config, ledger: &Ledger) -> anyhow::Result<Rules> {
+        let store = RuleStore::new(self.database.clone());
+        let metrics = RuleMetrics::new(self.metrics)?;
+        let rules = Rules::new(store.clone(), ledger.clone(), config.clock.clone(), metrics);
+        rules.seed(&config.rule_seeds).await?;
+        let automatic = AutomaticCredits {
+            rules: rules.clone(),
+            store,
+            turn: Exclusive::to_grant_by_rules(config.database_url.clone()),
+            clock: config.clock.clone(),
+            interval: config.rules_sweep,
+        };
+        let stop = self.lifecycle.cancelled();
+        self.lifecycle.tasks().spawn(automatic.run(stop));
+        Ok(rules)
+    }
+}
+
 /// What handlers are given.
 #[derive(Clone)]
 struct Services {
     database: Database,
     accounts: Accounts,
     allocations: AllocationStore,
-    prices: PriceStore,
+    prices: Prices,
+    price_store: PriceStore,
     session_store: SessionStore,
     statistics: StatisticsStore,
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
+    webhooks: WebhookStore,
+    rules: Rules,
+    rule_store: RuleStore,
 }
 
 impl Services {
-    fn new(config: &Config, database: Database, ledger: Ledger) -> anyhow::Result<Self> {
+    fn new(config: &Config, database: Database, ledger: Ledger, rules: Rules) -> anyhow::Result<Self> {
         let clock = &config.clock;
-        let prices = PriceStore::new(database.clone());
+        let price_store = PriceStore::new(database.clone());
+        let prices = Prices::new(price_store.clone(), clock.clone());
         let session_store = SessionStore::new(database.clone());
         Ok(Self {
-            accounts: Accounts::new(AccountStore::new(database.clone()), clock.clone()),
+            accounts: Accounts::new(AccountStore::new(database.clone()), rules.clone(), clock.clone()),
             allocations: AllocationStore::new(database.clone()),
             credits: Credits::new(ledger.clone(), clock.clone()),
             sessions: Sessions::new(
@@ -173,8 +239,12 @@ impl Services {
                 clock.clone(),
             ),
             prices,
+            price_store,
             statistics: StatisticsStore::new(database.clone()),
             session_store,
+            webhooks: WebhookStore::new(database.clone()),
+            rule_store: RuleStore::new(database.clone()),
+            rules,
             database,
         })
     }
@@ -185,11 +255,15 @@ impl Services {
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.allocations.clone()))
             .app_data(web::Data::new(self.prices.clone()))
+            .app_data(web::Data::new(self.price_store.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
             .app_data(web::Data::new(self.statistics.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.usage.clone()));
+            .app_data(web::Data::new(self.usage.clone()))
+            .app_data(web::Data::new(self.webhooks.clone()))
+            .app_data(web::Data::new(self.rules.clone()))
+            .app_data(web::Data::new(self.rule_store.clone()));
     }
 }
 

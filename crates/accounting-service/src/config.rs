@@ -1,5 +1,8 @@
 //! What the service must know before it may listen. Read from the environment, whole, and never again.
 
+mod rules;
+mod webhook;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -8,6 +11,9 @@ use std::{
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use common_http::{Clock, TrustedProxies};
 use secrecy::{ExposeSecret as _, SecretString};
+
+pub use rules::RuleSeed;
+pub use webhook::WebhookConfig;
 
 /// The service's configuration; tests write it down directly.
 #[derive(Clone, Debug)]
@@ -44,6 +50,12 @@ pub struct Config {
     pub ledger_queue_max: usize,
     /// How many commands are written together (`LEDGER_BATCH_MAX`).
     pub ledger_batch_max: usize,
+    /// Where the operator is told of things (`WEBHOOK_URL` and its like).
+    pub webhook: Option<WebhookConfig>,
+    /// Rules for new accounts to be made at the first start (`DEFAULT_STUDENT_CREDITS` and its like).
+    pub rule_seeds: Vec<RuleSeed>,
+    /// How often automatic grants are looked for (`CREDIT_RULES_SWEEP_SECS`).
+    pub rules_sweep: Duration,
     /// Threads that serve requests (`WORKERS`); `None` takes one a core.
     pub workers: Option<usize>,
     /// How long open requests may run on after SIGTERM (`SHUTDOWN_GRACE_SECS`).
@@ -82,6 +94,9 @@ impl Config {
         let open_holds_max = env.var("MAX_OPEN_HOLDS_PER_USER").within(1..=100_000, 100);
         let ledger_queue_max = env.var("LEDGER_QUEUE_MAX").within(1..=1_000_000, 4_096);
         let ledger_batch_max = env.var("LEDGER_BATCH_MAX").within(1..=10_000, 256);
+        let webhook = WebhookConfig::from_env(env);
+        let rule_seeds = rules::seeds(env);
+        let rules_sweep_secs = env.var("CREDIT_RULES_SWEEP_SECS").within(1..=3_600, 30);
         let workers = env.var("WORKERS").optional();
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
@@ -109,6 +124,9 @@ impl Config {
             open_holds_max: open_holds_max?,
             ledger_queue_max: ledger_queue_max?,
             ledger_batch_max: ledger_batch_max?,
+            webhook: webhook?,
+            rule_seeds: rule_seeds?,
+            rules_sweep: Duration::from_secs(rules_sweep_secs?),
             workers: workers?.map(|workers: usize| workers.max(1)),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             trusted_proxies: TrustedProxies(trusted_proxies?),

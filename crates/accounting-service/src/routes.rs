@@ -6,10 +6,13 @@ pub mod bodies;
 mod corrections;
 mod credits;
 mod pages;
+mod prices;
 mod request;
+mod rules;
 mod sessions;
 mod statistics;
 mod usage;
+mod webhooks;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -98,5 +101,51 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Admin,
             statistics::show_system_statistics,
         );
+    administration(routes);
     Contract::routes(routes);
+}
+
+/// What administrators decide once and everybody then lives by.
+fn administration(routes: &mut Routes<'_>) {
+    routes
+        .get("/api/prices", Access::UserOrService, prices::list_prices)
+        .post("/api/prices", Access::Admin, prices::create_price)
+        .put("/api/prices/{model}", Access::Admin, prices::change_price)
+        .delete("/api/prices/{model}", Access::Admin, prices::delete_price)
+        .get(
+            "/api/prices/{model}/history",
+            Access::Admin,
+            prices::list_price_history,
+        )
+        .get(
+            "/api/admin/webhooks/dead-letters",
+            Access::Admin,
+            webhooks::list_dead_letters,
+        )
+        .post(
+            "/api/admin/webhooks/dead-letters/{id}/retry",
+            Access::Admin,
+            webhooks::retry_dead_letter,
+        )
+        .get("/api/admin/credit-rules", Access::Admin, rules::list_credit_rules)
+        .post(
+            "/api/admin/credit-rules",
+            Access::Admin,
+            rules::create_credit_rule,
+        )
+        .get(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::show_credit_rule,
+        )
+        .put(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::change_credit_rule,
+        )
+        .delete(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::delete_credit_rule,
+        );
 }

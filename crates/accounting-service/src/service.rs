@@ -1,15 +1,23 @@
 //! Use cases. Every change of credits goes through [`Ledger`]; reads that need no rule go from routes to stores.
 
 mod accounts;
+mod automatic;
 mod credits;
 mod ledger;
+mod notices;
+mod prices;
+mod rules;
 mod sessions;
 mod sweeper;
 mod usage;
 
 pub use accounts::Accounts;
+pub use automatic::AutomaticCredits;
 pub use credits::{Allocating, Credits};
 pub use ledger::{Answer, Instruction, Ledger, Origin, Render, Writer};
+pub use notices::{Notices, Receiver};
+pub use prices::Prices;
+pub use rules::{Granted, Rules};
 pub use sessions::{Ending, GivenUsage, HoldSize, Initializing, Sessions, Settling, Spent};
 pub use sweeper::Sweeper;
 pub use usage::{Recording, Usage};

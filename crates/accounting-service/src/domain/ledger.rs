@@ -73,7 +73,9 @@ struct Change {
 pub fn apply(account: &mut AccountState, command: &Command, now: DateTime<Utc>) -> Result<Outcome, Refusal> {
     let balance_before = account.spendable(now);
     let change = match command {
-        Command::Allocate { grant } => allocate(account, grant, Kind::Allocate, now)?,
+        Command::Allocate { grant } | Command::AllocateByRule { grant, .. } => {
+            allocate(account, grant, Kind::Allocate, now)?
+        }
         Command::Deduct { credits } => spend(account, (*credits).into(), Kind::Deduct, now)?,
         Command::Remove { credits } => spend(account, (*credits).into(), Kind::Remove, now)?,
         Command::Adjust(Adjustment::Raise(grant)) => allocate(account, grant, Kind::Adjust, now)?,

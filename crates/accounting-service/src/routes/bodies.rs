@@ -4,19 +4,25 @@
 //! JSON again, which is what the fingerprint of an idempotency key is taken of.
 
 mod answers;
+mod prices;
 mod requests;
+mod rules;
 mod statistics;
+mod webhooks;
 
 pub use answers::{
     AccountBody, ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
     CheckedBody, CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody,
     PartialBody, RecordedBody, SpendableBody, TotalBalanceBody,
 };
+pub use prices::{ChangePrice, CreatePrice, ListHistory, ListPrices, PriceBody, PricesBody};
 pub use requests::{
     AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits,
     CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, RecordUsage,
     RemoveCredits, SetCredits, UsageDetails,
 };
+pub use rules::{RuleBody, RuleKind, RuleRole, RulesBody, WriteRule};
 pub use statistics::{
     AskStatistics, AskSystemStatistics, RankCursor, SystemStatisticsBody, UsageBody, UserStatisticsBody,
 };
+pub use webhooks::{DeadLetterBody, DeadLettersBody, ListDeadLetters, RetriedBody};

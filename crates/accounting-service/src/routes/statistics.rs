@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     domain::{
+        calendar::{Bound, Period},
         ids::UserId,
-        period::{Bound, Period},
     },
     error::{Error, Result},
     store::{Ranking, StatisticsStore},

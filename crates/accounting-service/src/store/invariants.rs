@@ -13,7 +13,7 @@ use crate::error::Result;
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The invariant: `I1` to `I7`, or `R1` to `R3` for the sums of usage.
+    /// The invariant: `I1` to `I7`, or `R1` to `R4` for the sums of usage.
     pub invariant: &'static str,
     /// What it says.
     pub statement: &'static str,

@@ -18,7 +18,7 @@ use crate::error::Result;
 const LOCK: i64 = 0x726F_6C6C;
 
 /// Label, statement, and a query for (checked, violations).
-const CHECKS: [(&str, &str, &str); 3] = [
+const CHECKS: [(&str, &str, &str); 4] = [
     (
         "R1",
         "the daily sums of users are those of their usage",
@@ -31,17 +31,27 @@ const CHECKS: [(&str, &str, &str); 3] = [
     ),
     (
         "R2",
+        "what users used on a day is the sum of their daily sums",
+        "SELECT count(*) AS checked,
+                count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+                                    <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
+         FROM (SELECT user_id, day, sum(records) AS records, sum(credits) AS credits
+               FROM usage_daily GROUP BY 1, 2) used
+         FULL JOIN usage_user_days kept USING (user_id, day)",
+    ),
+    (
+        "R3",
         "the monthly sums of users are those of their days",
         "SELECT count(*) AS checked,
                 count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
                                     <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
          FROM (SELECT user_id, date_trunc('month', day)::date AS month, sum(records) AS records,
                       sum(credits) AS credits
-               FROM usage_daily GROUP BY 1, 2) used
+               FROM usage_user_days GROUP BY 1, 2) used
          FULL JOIN usage_monthly kept USING (user_id, month)",
     ),
     (
-        "R3",
+        "R4",
         "the daily totals are those of all users together",
         "SELECT count(*) AS checked,
                 count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
@@ -80,11 +90,12 @@ pub async fn compare_rollups(connection: &mut AsyncPgConnection) -> QueryResult<
 const DAYS: &str = "
     SELECT DISTINCT usage_day(\"timestamp\") AS day FROM usage_logs
     UNION SELECT DISTINCT day FROM usage_daily
+    UNION SELECT DISTINCT day FROM usage_user_days
     UNION SELECT DISTINCT day FROM usage_totals
     ORDER BY day";
 
 const MONTHS: &str = "
-    SELECT DISTINCT date_trunc('month', day)::date AS day FROM usage_daily
+    SELECT DISTINCT date_trunc('month', day)::date AS day FROM usage_user_days
     UNION SELECT DISTINCT month FROM usage_monthly
     ORDER BY day";
 
@@ -110,9 +121,22 @@ const CORRECT_DAILY: &str = "
     ON CONFLICT (user_id, day, service, model, chatflow)
     DO UPDATE SET records = known.records + excluded.records, credits = known.credits + excluded.credits";
 
+const CORRECT_USER_DAYS: &str = "
+    WITH used AS (
+        SELECT user_id, sum(records) AS records, sum(credits) AS credits FROM usage_daily WHERE day = $1 GROUP BY 1)
+    INSERT INTO usage_user_days AS known (day, user_id, records, credits)
+    SELECT $1, user_id, coalesce(used.records, 0) - coalesce(kept.records, 0),
+           coalesce(used.credits, 0) - coalesce(kept.credits, 0)
+    FROM used FULL JOIN (SELECT * FROM usage_user_days WHERE day = $1) kept USING (user_id)
+    WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+       <> (coalesce(used.records, 0), coalesce(used.credits, 0))
+    ORDER BY user_id
+    ON CONFLICT (day, user_id)
+    DO UPDATE SET records = known.records + excluded.records, credits = known.credits + excluded.credits";
+
 const CORRECT_MONTHLY: &str = "
     WITH used AS (
-        SELECT user_id, sum(records) AS records, sum(credits) AS credits FROM usage_daily
+        SELECT user_id, sum(records) AS records, sum(credits) AS credits FROM usage_user_days
         WHERE day >= $1 AND day < ($1 + interval '1 month')::date GROUP BY 1)
     INSERT INTO usage_monthly AS known (month, user_id, records, credits)
     SELECT $1, user_id, coalesce(used.records, 0) - coalesce(kept.records, 0),
@@ -147,6 +171,11 @@ const CORRECT_TOTALS: &str = "
 const FORGET_DAILY: &str = "
     DELETE FROM usage_daily WHERE (user_id, day, service, model, chatflow) IN (
         SELECT user_id, day, service, model, chatflow FROM usage_daily
+        WHERE day = $1 AND records = 0 AND credits = 0 FOR UPDATE SKIP LOCKED)";
+
+const FORGET_USER_DAYS: &str = "
+    DELETE FROM usage_user_days WHERE (day, user_id) IN (
+        SELECT day, user_id FROM usage_user_days
         WHERE day = $1 AND records = 0 AND credits = 0 FOR UPDATE SKIP LOCKED)";
 
 const FORGET_MONTHLY: &str = "
@@ -184,6 +213,8 @@ pub async fn rebuild_rollups(connection: &mut AsyncPgConnection) -> Result<Optio
         corrected.days += 1;
         corrected.sums += correct(connection, CORRECT_DAILY, day).await?;
         correct(connection, FORGET_DAILY, day).await?;
+        corrected.sums += correct(connection, CORRECT_USER_DAYS, day).await?;
+        correct(connection, FORGET_USER_DAYS, day).await?;
         corrected.totals += correct(connection, CORRECT_TOTALS, day).await?;
     }
     // Out of the days, which are right by now.

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::Database;
 use crate::{
     domain::{
+        calendar::{Aligned, Part, Period, in_months, midnight},
         ids::UserId,
-        period::{Aligned, Part, Period, in_months},
     },
     error::Result,
 };
@@ -161,9 +161,9 @@ const RANKING: &str = "
     WITH facts AS (
         SELECT user_id, records, credits FROM usage_monthly WHERE month >= $1 AND month < $2
         UNION ALL
-        SELECT user_id, records * $5, credits * $5 FROM usage_daily WHERE $5 <> 0 AND day >= $3 AND day < $4
+        SELECT user_id, records * $5, credits * $5 FROM usage_user_days WHERE $5 <> 0 AND day >= $3 AND day < $4
         UNION ALL
-        SELECT user_id, records * $8, credits * $8 FROM usage_daily WHERE $8 <> 0 AND day >= $6 AND day < $7
+        SELECT user_id, records * $8, credits * $8 FROM usage_user_days WHERE $8 <> 0 AND day >= $6 AND day < $7
         UNION ALL
         SELECT user_id, $11, credits * $11 FROM usage_logs WHERE $11 <> 0 AND \"timestamp\" >= $9 AND \"timestamp\" < $10
         UNION ALL
@@ -258,7 +258,7 @@ fn bind_days<'a>(query: Bindable<'a>, days: &Aligned<NaiveDate, DateTime<Utc>>) 
     let query = query
         .bind::<Date, _>(days.cells.start)
         .bind::<Date, _>(days.cells.end);
-    let anywhere = crate::domain::period::midnight(days.cells.start);
+    let anywhere = midnight(days.cells.start);
     bind_moments(query, &days.parts, anywhere)
 }
 

@@ -46,6 +46,9 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         open_holds_max: 100,
         ledger_queue_max: 4_096,
         ledger_batch_max: 64,
+        webhook: None,
+        rule_seeds: Vec::new(),
+        rules_sweep: Duration::from_millis(50),
         workers: Some(1),
         shutdown_grace: Duration::from_secs(5),
         trusted_proxies: TrustedProxies::default(),
@@ -97,6 +100,13 @@ impl TestApp {
     pub(crate) async fn replica_at(&self, database_url: &str) -> Self {
         let config = config(database_url, self.clock.clone());
         Self::start(self.database.clone(), config).await
+    }
+
+    /// A further instance on the database of `app`, with another configuration.
+    pub(crate) async fn start_on(app: &Self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&app.database.url, app.clock.clone());
+        change(&mut config);
+        Self::start(app.database.clone(), config).await
     }
 
     async fn start(database: Arc<TestPostgres>, config: Config) -> Self {

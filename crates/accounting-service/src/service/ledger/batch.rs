@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{Answer, Job};
 use crate::{
-    domain::{idempotency::IdempotencyKey, ledger::apply},
+    domain::{idempotency::IdempotencyKey, ledger::apply, notice::Watch},
     error::{Error, Result},
-    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, Wanted},
+    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, RuleGrantRow, Wanted},
 };
 
 /// What the jobs speak of. `doubtful` are commands that may have been carried out already.
@@ -28,6 +28,10 @@ pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
         wanted
             .sessions
             .extend(session.map(|key| (&instruction.user_id, key)));
+        let claim = instruction.command.claim();
+        wanted
+            .claims
+            .extend(claim.map(|claim| (&instruction.user_id, claim)));
         wanted.keys.extend(&instruction.origin.idempotency);
     }
     wanted
@@ -39,6 +43,8 @@ pub(super) struct Batch<'a> {
     /// Answers of commands whose commit was sent before the connection broke.
     decided: &'a HashMap<Uuid, Answer>,
     now: DateTime<Utc>,
+    /// What the operator wants to be told of.
+    watch: Option<Watch>,
     /// What is to be written.
     pub(super) changes: Changes,
     /// The answers that hold once it is written, by command.
@@ -48,11 +54,17 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(loaded: Loaded, decided: &'a HashMap<Uuid, Answer>, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(
+        loaded: Loaded,
+        decided: &'a HashMap<Uuid, Answer>,
+        now: DateTime<Utc>,
+        watch: Option<Watch>,
+    ) -> Self {
         Self {
             loaded,
             decided,
             now,
+            watch,
             changes: Changes::default(),
             deciding: HashMap::new(),
             spoiled: false,
@@ -67,6 +79,14 @@ impl<'a> Batch<'a> {
         let instruction = &job.instruction;
         if let Some(answer) = self.replay(instruction.origin.idempotency.as_ref())? {
             return Ok(answer);
+        }
+        let claim = instruction.command.claim();
+        let claim = claim.map(|claim| (instruction.user_id.clone(), claim.clone()));
+        if claim
+            .as_ref()
+            .is_some_and(|claim| self.loaded.claimed.contains(claim))
+        {
+            return Ok(Answer::given_before(instruction.status));
         }
         let account = self
             .loaded
@@ -95,6 +115,17 @@ impl<'a> Batch<'a> {
         }
         let command_id = row.as_ref().map(|row| row.id);
         self.changes.add(&instruction.user_id, &outcome, row);
+        if let Some((user_id, claim)) = claim {
+            self.changes.claim(RuleGrantRow {
+                user_id: user_id.clone(),
+                claim: claim.clone(),
+                transaction_id: job.id,
+            });
+            self.loaded.claimed.insert((user_id, claim));
+        }
+        if let Some(watch) = self.watch {
+            watch.look(&mut self.changes.noticed, &instruction.user_id, &outcome);
+        }
         if let Some(key) = &instruction.origin.idempotency {
             self.remember(key, &answer, command_id);
         }
@@ -130,6 +161,15 @@ impl<'a> Batch<'a> {
 }
 
 impl Answer {
+    /// The answer to something that was done once and for all.
+    fn given_before(status: u16) -> Self {
+        Self {
+            status,
+            body: String::new(),
+            replayed: true,
+        }
+    }
+
     /// The remembered answer once more, if it was to the same request.
     pub fn replay(known: &Remembered, key: &IdempotencyKey) -> Result<Self> {
         if known.fingerprint != key.fingerprint {

@@ -31,6 +31,7 @@ use super::{
     batch::{Batch, wanted},
 };
 use crate::{
+    domain::notice::Watch,
     error::{Error, Result},
     metrics::LedgerMetrics,
     store::{CommitError, LedgerConnection},
@@ -55,6 +56,7 @@ type Decided = HashMap<Uuid, Answer>;
 pub struct Writer {
     url: SecretString,
     batch_max: usize,
+    watch: Option<Watch>,
     clock: Clock,
     metrics: LedgerMetrics,
     jobs: mpsc::Receiver<Job>,
@@ -70,11 +72,13 @@ enum Trouble {
 }
 
 impl Writer {
-    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together.
+    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together; what
+    /// `watch` sees in them is written down to be told.
     pub fn new(
         url: SecretString,
         queue_max: usize,
         batch_max: usize,
+        watch: Option<Watch>,
         clock: Clock,
         metrics: LedgerMetrics,
     ) -> (Self, Ledger) {
@@ -82,6 +86,7 @@ impl Writer {
         let writer = Self {
             url,
             batch_max,
+            watch,
             clock,
             metrics,
             jobs,
@@ -194,7 +199,7 @@ impl Writer {
         }
         // After the locks, for waiting for them may have taken a while.
         let now = self.clock.now();
-        let mut batch = Batch::new(loaded, decided, now);
+        let mut batch = Batch::new(loaded, decided, now, self.watch);
         let results: Vec<_> = jobs.iter().map(|job| batch.run(job)).collect();
         let (changes, deciding) = (batch.changes, batch.deciding);
         if batch.spoiled {

@@ -14,11 +14,12 @@ use futures_util::join;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LedgerConnection, Prepared, RememberedRow, statements};
+use super::{LedgerConnection, Prepared, RememberedRow, rule_grants::RuleGrantRow, statements};
 use crate::{
     domain::{
         ids::{Actor, UserId},
         ledger::{Entry, Grant, Hold, HoldStatus, Outcome},
+        notice::Noticed,
         usage::UsageRecord,
     },
     error::Error,
@@ -53,6 +54,9 @@ pub struct Changes {
     usage: Vec<UsageRecord>,
     rows: Vec<LedgerRow>,
     remembered: Vec<RememberedRow>,
+    pub(super) claims: Vec<RuleGrantRow>,
+    /// What is to be told of it.
+    pub noticed: Noticed,
 }
 
 impl Changes {
@@ -88,6 +92,11 @@ impl Changes {
         }
     }
 
+    /// Adds what an automatic grant claims.
+    pub fn claim(&mut self, row: RuleGrantRow) {
+        self.claims.push(row);
+    }
+
     /// Adds an answer to be remembered.
     pub fn remember(&mut self, row: RememberedRow) {
         self.remembered.push(row);
@@ -118,7 +127,7 @@ impl LedgerConnection {
     /// Writes everything and commits.
     pub async fn commit(&self, changes: &Changes, now: DateTime<Utc>) -> Result<(), CommitError> {
         // Polled, and so sent, in this order: rows before what refers to them.
-        let (grants, moves, opened, settled, usage, rows, remembered, commit) = join!(
+        let (grants, moves, opened, settled, usage, rows, remembered, claims, notices, commit) = join!(
             self.insert_allocations(&changes.grants, now),
             self.move_credits(&changes.moves),
             self.insert_sessions(&changes.opened, now),
@@ -126,6 +135,8 @@ impl LedgerConnection {
             self.insert_usage(&changes.usage, now),
             self.insert_transactions(&changes.rows, now),
             self.insert_keys(&changes.remembered, now),
+            self.insert_claims(&changes.claims, now),
+            self.insert_notices(&changes.noticed, now),
             async {
                 let connection = &self.connection;
                 Prepared(sql_query(statements::COMMIT))
@@ -133,7 +144,9 @@ impl LedgerConnection {
                     .await
             },
         );
-        for written in [grants, moves, opened, settled, usage, rows, remembered] {
+        for written in [
+            grants, moves, opened, settled, usage, rows, remembered, claims, notices,
+        ] {
             if let Err(error) = written {
                 return Err(if is_from_server(&error) {
                     CommitError::Undone(error.into())

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use test_support::TestPostgres;
 
 use super::*;
-use crate::{domain::period::Bound, store::migrate};
+use crate::{domain::calendar::Bound, store::migrate};
 
 const USERS: i64 = 100;
 /// Rows that the planner may look up at the ends of an index, to know what it holds.

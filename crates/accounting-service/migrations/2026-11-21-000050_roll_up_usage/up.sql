@@ -36,7 +36,15 @@ CREATE TABLE usage_daily (
 
 CREATE INDEX usage_daily_day ON usage_daily (day);
 
--- For ranking users over a long time.
+-- For ranking users: whole months, and the days at the ends of a period.
+CREATE TABLE usage_user_days (
+    day     date NOT NULL,
+    user_id text NOT NULL,
+    records bigint NOT NULL,
+    credits numeric NOT NULL,
+    PRIMARY KEY (day, user_id)
+) WITH (fillfactor = 80);
+
 CREATE TABLE usage_monthly (
     month   date NOT NULL CHECK (extract(day FROM month) = 1),
     user_id text NOT NULL,
@@ -69,6 +77,11 @@ BEGIN
     ON CONFLICT (user_id, day, service, model, chatflow)
     DO UPDATE SET records = known.records + excluded.records, credits = known.credits + excluded.credits;
 
+    INSERT INTO usage_user_days AS known (day, user_id, records, credits)
+    SELECT usage_day("timestamp"), user_id, count(*), sum(credits) FROM added GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, user_id)
+    DO UPDATE SET records = known.records + excluded.records, credits = known.credits + excluded.credits;
+
     INSERT INTO usage_monthly AS known (month, user_id, records, credits)
     SELECT date_trunc('month', usage_day("timestamp"))::date, user_id, count(*), sum(credits)
     FROM added GROUP BY 1, 2 ORDER BY 1, 2
@@ -77,7 +90,7 @@ BEGIN
 
     INSERT INTO usage_totals AS known (day, service, model, chatflow, shard, records, credits)
     SELECT usage_day("timestamp"), service, usage_model(service, operation),
-           usage_chatflow(service, operation, metadata), pg_backend_pid() % 64, count(*), sum(credits)
+           usage_chatflow(service, operation, metadata), pg_backend_pid() % 16, count(*), sum(credits)
     FROM added GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
     ON CONFLICT (day, service, model, chatflow, shard)
     DO UPDATE SET records = known.records + excluded.records, credits = known.credits + excluded.credits;
@@ -96,8 +109,11 @@ CREATE INDEX usage_logs_time ON usage_logs ("timestamp");
 INSERT INTO usage_daily (user_id, day, service, model, chatflow, records, credits)
 SELECT user_id, day, service, model, chatflow, count(*), sum(credits) FROM usage_facts GROUP BY 1, 2, 3, 4, 5;
 
+INSERT INTO usage_user_days (day, user_id, records, credits)
+SELECT day, user_id, sum(records), sum(credits) FROM usage_daily GROUP BY 1, 2;
+
 INSERT INTO usage_monthly (month, user_id, records, credits)
-SELECT date_trunc('month', day)::date, user_id, sum(records), sum(credits) FROM usage_daily GROUP BY 1, 2;
+SELECT date_trunc('month', day)::date, user_id, sum(records), sum(credits) FROM usage_user_days GROUP BY 1, 2;
 
 INSERT INTO usage_totals (day, service, model, chatflow, shard, records, credits)
 SELECT day, service, model, chatflow, 0, sum(records), sum(credits) FROM usage_daily GROUP BY 1, 2, 3, 4;

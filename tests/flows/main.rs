@@ -11,6 +11,7 @@ mod admin_manages_credits;
 mod chat_spends_credits;
 mod client_leaves;
 mod contract;
+mod credits_come_by_themselves;
 mod documents;
 mod holds_never_overspend;
 mod logout_reaches_everybody;

@@ -44,7 +44,10 @@ impl WebhookConfig {
             .within(0..=1_000_000_000_000_i64, 10);
         let expiry_notice_days = env.var("EXPIRY_NOTICE_DAYS").within(0..=60, 7);
 
-        let (url, secret) = match (url?, secret?) {
+        let (url, secret) = (url?, secret?);
+        let (attempts_max, low_threshold) = (attempts_max?, low_threshold?);
+        let expiry_notice_days = expiry_notice_days?;
+        let (url, secret) = match (url, secret) {
             (None, None) => return Ok(None),
             (Some(url), Some(secret)) => (url, secret),
             _ => return Err(env.mistake("WEBHOOK_URL and WEBHOOK_SECRET must both be set, or neither")),
@@ -56,9 +59,9 @@ impl WebhookConfig {
         Ok(Some(Self {
             url,
             signer: signer.map_err(|bad| env.mistake(format!("WEBHOOK_SECRET {bad}")))?,
-            attempts_max: attempts_max?,
-            low_threshold: Credits::new(low_threshold?).unwrap_or_default(),
-            expiry_notice_days: expiry_notice_days?,
+            attempts_max,
+            low_threshold: Credits::new(low_threshold).unwrap_or_default(),
+            expiry_notice_days,
             timeout: TIMEOUT,
             poll: POLL,
         }))
@@ -81,7 +84,8 @@ mod tests {
         assert_eq!(config.low_threshold.get(), 10);
         assert!(!format!("{config:?}").contains("MfKQ9r8G"));
         for wrong in [
-            &[URL][..],
+            &[("WEBHOOK_ATTEMPTS_MAX", "0")][..],
+            &[URL],
             &[SECRET],
             &[URL, ("WEBHOOK_SECRET", "short")],
             &[("WEBHOOK_URL", "file:///etc/passwd"), SECRET],

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, crypto};
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
 
 use crate::{
@@ -137,8 +137,8 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The claims behind a signature of ours. Only the signature is left to the library: its `decode` would read the
-    /// header and the claims twice each, and the system's clock for the times.
+    /// The claims behind a signature of ours. The library's `decode` would read header and claims twice each, and the
+    /// system's clock for the times.
     fn signed<C: DeserializeOwned>(&self, token: &str) -> Result<C, Invalid> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Invalid::Malformed);
@@ -169,18 +169,22 @@ fn check_signature(
     message: &str,
     signature: &str,
 ) -> Result<(), Invalid> {
-    let mut refusal = None;
+    let signature = URL_SAFE_NO_PAD.decode(signature).or(Err(Invalid::Malformed))?;
+    let mut was_tried = false;
     for key in ring
         .candidates(header.kid.as_deref())
         .filter(|key| algorithm_name(key.algorithm) == header.alg)
     {
-        match crypto::verify(signature, message.as_bytes(), &key.decoding, key.algorithm) {
-            Ok(true) => return Ok(()),
-            Ok(false) => refusal = Some(Invalid::Signature),
-            Err(_) => refusal = Some(Invalid::Malformed),
+        if key.has_signed(message.as_bytes(), &signature) {
+            return Ok(());
         }
+        was_tried = true;
     }
-    Err(refusal.unwrap_or_else(|| unknown(header, ring)))
+    Err(if was_tried {
+        Invalid::Signature
+    } else {
+        unknown(header, ring)
+    })
 }
 
 /// As RFC 7518 section 3.1 and RFC 8037 write the two algorithms we have keys for.

@@ -1,12 +1,14 @@
 //! What the program can be told to do: without a command it serves. Each command is a file in `cli/`.
 
 mod check_config;
+mod rotate_keys;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use common_config::Env;
 
+use self::rotate_keys::RotateKeys;
 use crate::{App, Config, NAME};
 
 /// Accounts, sessions and tokens. Configured by environment variables only; without a command it serves.
@@ -24,6 +26,7 @@ struct Cli {
 enum Command {
     /// Say what is wrong with the configuration, and do nothing else; status 1 when something is.
     CheckConfig,
+    RotateKeys(RotateKeys),
 }
 
 /// Does what the command line says.
@@ -32,6 +35,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let env = Env::from_process();
     match cli.command {
         Some(Command::CheckConfig) => Ok(check_config::run(&env)),
+        Some(Command::RotateKeys(command)) => command.run(&env),
         None if cli.check_config => Ok(check_config::run(&env)),
         None => serve(&env).await,
     }

@@ -12,9 +12,11 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use common_config::{Env, Invalid};
 use common_jwt::{JwkSet, KeyRing, SharedKeyRing};
 use prometheus::IntGauge;
 use reqwest::{header, redirect};
+use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +72,23 @@ struct LookState {
 }
 
 impl KeyFeed {
+    /// `AUTH_JWKS_URL`; one is needed where `secret`, the shared one as it was read, is not set.
+    pub fn url_from_env(
+        env: &Env,
+        secret: &Result<Option<SecretString>, Invalid>,
+    ) -> Result<Option<String>, Invalid> {
+        let url = env.var("AUTH_JWKS_URL").optional::<reqwest::Url>()?;
+        match url {
+            Some(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url.into())),
+            Some(_) => Err(env.mistake("AUTH_JWKS_URL must begin with http:// or https://")),
+            None if matches!(secret, Ok(None)) => Err(env.mistake(
+                "JWT_ACCESS_SECRET (or a file named by JWT_ACCESS_SECRET_FILE) is not set, and there is no \
+                 AUTH_JWKS_URL either",
+            )),
+            None => Ok(None),
+        }
+    }
+
     /// A follower of the key set at `url` that adds what it finds to the keys in `ring`.
     pub fn new(url: &str, ring: SharedKeyRing, clock: Clock, metrics: &Metrics) -> anyhow::Result<Self> {
         let up = IntGauge::new(

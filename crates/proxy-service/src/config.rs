@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
-use common_http::{Clock, TrustedProxies};
+use common_http::{Clock, KeyFeed, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -22,10 +22,12 @@ pub struct Config {
     pub mongodb_uri: SecretString,
     /// The database within it.
     pub mongodb_database: String,
-    /// Checks access tokens.
-    pub jwt_access_secret: SecretString,
+    /// Checks access tokens that are signed with a shared secret.
+    pub jwt_access_secret: Option<SecretString>,
     /// Still checks them while the secret is being rotated.
     pub jwt_access_secret_previous: Option<SecretString>,
+    /// Where auth-service publishes the keys that check the others.
+    pub auth_jwks_url: Option<String>,
     /// The issuer of access tokens.
     pub jwt_issuer: String,
     /// The audience of access tokens.
@@ -93,7 +95,10 @@ impl Config {
         let workers = env.var("WORKERS").within(1..=64, default_workers());
         let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
         let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
-        let jwt_access_secret = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let jwt_access_secret = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let auth_jwks_url = KeyFeed::url_from_env(env, &jwt_access_secret);
         let previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
@@ -130,6 +135,7 @@ impl Config {
             mongodb_database: mongodb_database?,
             jwt_access_secret: jwt_access_secret?,
             jwt_access_secret_previous: previous?,
+            auth_jwks_url: auth_jwks_url?,
             jwt_issuer: jwt_issuer?,
             jwt_audience: jwt_audience?,
             service_jwt_secret: service_jwt_secret?,

@@ -90,6 +90,7 @@ impl Sessions {
     /// Sessions as the configuration wants them.
     pub(crate) fn new(
         config: &Config,
+        tokens: Tokens,
         store: SessionStore,
         users: UserStore,
         revocations: Revocations,
@@ -100,7 +101,7 @@ impl Sessions {
             store,
             users,
             revocations,
-            tokens: Tokens::new(config),
+            tokens,
             audit,
             metrics,
             clock: config.clock.clone(),

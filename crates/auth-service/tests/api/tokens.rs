@@ -170,7 +170,7 @@ async fn headers_that_point_elsewhere_are_not_followed() {
 async fn a_retired_secret_still_verifies_and_an_expired_token_does_not() {
     let app = TestApp::spawn_with(|config| {
         config.jwt_access_secret_previous = Some(ACCESS_SECRET.into());
-        config.jwt_access_secret = "another-6b1f0d9ae27c4583b6e0197cd42f".into();
+        config.jwt_access_secret = Some("another-6b1f0d9ae27c4583b6e0197cd42f".into());
     })
     .await;
     let ada = app.user("ada", "enduser").await;

@@ -29,7 +29,7 @@ pub(crate) struct SigningKeys {
     file: Option<PathBuf>,
     issuer: String,
     audience: String,
-    readable: IntGauge,
+    file_up: IntGauge,
     published: IntGauge,
 }
 
@@ -45,14 +45,14 @@ enum Keys {
 impl SigningKeys {
     /// The keys that are configured.
     pub(crate) fn new(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
-        let readable = IntGauge::new(
-            "auth_signing_keys_readable",
+        let file_up = IntGauge::new(
+            "auth_key_file_up",
             "Whether the file of signing keys could be read when last looked at.",
         )?;
         let published = IntGauge::new("auth_signing_keys_published", "Public keys in the published set.")?;
-        metrics.register(readable.clone())?;
+        metrics.register(file_up.clone())?;
         metrics.register(published.clone())?;
-        readable.set(1);
+        file_up.set(1);
         let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
         let secrets = secrets.into_iter().flatten();
         let secrets =
@@ -75,7 +75,7 @@ impl SigningKeys {
             file,
             issuer: config.jwt_issuer.clone(),
             audience: config.jwt_audience.clone(),
-            readable,
+            file_up,
             published,
         };
         signing_keys.show(&signing_keys.current())?;
@@ -121,15 +121,15 @@ impl SigningKeys {
                 .flatten()
                 .and_then(|file| self.take_over(file))
             {
-                Ok(()) => self.readable.set(1),
+                Ok(()) => self.file_up.set(1),
                 Err(error) => {
-                    if self.readable.get() == 1 {
+                    if self.file_up.get() == 1 {
                         tracing::error!(
                             ?error,
                             "the file of signing keys cannot be used; going on with the old keys"
                         );
                     }
-                    self.readable.set(0);
+                    self.file_up.set(0);
                 }
             }
         }

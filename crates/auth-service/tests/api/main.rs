@@ -4,6 +4,7 @@
 
 mod access;
 mod injection;
+mod introspection;
 mod mails;
 mod operations;
 mod profile;
@@ -11,6 +12,7 @@ mod refresh;
 mod registration;
 mod revocations;
 mod sessions;
+mod signing_keys;
 mod support;
 mod tokens;
 mod users;

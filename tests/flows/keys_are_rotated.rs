@@ -195,7 +195,7 @@ async fn without_auth_service_known_keys_stay_good_and_nobody_is_called_a_forger
         service.client().get("/livez").await.expect(200);
         let refused = service.client().with_token(&alice.access_token).get(path).await;
         assert!(refused.headers.contains_key("retry-after"));
-        refused.expect_problem(503, "unavailable");
+        refused.expect_problem(503, "auth_unavailable");
         service
             .client()
             .with_token("a.b.c")

@@ -92,8 +92,13 @@ impl Config {
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
 
         let (jwt_access_secret, service_jwt_secret) = (jwt_access_secret?, service_jwt_secret?);
-        let is_shared = |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
-        if jwt_access_secret.as_ref().is_some_and(is_shared) {
+        let jwt_access_secret_previous = jwt_access_secret_previous?;
+        let is_services = |secret: &Option<SecretString>| {
+            let is_same =
+                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
+            secret.as_ref().is_some_and(is_same)
+        };
+        if is_services(&jwt_access_secret) || is_services(&jwt_access_secret_previous) {
             let mistake =
                 "JWT_ACCESS_SECRET and SERVICE_JWT_SECRET are the same; any user could pass for a service";
             return Err(env.mistake(mistake));
@@ -103,7 +108,7 @@ impl Config {
             database_url: database_url?,
             db_pool_max: db_pool_max?,
             jwt_access_secret,
-            jwt_access_secret_previous: jwt_access_secret_previous?,
+            jwt_access_secret_previous,
             auth_jwks_url: auth_jwks_url?,
             jwt_issuer: jwt_issuer?,
             jwt_audience: jwt_audience?,
@@ -216,8 +221,36 @@ mod tests {
 
     #[test]
     fn people_and_services_never_share_a_secret() {
-        let env = Env::from_pairs([ACCESS, ("SERVICE_JWT_SECRET", ACCESS.1)]);
-        assert!(Config::from_env(&env).is_err());
-        assert!(env.mistakes().join("").contains("are the same"));
+        for previous in [
+            ("JWT_ACCESS_SECRET_PREVIOUS", SERVICE.1),
+            ("SERVICE_JWT_SECRET", ACCESS.1),
+        ] {
+            let env = Env::from_pairs([ACCESS, SERVICE, previous]);
+            assert!(Config::from_env(&env).is_err());
+            assert!(env.mistakes().join("").contains("are the same"));
+        }
+    }
+
+    #[test]
+    fn tokens_are_checked_with_a_secret_or_with_published_keys() {
+        let url = ("AUTH_JWKS_URL", "http://auth-service:3000/.well-known/jwks.json");
+        let config = Config::from_env(&Env::from_pairs([SERVICE, url])).unwrap();
+        assert_eq!(config.auth_jwks_url.as_deref(), Some(url.1));
+        assert!(Config::from_env(&Env::from_pairs([SERVICE, ACCESS, url])).is_ok());
+        for (pairs, part) in [
+            (vec![SERVICE], "there is no AUTH_JWKS_URL"),
+            (
+                vec![SERVICE, ("AUTH_JWKS_URL", "keys.json")],
+                "AUTH_JWKS_URL is not valid",
+            ),
+            (
+                vec![SERVICE, ("AUTH_JWKS_URL", "file:///etc/keys")],
+                "must begin with http",
+            ),
+        ] {
+            let env = Env::from_pairs(pairs);
+            assert!(Config::from_env(&env).is_err());
+            assert!(env.mistakes().join("").contains(part), "{:?}", env.mistakes());
+        }
     }
 }

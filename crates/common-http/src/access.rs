@@ -356,7 +356,7 @@ fn invalid_token() -> Problem {
 fn no_keys() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "unavailable",
+        "auth_unavailable",
         "access tokens cannot be checked yet; try again in a moment",
     )
     .retry_after(1)

@@ -228,7 +228,7 @@ async fn before_the_first_fetch_nobody_is_called_a_forger() {
     let problem = following.authenticator.person(&token).await.unwrap_err();
     assert_eq!(
         (problem.status_code().as_u16(), problem.code()),
-        (503, "unavailable")
+        (503, "auth_unavailable")
     );
     assert!(problem.error_response().headers().contains_key("retry-after"));
     let rubbish = following.authenticator.person("a.b.c").await.unwrap_err();

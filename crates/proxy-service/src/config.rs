@@ -6,7 +6,7 @@ use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use common_http::{Clock, KeyFeed, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 /// The whole configuration; tests build one literally.
@@ -127,18 +127,28 @@ impl Config {
         let public_base_url = env.var("PUBLIC_BASE_URL").optional();
         let log_level = env.var("LOG_LEVEL").optional();
 
+        let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
+        let service_jwt_secret = service_jwt_secret?;
+        let is_services = |secret: &Option<SecretString>| {
+            let is_same =
+                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
+            secret.as_ref().is_some_and(is_same)
+        };
+        if is_services(&jwt_access_secret) || is_services(&previous) {
+            return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
+        }
         Ok(Self {
             host: host?,
             port: port?,
             workers: workers?,
             mongodb_uri: mongodb_uri?,
             mongodb_database: mongodb_database?,
-            jwt_access_secret: jwt_access_secret?,
-            jwt_access_secret_previous: previous?,
+            jwt_access_secret,
+            jwt_access_secret_previous: previous,
             auth_jwks_url: auth_jwks_url?,
             jwt_issuer: jwt_issuer?,
             jwt_audience: jwt_audience?,
-            service_jwt_secret: service_jwt_secret?,
+            service_jwt_secret,
             auth_url: auth_url?,
             accounting_url: accounting_url?,
             flowise: flowise?,

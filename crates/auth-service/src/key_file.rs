@@ -84,14 +84,17 @@ pub(crate) fn lock(path: &Path) -> io::Result<File> {
 }
 
 /// Replaces a file, or makes it: whoever reads it finds the old text or the new one, whole, whatever happens meanwhile.
-/// The new file belongs to whom the old one belonged, so that the service can read what an administrator wrote.
+/// The new file belongs to whom the old one belonged, so that the service can read what an administrator wrote. For
+/// holders of the [`lock`].
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // A link stays one: what it points to is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&path);
     let owner = fs::metadata(&path).or_else(|_| fs::metadata(folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = folder.join(format!(".{name}.{}", std::process::id()));
+    let draft = folder.join(format!(".{name}.draft"));
+    // Of somebody who was killed: whoever writes holds the lock.
+    let _ = fs::remove_file(&draft);
     let written = write_new(&draft, text, &owner).and_then(|()| fs::rename(&draft, &path));
     if written.is_err() {
         let _ = fs::remove_file(&draft);

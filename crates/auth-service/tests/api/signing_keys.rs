@@ -295,6 +295,30 @@ fn the_program_makes_rotates_and_cleans_a_file() {
 }
 
 #[test]
+fn however_many_rotate_at_once_the_file_stays_whole() {
+    let file = KeyFile::new();
+    // What somebody left who was killed while writing.
+    std::fs::write(file.folder.join(".keys.pem.draft"), "half a").unwrap();
+
+    let said = std::thread::scope(|scope| {
+        let runs = [(); 6].map(|()| scope.spawn(|| rotate(&file.path, &[])));
+        runs.map(|run| run.join().unwrap())
+    });
+
+    let count = |part: &str| said.iter().filter(|text| text.contains(part)).count();
+    assert_eq!(
+        (
+            count("it is the first"),
+            count("was added"),
+            count("nothing was done")
+        ),
+        (1, 1, 4),
+        "{said:?}"
+    );
+    assert_eq!(file.kids().len(), 2);
+}
+
+#[test]
 fn keys_whose_tokens_have_expired_are_taken_out() {
     let at = |minutes: i64| {
         let time = common_http::Clock::System.now() - TimeDelta::minutes(minutes);

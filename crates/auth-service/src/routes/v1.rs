@@ -12,7 +12,10 @@ use self::bodies::{
     Account, ListedPerson, LoggedIn, Person, PersonEnvelope, Register, RegisterOther, Registered,
 };
 use crate::{
-    domain::{origin::Origin, user::UserId},
+    domain::{
+        origin::Origin,
+        user::{SignInRule, UserId},
+    },
     error::{Error, Result},
     routes::{
         bodies::{Done, LogIn},
@@ -63,12 +66,19 @@ pub(crate) async fn register(
     Body(body): Body<Register>,
     origin: Origin,
     registration: web::Data<Registration>,
+    sessions: web::Data<Sessions>,
+    sign_in_rule: web::Data<SignInRule>,
 ) -> Result<HttpResponse> {
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
     let user = registration.sign_up(account, &origin).await?;
+    let access_token = if sign_in_rule.admits(&user) {
+        Some(sessions.open(user.id, &origin).await?.access)
+    } else {
+        None
+    };
     Ok(HttpResponse::Created().json(Registered {
         message: "User registered successfully; a verification code is on its way",
-        access_token: None,
+        access_token,
         user: user.into(),
     }))
 }

@@ -1,5 +1,6 @@
 //! The account routes under `/api/v1`.
 
+use auth_service::domain::user::SignInRule;
 use bson::doc;
 use serde_json::json;
 
@@ -130,4 +131,23 @@ async fn an_admin_registers_others_and_lists_everybody() {
         .post("/api/v1/register", &pupil)
         .await
         .expect(201);
+}
+
+#[tokio::test]
+async fn where_addresses_need_no_proof_a_registration_signs_in() {
+    let app = TestApp::spawn_with(|config| config.sign_in_rule = SignInRule::Anybody).await;
+    let body = json!({ "username": "ada", "email": "ada@example.com", "password": PASSWORD });
+
+    let made = app.client.post("/api/v1/auth/register", &body).await.expect(201);
+
+    let ada = app.client.with_token(text(&made.body["access_token"]));
+    let profile = ada.get("/api/profile").await.expect(200);
+    assert_eq!(
+        profile.body["user"]["isVerified"], false,
+        "it is still not proven"
+    );
+    let again = app.log_in("ada").await;
+    app.refresh(&again.refresh).await.expect(200);
+    app.update_user(&again.id, doc! { "isDisabled": true }).await;
+    app.try_log_in("ada", PASSWORD).await.expect(401);
 }

@@ -105,7 +105,7 @@ impl From<User> for Person {
 impl From<User> for ListedPerson {
     fn from(user: User) -> Self {
         Self {
-            is_active: user.may_sign_in(),
+            is_active: !user.is_disabled,
             person: user.into(),
         }
     }

@@ -6,10 +6,10 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
-    observe,
+    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
+    ServiceTokens, cors, observe,
 };
-use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
 use crate::{
@@ -77,7 +77,7 @@ impl App {
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
         let contract = Contract::from_yaml(CONTRACT)?;
-        let authenticator = authenticator(&config, revocations);
+        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         let services = Services::new(&config, database, ledger)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
@@ -190,20 +190,32 @@ impl Services {
     }
 }
 
-fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [
-        Some(&config.jwt_access_secret),
-        config.jwt_access_secret_previous.as_ref(),
-    ];
-    let keys = secrets.into_iter().flatten();
-    let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
+/// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.
+fn authenticator(
+    config: &Config,
+    revocations: RevocationSet,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Authenticator> {
+    let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
+    let secrets = secrets.into_iter().flatten();
+    let secrets = secrets.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+    let people = SharedKeyRing::from(KeyRing::new(secrets));
+    let key_feed = match &config.auth_jwks_url {
+        Some(url) => Some(KeyFeed::new(url, people.clone(), config.clock.clone(), metrics)?),
+        None => None,
+    };
+    if let Some(feed) = key_feed.clone() {
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    }
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
-    Authenticator {
+    Ok(Authenticator {
         people: Verifier::new(people, &config.jwt_issuer, &config.jwt_audience),
+        key_feed,
         services: Verifier::for_services(KeyRing::new([services]), SERVICE),
         revocations,
         clock: config.clock.clone(),
         cookie: None,
         session_check: None,
-    }
+    })
 }

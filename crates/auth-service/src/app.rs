@@ -24,11 +24,14 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        introspection::{Introspection, TokenMetrics},
         logins::Logins,
         passwords::Passwords,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
+        signing_keys::SigningKeys,
+        tokens::{Tokens, seconds},
     },
     store::{
         audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
@@ -62,6 +65,8 @@ struct Services {
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
+    signing_keys: SigningKeys,
+    introspection: Introspection,
 }
 
 impl App {
@@ -147,6 +152,9 @@ impl Services {
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
+        let signing_keys = SigningKeys::new(config, metrics)?;
+        let tokens = Tokens::new(config, signing_keys.clone());
+        let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
         let users = UserStore::open(database).await?;
         let audit = AuditStore::open(database).await?;
@@ -154,12 +162,24 @@ impl Services {
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
         let sessions = Sessions::new(
             config,
-            session_store,
+            tokens.clone(),
+            session_store.clone(),
             users.clone(),
             revocations.clone(),
             audit.clone(),
             metrics.clone(),
         );
+        let introspection = Introspection {
+            verifier: signing_keys.verifier(),
+            tokens,
+            sessions: sessions.clone(),
+            store: session_store,
+            users: users.clone(),
+            revocations: revocations.clone(),
+            metrics: token_metrics,
+            clock: config.clock.clone(),
+            grace: seconds(config.refresh_grace),
+        };
         let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
         let pool_metrics = metrics.clone();
         let passwords =
@@ -187,9 +207,14 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(revocations.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
         Ok(Self {
             users,
             accounts,
+            introspection,
+            signing_keys,
             registration: Registration::new(config, parts),
             logins,
             sessions,
@@ -204,7 +229,9 @@ impl Services {
             .app_data(web::Data::new(self.registration.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.revocations.clone()));
+            .app_data(web::Data::new(self.revocations.clone()))
+            .app_data(web::Data::new(self.signing_keys.clone()))
+            .app_data(web::Data::new(self.introspection.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {
@@ -223,14 +250,6 @@ impl Services {
     }
 
     fn authenticator(&self, config: &Config) -> Authenticator {
-        let secrets = [
-            Some(&config.jwt_access_secret),
-            config.jwt_access_secret_previous.as_ref(),
-        ];
-        let keys = secrets
-            .into_iter()
-            .flatten()
-            .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
         let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
         let sessions = self.sessions.clone();
         let check: SessionCheck = Arc::new(move |user| {
@@ -239,7 +258,8 @@ impl Services {
         });
         let revocations: RevocationSet = self.revocations.set();
         Authenticator {
-            people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+            people: self.signing_keys.verifier(),
+            key_feed: None,
             services: Verifier::for_services(KeyRing::new([services]), NAME),
             revocations,
             clock: config.clock.clone(),

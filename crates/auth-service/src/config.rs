@@ -8,7 +8,7 @@ use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{domain::user::SignInRule, service::accounts::NewAccount};
+use crate::{domain::user::SignInRule, key_file::PrivateKeys, service::accounts::NewAccount};
 
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
@@ -24,8 +24,10 @@ pub struct Config {
     pub workers: usize,
     /// MongoDB; the path names the database, `auth_db` where it is empty.
     pub mongodb_uri: SecretString,
-    /// Signs access tokens.
-    pub jwt_access_secret: SecretString,
+    /// Sign access tokens, where they are given.
+    pub jwt_private_keys: Option<PrivateKeys>,
+    /// Signs access tokens where there are no private keys; checks them also beside those.
+    pub jwt_access_secret: Option<SecretString>,
     /// Still checks them while the secret is being rotated.
     pub jwt_access_secret_previous: Option<SecretString>,
     /// Signs refresh tokens; no other service has it.
@@ -127,7 +129,7 @@ impl Config {
         let secrets = Secrets::from_env(env);
         let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
         let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());
-        let access_life = life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15));
+        let access_life = access_life(env);
         let refresh_life = life(env, "JWT_REFRESH_EXPIRES_IN", Duration::from_hours(7 * 24));
         let session_life = life(env, "SESSION_MAX_AGE", Duration::from_hours(30 * 24));
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
@@ -158,6 +160,7 @@ impl Config {
             port: port?,
             workers: workers?,
             mongodb_uri: mongodb_uri?,
+            jwt_private_keys: secrets.private_keys,
             jwt_access_secret: secrets.access,
             jwt_access_secret_previous: secrets.access_previous,
             jwt_refresh_secret: secrets.refresh,
@@ -194,7 +197,8 @@ impl Config {
 
 /// What tokens are signed with. No two may be equal: a token of one kind would have a good signature as another.
 struct Secrets {
-    access: SecretString,
+    private_keys: Option<PrivateKeys>,
+    access: Option<SecretString>,
     access_previous: Option<SecretString>,
     refresh: SecretString,
     service: SecretString,
@@ -202,20 +206,30 @@ struct Secrets {
 
 impl Secrets {
     fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let access = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let private_keys = PrivateKeys::from_env(env);
+        let access = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let access_previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let refresh = env.var("JWT_REFRESH_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
         let service = env.var("SERVICE_JWT_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        if matches!((&private_keys, &access), (Ok(None), Ok(None))) {
+            return Err(env.mistake(
+                "JWT_ACCESS_SECRET (or a file named by JWT_ACCESS_SECRET_FILE) is not set, and there is no \
+                 JWT_PRIVATE_KEY_FILE either",
+            ));
+        }
         let secrets = Self {
+            private_keys: private_keys?,
             access: access?,
             access_previous: access_previous?,
             refresh: refresh?,
             service: service?,
         };
         let all = [
-            Some(&secrets.access),
+            secrets.access.as_ref(),
             secrets.access_previous.as_ref(),
             Some(&secrets.refresh),
             Some(&secrets.service),
@@ -302,6 +316,11 @@ fn mail_from(env: &Env) -> Result<String, Invalid> {
         Ok(_) => Ok(from),
         Err(error) => Err(env.mistake(format!("EMAIL_FROM is not valid: {error}"))),
     }
+}
+
+/// How long an access token is good.
+pub(crate) fn access_life(env: &Env) -> Result<Duration, Invalid> {
+    life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15))
 }
 
 /// A length of time of at least a second that calculations can bear.

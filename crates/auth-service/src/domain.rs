@@ -4,6 +4,7 @@ pub mod email;
 pub mod origin;
 pub mod password;
 pub mod session;
+pub mod signing_keys;
 pub mod user;
 pub mod username;
 pub mod verification;

@@ -8,6 +8,7 @@ pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod tokens;
 pub(crate) mod users;
 pub(crate) mod v1;
 
@@ -28,6 +29,9 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/auth/refresh", Public, sessions::refresh_tokens)
         .post("/api/auth/logout", Optional, sessions::log_out)
         .post("/api/auth/logout-all", User, sessions::log_out_everywhere)
+        .post("/api/auth/introspect", Service, tokens::introspect_token)
+        .post("/api/auth/revoke", Public, tokens::revoke_token)
+        .get("/.well-known/jwks.json", Public, tokens::list_keys)
         .get("/api/profile", User, profile::show_profile)
         .put("/api/profile", User, profile::update_profile)
         .get("/api/dashboard", User, profile::show_dashboard)

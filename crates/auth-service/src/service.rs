@@ -2,10 +2,12 @@
 
 pub(crate) mod accounts;
 pub(crate) mod guesses;
+pub(crate) mod introspection;
 pub(crate) mod logins;
 pub(crate) mod passwords;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod signing_keys;
 pub(crate) mod throttle;
 pub(crate) mod tokens;

@@ -91,6 +91,7 @@ impl Sessions {
     /// Sessions as the configuration wants them.
     pub(crate) fn new(
         config: &Config,
+        tokens: Tokens,
         store: SessionStore,
         users: UserStore,
         revocations: Revocations,
@@ -101,7 +102,7 @@ impl Sessions {
             store,
             users,
             revocations,
-            tokens: Tokens::new(config),
+            tokens,
             audit,
             metrics,
             clock: config.clock.clone(),
@@ -110,6 +111,11 @@ impl Sessions {
             per_user_max: config.sessions_per_user_max,
             sign_in_rule: config.sign_in_rule,
         }
+    }
+
+    /// Whether the user may hold a session here.
+    pub(crate) fn admits(&self, user: &User) -> bool {
+        self.sign_in_rule.admits(user)
     }
 
     /// Opens a session for somebody who has just proven who they are.
@@ -227,7 +233,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<TokenPair>> {
         let user = self.users.find(session.user_id).await?;
-        let Some(user) = user.filter(|user| self.sign_in_rule.admits(user)) else {
+        let Some(user) = user.filter(|user| self.admits(user)) else {
             self.end(&session.id, session.user_id, EndReason::UserGone, None)
                 .await?;
             return Ok(None);

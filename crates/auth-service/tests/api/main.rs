@@ -5,6 +5,7 @@
 mod access;
 mod bad_bodies;
 mod injection;
+mod introspection;
 mod mails;
 mod operations;
 mod profile;
@@ -12,6 +13,7 @@ mod refresh;
 mod registration;
 mod revocations;
 mod sessions;
+mod signing_keys;
 mod support;
 mod tokens;
 mod users;

@@ -16,7 +16,7 @@ mod postgres;
 mod tokens;
 
 pub use client::{Answer, Client};
-pub use contract::{Operation, PublishedContract, unknown_keywords};
+pub use contract::{BadBody, Operation, PublishedContract, unknown_keywords};
 pub use forge::{Attack, Forge, ed25519_pem, encoded, part_of};
 pub use mongo::TestMongo;
 pub use postgres::TestPostgres;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use common_http::{Body, CurrentUser, Path};
 use common_jwt::Role;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -27,24 +28,25 @@ const PIECE: usize = 100;
 /// `GET /api/admin/users`: everybody.
 pub(crate) async fn list_users(users: web::Data<UserStore>) -> Result<HttpResponse> {
     let users = users.list().await?;
-    Ok(streamed(r#"{"users":["#, users, "]}"))
+    Ok(streamed(r#"{"users":["#, users, UserBody::from, "]}"))
 }
 
 /// `GET /api/users`: everybody, as a bare array.
 pub(crate) async fn list_users_bare(users: web::Data<UserStore>) -> Result<HttpResponse> {
     let users = users.list().await?;
-    Ok(streamed("[", users, "]"))
+    Ok(streamed("[", users, UserBody::from, "]"))
 }
 
 /// Writes users as they are read, so that a list of a million costs no more memory than one of a hundred. When the
 /// database fails half way the connection is cut: the client sees an incomplete answer, not a short list.
-fn streamed(
+pub(crate) fn streamed<T: Serialize + 'static>(
     before: &'static str,
     users: impl Stream<Item = Result<User>> + 'static,
+    show: fn(User) -> T,
     after: &'static str,
 ) -> HttpResponse {
     let mut is_first = true;
-    let pieces = users.map_ok(UserBody::from).try_chunks(PIECE).map(move |piece| {
+    let pieces = users.map_ok(show).try_chunks(PIECE).map(move |piece| {
         let users = piece.map_err(|error| error.1)?;
         let mut text = Vec::new();
         for user in users {

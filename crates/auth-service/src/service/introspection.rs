@@ -186,6 +186,8 @@ impl Introspection {
             return Ok(None);
         }
         let user = self.users.find(session.user_id).await?;
-        Ok(user.filter(User::may_sign_in).map(|user| (session, user)))
+        Ok(user
+            .filter(|user| self.sessions.admits(user))
+            .map(|user| (session, user)))
     }
 }

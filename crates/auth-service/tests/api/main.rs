@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod bad_bodies;
 mod injection;
 mod introspection;
 mod mails;
@@ -16,3 +17,4 @@ mod signing_keys;
 mod support;
 mod tokens;
 mod users;
+mod v1;

@@ -24,15 +24,20 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        administration::{self, Administration},
+        admins::Admins,
+        deletion::{self, Deletion},
         logins::Logins,
         passwords::Passwords,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
+        user_changes::UserChanges,
     },
     store::{
-        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
-        verifications::VerificationStore,
+        audit::AuditStore, deletions::DeletionStore, locks::LockStore, personal::PersonalStore,
+        revocations::RevocationStore, sessions::SessionStore, user_changes::UserChangeStore,
+        users::UserStore, verifications::VerificationStore,
     },
 };
 
@@ -62,6 +67,9 @@ struct Services {
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
+    administration: Administration,
+    deletion: Deletion,
+    user_changes: UserChanges,
 }
 
 impl App {
@@ -146,7 +154,7 @@ impl Services {
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let metrics = AuthMetrics::new(metrics)?;
-        let users = UserStore::open(database).await?;
+        let users = UserStore::open(database, config.role_map.clone()).await?;
         let audit = AuditStore::open(database).await?;
         let session_store = SessionStore::open(database).await?;
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
@@ -166,15 +174,40 @@ impl Services {
         let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
         let accounts = Accounts::new(
             users.clone(),
-            sessions.clone(),
             passwords.clone(),
             audit.clone(),
             config.clock.clone(),
         );
+        let verifications = VerificationStore::open(database).await?;
+        let user_changes = UserChanges::new(config, UserChangeStore::open(database).await?, users.clone());
+        let admins = Admins::new(users.clone(), LockStore::new(database));
+        let administration = Administration::new(
+            config,
+            administration::Parts {
+                users: users.clone(),
+                admins: admins.clone(),
+                sessions: sessions.clone(),
+                verifications: verifications.clone(),
+                changes: user_changes.clone(),
+                audit: audit.clone(),
+                mailer: mailer.clone(),
+            },
+        );
+        let deletion = Deletion::new(deletion::Parts {
+            users: users.clone(),
+            deletions: DeletionStore::new(database),
+            personal: PersonalStore::new(database),
+            admins,
+            sessions: sessions.clone(),
+            passwords: passwords.clone(),
+            changes: user_changes.clone(),
+            audit: audit.clone(),
+            clock: config.clock.clone(),
+        });
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications: VerificationStore::open(database).await?,
+            verifications,
             audit: audit.clone(),
             mailer,
             metrics: metrics.clone(),
@@ -186,6 +219,12 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(revocations.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(user_changes.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(deletion.clone().follow(lifecycle.cancelled()));
         Ok(Self {
             users,
             accounts,
@@ -193,6 +232,9 @@ impl Services {
             logins,
             sessions,
             revocations,
+            administration,
+            deletion,
+            user_changes,
         })
     }
 
@@ -203,7 +245,10 @@ impl Services {
             .app_data(web::Data::new(self.registration.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.revocations.clone()));
+            .app_data(web::Data::new(self.revocations.clone()))
+            .app_data(web::Data::new(self.administration.clone()))
+            .app_data(web::Data::new(self.deletion.clone()))
+            .app_data(web::Data::new(self.user_changes.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! The use cases: rules that span several stores.
 
 pub(crate) mod accounts;
+pub(crate) mod administration;
+pub(crate) mod admins;
+pub(crate) mod deletion;
 pub(crate) mod guesses;
 pub(crate) mod logins;
 pub(crate) mod passwords;
@@ -9,3 +12,4 @@ pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod throttle;
 pub(crate) mod tokens;
+pub(crate) mod user_changes;

@@ -18,6 +18,7 @@ mod pages;
 mod problem;
 mod revocations;
 mod service_tokens;
+mod user_changes;
 
 pub use access::{Access, Authenticator, Routes, Row, SessionCheck, rows};
 pub use address::{ClientAddress, TrustedProxies};
@@ -34,3 +35,4 @@ pub use pages::{no_such_route, show_liveness, show_metrics};
 pub use problem::{FieldError, Problem};
 pub use revocations::{RevocationBody, RevocationFeed, RevocationSet, RevocationsBody};
 pub use service_tokens::ServiceTokens;
+pub use user_changes::{UserChangeBody, UserChangeFeed, UserChangeKind, UserChangesBody};

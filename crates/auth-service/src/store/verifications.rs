@@ -156,6 +156,13 @@ impl VerificationStore {
         Ok(())
     }
 
+    /// Removes everything that was sent to these users and not used.
+    pub(crate) async fn delete_of(&self, user_ids: &[UserId]) -> Result<()> {
+        let ids: Vec<_> = user_ids.iter().map(|id| id.0).collect();
+        self.rows.delete_many(doc! { "userId": { "$in": ids } }).await?;
+        Ok(())
+    }
+
     /// A try is counted before its answer is known, so that guesses made at once are all counted.
     async fn try_one(&self, mut filter: Document, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
         filter.insert("codeExpires", doc! { "$gt": BsonDateTime::from_chrono(now) });

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod administration;
+mod deletion;
 mod injection;
 mod mails;
 mod operations;

@@ -70,6 +70,8 @@ impl TestApp {
             bcrypt_cost: 4,
             hashing_threads: 2,
             hash_queue_max: 256,
+            role_map: auth_service::domain::roles::RoleMap::default(),
+            user_changes_kept: Duration::from_hours(90 * 24),
             bootstrap_admin: None,
             mail: MailRoute::Folder(mail_dir.clone()),
             mail_from: "Flowgate <noreply@example.com>".to_owned(),

@@ -3,6 +3,7 @@
 mod accounts;
 mod allocations;
 mod connection;
+mod feeds;
 mod idempotency;
 mod invariants;
 mod ledger;
@@ -15,6 +16,7 @@ mod usage;
 pub use accounts::{Account, AccountStore, Identity};
 pub use allocations::{AllocationRow, AllocationStore, ListedAllocation};
 pub use connection::{Database, connect};
+pub use feeds::FeedStore;
 pub use idempotency::{IdempotencyStore, Remembered};
 pub use invariants::{Finding, check_invariants};
 pub use ledger::{Changes, CommitError, LedgerConnection, LedgerRow, Loaded, RememberedRow, Wanted};

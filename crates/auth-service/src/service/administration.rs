@@ -100,6 +100,7 @@ impl Administration {
         if id == actor && edit.is_active == Some(false) {
             return Err(Error::OwnAccount);
         }
+        self.refuse_taken(&edit).await?;
         let after = if edit.ends_admin(&before) {
             self.admins
                 .without(id, self.apply(&before, &edit, origin))
@@ -121,6 +122,21 @@ impl Administration {
         };
         self.changes.tell_soon(id, kind).await;
         Ok(after)
+    }
+
+    /// Before sessions end for nothing; the unique indexes have the last word.
+    async fn refuse_taken(&self, edit: &Edit) -> Result<()> {
+        if let Some(username) = &edit.username
+            && self.users.find_by_username(username.as_str()).await?.is_some()
+        {
+            return Err(Error::UsernameTaken);
+        }
+        if let Some(email) = &edit.email
+            && self.users.find_by_email(email.as_str()).await?.is_some()
+        {
+            return Err(Error::EmailTaken);
+        }
+        Ok(())
     }
 
     async fn apply(&self, before: &User, edit: &Edit, origin: &Origin) -> Result<User> {

@@ -127,7 +127,8 @@ async fn codes_sent_to_the_old_address_are_void() {
             .await
             .expect_problem(400, "invalid_code");
     }
-    assert_eq!(app.count("verifications", doc! {}).await, 0);
+    let kept = doc! { "email": email_of("ada") };
+    assert_eq!(app.count("verifications", kept).await, 0);
 }
 
 #[tokio::test]
@@ -180,11 +181,7 @@ async fn bad_edits_change_nothing() {
         app.find_user(&ada.id).await.unwrap().get("username"),
         before.get("username")
     );
-    ada.client
-        .get("/api/profile")
-        .await
-        .expect_problem(401, "session_revoked");
-    app.log_in("ada").await;
+    ada.client.get("/api/profile").await.expect(200);
 }
 
 #[tokio::test]

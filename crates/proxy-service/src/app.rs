@@ -6,7 +6,7 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, midd
 use anyhow::Context as _;
 use common_http::{
     Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens,
-    ValidationStatus, cors, observe,
+    UserChangeFeed, ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
@@ -53,7 +53,10 @@ impl App {
         let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
         catalog.start(&config, &lifecycle);
         let access = catalog.access.clone();
-        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
+        follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
+        let departures = catalog.departures(&turns, config.clock.clone());
+        lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
         let turns = web::Data::new(turns);
 
@@ -127,6 +130,27 @@ async fn connect(config: &Config) -> mongodb::error::Result<Client> {
     let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret()).await?;
     options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
     Client::with_options(options)
+}
+
+/// Begins to follow what happens to people, where it was left off.
+async fn follow_user_changes(
+    config: &Config,
+    catalog: &Catalog,
+    tokens: ServiceTokens,
+    lifecycle: &Lifecycle,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let feed = UserChangeFeed::new(config.auth_url.as_str(), tokens, config.clock.clone(), metrics)?;
+    let changes = catalog.user_changes.clone();
+    let cursor = changes.cursor().await?;
+    let take_in = move |body| {
+        let changes = changes.clone();
+        async move { changes.take_in(body).await }
+    };
+    lifecycle
+        .tasks()
+        .spawn(feed.follow(cursor, take_in, lifecycle.cancelled()));
+    Ok(())
 }
 
 fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {

@@ -119,6 +119,14 @@ impl AssignmentStore {
         )
     }
 
+    /// Forgets what a person who is gone could use, and could use once.
+    pub(crate) async fn delete_of(&self, external_user_id: &str) -> Result<()> {
+        self.documents
+            .delete_many(doc! { "external_user_id": external_user_id })
+            .await?;
+        Ok(())
+    }
+
     /// Takes the chatflow from the person; says whether they had it. Since when they had it stays on record.
     pub(crate) async fn revoke(
         &self,

@@ -204,6 +204,12 @@ impl MessageStore {
             .await
     }
 
+    /// Deletes all messages of somebody who is gone and says how many there were.
+    pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
+        let filter = doc! { "user_id": user_id };
+        Ok(self.messages.delete_many(filter).await?.deleted_count)
+    }
+
     /// Deletes the person's messages in these sessions and says how many there were.
     pub(crate) async fn delete(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
         let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };

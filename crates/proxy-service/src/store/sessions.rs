@@ -135,6 +135,12 @@ impl SessionStore {
             .collect())
     }
 
+    /// Deletes all sessions of somebody who is gone and says how many there were.
+    pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
+        let filter = doc! { "user_id": user_id };
+        Ok(self.sessions.delete_many(filter).await?.deleted_count)
+    }
+
     /// Deletes these sessions of the person and says how many there were.
     pub(crate) async fn delete(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
         let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };

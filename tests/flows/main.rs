@@ -16,6 +16,7 @@ mod holds_never_overspend;
 mod logout_reaches_everybody;
 mod outages;
 mod payment_table;
+mod people_leave;
 mod proxy_is_killed;
 mod registration_to_first_credits;
 mod stand_in_flowise;

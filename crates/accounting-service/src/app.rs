@@ -19,8 +19,8 @@ use crate::{
     routes,
     service::{Accounts, Credits, Ledger, People, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, FeedStore, IdempotencyStore, PriceStore, SessionStore,
-        UsageStore, migrate,
+        AccountStore, AllocationStore, Database, FeedStore, IdempotencyStore, PersonalStore, PriceStore,
+        SessionStore, UsageStore, migrate,
     },
 };
 
@@ -167,6 +167,7 @@ struct Services {
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
+    personal: PersonalStore,
 }
 
 impl Services {
@@ -191,6 +192,7 @@ impl Services {
                 IdempotencyStore::new(database.clone()),
                 clock.clone(),
             ),
+            personal: PersonalStore::new(database.clone()),
             prices,
             session_store,
             database,
@@ -206,7 +208,8 @@ impl Services {
             .app_data(web::Data::new(self.session_store.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.usage.clone()));
+            .app_data(web::Data::new(self.usage.clone()))
+            .app_data(web::Data::new(self.personal.clone()));
     }
 }
 

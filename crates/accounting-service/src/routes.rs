@@ -4,6 +4,7 @@ mod allocations;
 pub mod bodies;
 mod credits;
 mod pages;
+mod people;
 mod request;
 mod sessions;
 mod usage;
@@ -71,6 +72,11 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::User,
             sessions::list_active_sessions,
         )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get(
+            "/internal/people/{user_id}/data",
+            Access::Service,
+            people::show_personal_data,
+        );
     Contract::routes(routes);
 }

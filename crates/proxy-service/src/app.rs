@@ -58,6 +58,7 @@ impl App {
         let departures = catalog.departures(&turns, config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
+        let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -77,6 +78,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
+                .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|config| {

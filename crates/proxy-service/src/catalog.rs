@@ -17,6 +17,7 @@ use crate::{
         chatflows::Chatflows,
         departures::{self, Departures},
         people::People,
+        personal_data::PersonalData,
         sign_in::SignIn,
         turns::Turns,
         user_changes::UserChanges,
@@ -92,6 +93,17 @@ impl Catalog {
             sync,
             access,
         })
+    }
+
+    /// Where something about a person stands.
+    pub(crate) fn personal_data(&self, turns: &Turns) -> PersonalData {
+        let (sessions, messages, _) = turns.stores();
+        PersonalData {
+            people: self.copies.clone(),
+            assignments: self.rows.clone(),
+            sessions,
+            messages,
+        }
     }
 
     /// What removes people who are gone; `turns` knows what they said.

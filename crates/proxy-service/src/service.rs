@@ -7,6 +7,7 @@ pub(crate) mod chatflows;
 pub(crate) mod conversations;
 pub(crate) mod departures;
 pub(crate) mod people;
+pub(crate) mod personal_data;
 pub(crate) mod sign_in;
 pub(crate) mod turns;
 pub(crate) mod user_changes;

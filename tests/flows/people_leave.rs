@@ -364,3 +364,35 @@ async fn whoever_is_shut_out_or_demoted_is_so_on_every_service() {
         .await;
     alice.chat("hello world").await.expect_ended();
 }
+
+#[actix_web::test]
+async fn a_person_reads_what_all_three_services_keep_about_them() {
+    let platform = Platform::start().await;
+    let alice = platform.chatter("alice", 10).await;
+    let bob = platform.chatter("bob", 10).await;
+    alice.chat("hello world").await.expect_ended();
+    bob.chat("a secret of bob's").await.expect_ended();
+    let auth = platform.another_auth().await;
+
+    let client = auth.client().with_token(&alice.access_token);
+    let file = client.get("/api/profile/export").await.expect(200);
+
+    let (conversations, credits) = (&file.body["conversations"]["data"], &file.body["credits"]["data"]);
+    assert_eq!(file.body["account"]["_id"], alice.id.as_str());
+    assert_eq!(
+        conversations["messages"].as_array().unwrap().len(),
+        2,
+        "{conversations}"
+    );
+    assert_eq!(conversations["messages"][0]["content"], "hello world");
+    assert_eq!(conversations["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(conversations["assignments"][0]["isActive"], true);
+    assert_eq!(credits["account"]["email"], "alice@example.com");
+    assert_eq!(credits["allocations"][0]["remainingCredits"], 9);
+    let kinds = credits["ledger"].as_array().unwrap().iter();
+    let kinds: Vec<_> = kinds.filter_map(|entry| entry["kind"].as_str()).collect();
+    assert_eq!(kinds, ["allocate", "hold", "capture"]);
+    assert_eq!(credits["usage"].as_array().unwrap().len(), 1);
+    assert!(!file.text.contains(&bob.id) && !file.text.contains("secret of bob"));
+    auth.stop().await;
+}

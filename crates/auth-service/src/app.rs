@@ -29,6 +29,7 @@ use crate::{
         deletion::{self, Deletion},
         logins::Logins,
         passwords::Passwords,
+        personal_data::PersonalData,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
@@ -70,6 +71,7 @@ struct Services {
     administration: Administration,
     deletion: Deletion,
     user_changes: UserChanges,
+    personal_data: PersonalData,
 }
 
 impl App {
@@ -193,10 +195,11 @@ impl Services {
                 mailer: mailer.clone(),
             },
         );
+        let personal = PersonalStore::new(database);
         let deletion = Deletion::new(deletion::Parts {
             users: users.clone(),
             deletions: DeletionStore::new(database),
-            personal: PersonalStore::new(database),
+            personal: personal.clone(),
             admins,
             sessions: sessions.clone(),
             passwords: passwords.clone(),
@@ -204,6 +207,7 @@ impl Services {
             audit: audit.clone(),
             clock: config.clock.clone(),
         });
+        let personal_data = PersonalData::new(config, users.clone(), personal, audit.clone())?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -235,6 +239,7 @@ impl Services {
             administration,
             deletion,
             user_changes,
+            personal_data,
         })
     }
 
@@ -248,7 +253,8 @@ impl Services {
             .app_data(web::Data::new(self.revocations.clone()))
             .app_data(web::Data::new(self.administration.clone()))
             .app_data(web::Data::new(self.deletion.clone()))
-            .app_data(web::Data::new(self.user_changes.clone()));
+            .app_data(web::Data::new(self.user_changes.clone()))
+            .app_data(web::Data::new(self.personal_data.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

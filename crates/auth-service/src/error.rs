@@ -77,6 +77,9 @@ pub(crate) enum Error {
     /// Everybody is deleted by those only who say so in words.
     #[error("to delete all users, send confirmDelete with the text DELETE_ALL_USERS")]
     ConfirmationMissing,
+    /// As many documents are being written as may be at once.
+    #[error("too many downloads at once; try again in a moment")]
+    TooManyExports,
     /// The password that confirms an act is not the caller's.
     #[error("the password is wrong")]
     WrongPassword,
@@ -136,7 +139,9 @@ impl Error {
             Self::ConfirmationMissing => (StatusCode::BAD_REQUEST, "confirmation_missing"),
             Self::WrongPassword => (StatusCode::BAD_REQUEST, "wrong_password"),
             Self::EmailChangeRefused => (StatusCode::BAD_REQUEST, "email_change_refused"),
-            Self::HashQueueFull | Self::AdminsBusy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::HashQueueFull | Self::AdminsBusy | Self::TooManyExports => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy")
+            }
             Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::CodesExhausted | Self::FeedBusy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Hashing(_) | Self::HashingLost(_) | Self::Signing(_) | Self::Database(_) => {

@@ -6,6 +6,7 @@ pub(crate) mod cookies;
 pub(crate) mod deletion;
 pub(crate) mod health;
 pub(crate) mod origin;
+pub(crate) mod personal_data;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
@@ -54,6 +55,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .delete("/api/users/{user_id}", Admin, deletion::delete_user)
         .delete("/api/admin/users", Admin, deletion::delete_all_users)
         .delete("/api/profile", User, deletion::delete_own_account)
+        .get("/api/profile/export", User, personal_data::export_own_data)
         .get("/api/auth/users/{user_id}", Optional, users::show_public_user)
         .get("/internal/user-changes", Service, user_changes::list_user_changes)
         .get("/internal/revocations", Service, revocations::list_revocations)

@@ -7,6 +7,7 @@ pub(crate) mod deletion;
 pub(crate) mod guesses;
 pub(crate) mod logins;
 pub(crate) mod passwords;
+pub(crate) mod personal_data;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;

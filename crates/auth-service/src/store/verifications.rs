@@ -78,6 +78,7 @@ impl VerificationStore {
             .options(digits_once);
         rows.create_indexes([
             code_hash.build(),
+            super::plain(doc! { "userId": 1 }),
             super::expiring(doc! { "expires": 1 }, Duration::ZERO),
         ])
         .await?;

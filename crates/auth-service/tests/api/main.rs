@@ -8,6 +8,7 @@ mod deletion;
 mod injection;
 mod mails;
 mod operations;
+mod personal_data;
 mod profile;
 mod refresh;
 mod registration;

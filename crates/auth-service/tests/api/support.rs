@@ -91,7 +91,13 @@ impl TestApp {
 
     /// A replica: another service on the same database.
     pub(crate) async fn spawn_beside(&self) -> Self {
-        Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
+        self.spawn_beside_with(|_| {}).await
+    }
+
+    pub(crate) async fn spawn_beside_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
     }
 
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {

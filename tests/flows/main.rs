@@ -19,4 +19,5 @@ mod payment_table;
 mod people_leave;
 mod proxy_is_killed;
 mod registration_to_first_credits;
+mod roles;
 mod stand_in_flowise;

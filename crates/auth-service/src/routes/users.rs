@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use common_http::{Body, Caller, CurrentUser, Path};
-use common_jwt::Role;
+use common_jwt::{Right, Role};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
@@ -123,7 +123,7 @@ pub(crate) async fn show_public_user(
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     let sees_all = match caller {
         Some(Caller::Service(_)) => true,
-        Some(Caller::User(user)) => user.role == Role::Admin,
+        Some(Caller::User(user)) => user.role.may(Right::ManageUsers),
         None => false,
     };
     Ok(HttpResponse::Ok().json(PublicUser::new(user, sees_all)))

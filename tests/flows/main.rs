@@ -18,6 +18,8 @@ mod keys_are_rotated;
 mod logout_reaches_everybody;
 mod outages;
 mod payment_table;
+mod people_leave;
 mod proxy_is_killed;
 mod registration_to_first_credits;
+mod roles;
 mod stand_in_flowise;

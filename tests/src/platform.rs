@@ -162,7 +162,7 @@ impl Platform {
         let flowise = StandInFlowise::start(&Options::default()).expect("the stand-in can listen");
         let mail = std::env::temp_dir().join(format!("flowgate-mail-{}", Uuid::new_v4().simple()));
 
-        let auth = Self::start_auth(&mongo, &mail, &wishes).await;
+        let auth = Self::start_auth(&mongo, &mail, &wishes, &[]).await;
         let accounting = Self::start_accounting_on("0", &postgres, &auth, &wishes).await;
         let mut variables = common(&[
             ("MONGODB_URI", &mongo.uri),
@@ -192,7 +192,12 @@ impl Platform {
         platform
     }
 
-    async fn start_auth(mongo: &TestMongo, mail: &std::path::Path, wishes: &Wishes) -> Service {
+    async fn start_auth(
+        mongo: &TestMongo,
+        mail: &std::path::Path,
+        wishes: &Wishes,
+        more: &[(&str, &str)],
+    ) -> Service {
         let mut variables = common(&[
             (
                 "MONGODB_URI",
@@ -207,6 +212,10 @@ impl Platform {
         match &wishes.key_file {
             None => variables.extend(pairs(&[("JWT_ACCESS_SECRET", ACCESS_SECRET)])),
             Some(path) => variables.push(("JWT_PRIVATE_KEY_FILE".to_owned(), path.display().to_string())),
+        }
+        for (name, value) in pairs(more) {
+            variables.retain(|(known, _)| *known != name);
+            variables.push((name, value));
         }
         start!(auth_service, variables, |config: &mut auth_service::Config| {
             config.bcrypt_cost = 4;
@@ -239,6 +248,26 @@ impl Platform {
         start!(proxy_service, variables, |config: &mut proxy_service::Config| {
             config.clock = clock.clone();
         })
+    }
+
+    /// A second auth-service on the same database, which knows where the other two are.
+    pub async fn another_auth(&self) -> Service {
+        self.auth_on("0").await
+    }
+
+    /// auth-service again, on the address it had.
+    pub async fn restart_auth(&self) -> Service {
+        self.auth_on(&self.auth.address.port().to_string()).await
+    }
+
+    async fn auth_on(&self, port: &str) -> Service {
+        let (proxy, accounting) = (self.proxy.url(), self.accounting.url());
+        let more = [
+            ("PORT", port),
+            ("PROXY_SERVICE_URL", proxy.as_str()),
+            ("ACCOUNTING_SERVICE_URL", accounting.as_str()),
+        ];
+        Self::start_auth(&self.mongo, &self.mail, &self.wishes, &more).await
     }
 
     /// A second accounting-service on the same database.
@@ -279,6 +308,23 @@ impl Platform {
     /// Where proxy-service keeps its data.
     pub fn mongo(&self) -> &TestMongo {
         &self.mongo
+    }
+
+    /// How many documents of a collection of proxy-service have this text in this member.
+    pub async fn count_documents(&self, collection: &str, member: &str, text: &str) -> u64 {
+        let documents = self.mongo.database.collection::<bson::Document>(collection);
+        documents
+            .count_documents(bson::doc! { member: text })
+            .await
+            .expect("MongoDB answers")
+    }
+
+    /// Writes a document into a collection of auth-service, as a process that died would have left it.
+    pub async fn leave_in_auth(&self, collection: &str, document: bson::Document) {
+        let name = format!("{}_auth", self.mongo.name);
+        let database = self.mongo.database.client().database(&name);
+        let documents = database.collection::<bson::Document>(collection);
+        documents.insert_one(document).await.expect("MongoDB answers");
     }
 
     /// The administrator, signed in.

@@ -6,6 +6,7 @@ pub mod bodies;
 mod corrections;
 mod credits;
 mod pages;
+mod people;
 mod request;
 mod sessions;
 mod usage;
@@ -85,6 +86,11 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::User,
             sessions::list_active_sessions,
         )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get(
+            "/internal/people/{user_id}/data",
+            Access::Service,
+            people::show_personal_data,
+        );
     Contract::routes(routes);
 }

@@ -24,18 +24,24 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        administration::{self, Administration},
+        admins::Admins,
+        deletion::{self, Deletion},
         introspection::{Introspection, TokenMetrics},
         logins::Logins,
         passwords::Passwords,
+        personal_data::PersonalData,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
         signing_keys::SigningKeys,
         tokens::{Tokens, seconds},
+        user_changes::UserChanges,
     },
     store::{
-        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
-        verifications::VerificationStore,
+        audit::AuditStore, deletions::DeletionStore, locks::LockStore, personal::PersonalStore,
+        revocations::RevocationStore, sessions::SessionStore, user_changes::UserChangeStore,
+        users::UserStore, verifications::VerificationStore,
     },
 };
 
@@ -67,6 +73,10 @@ struct Services {
     revocations: Revocations,
     signing_keys: SigningKeys,
     introspection: Introspection,
+    administration: Administration,
+    deletion: Deletion,
+    user_changes: UserChanges,
+    personal_data: PersonalData,
 }
 
 impl App {
@@ -156,7 +166,7 @@ impl Services {
         let tokens = Tokens::new(config, signing_keys.clone());
         let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
-        let users = UserStore::open(database).await?;
+        let users = UserStore::open(database, config.role_map.clone()).await?;
         let audit = AuditStore::open(database).await?;
         let session_store = SessionStore::open(database).await?;
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
@@ -188,15 +198,42 @@ impl Services {
         let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
         let accounts = Accounts::new(
             users.clone(),
-            sessions.clone(),
             passwords.clone(),
             audit.clone(),
             config.clock.clone(),
         );
+        let verifications = VerificationStore::open(database).await?;
+        let user_changes = UserChanges::new(config, UserChangeStore::open(database).await?, users.clone());
+        let admins = Admins::new(users.clone(), LockStore::new(database));
+        let administration = Administration::new(
+            config,
+            administration::Parts {
+                users: users.clone(),
+                admins: admins.clone(),
+                sessions: sessions.clone(),
+                verifications: verifications.clone(),
+                changes: user_changes.clone(),
+                audit: audit.clone(),
+                mailer: mailer.clone(),
+            },
+        );
+        let personal = PersonalStore::new(database);
+        let deletion = Deletion::new(deletion::Parts {
+            users: users.clone(),
+            deletions: DeletionStore::new(database),
+            personal: personal.clone(),
+            admins,
+            sessions: sessions.clone(),
+            passwords: passwords.clone(),
+            changes: user_changes.clone(),
+            audit: audit.clone(),
+            clock: config.clock.clone(),
+        });
+        let personal_data = PersonalData::new(config, users.clone(), personal, audit.clone())?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications: VerificationStore::open(database).await?,
+            verifications,
             audit: audit.clone(),
             mailer,
             metrics: metrics.clone(),
@@ -210,6 +247,12 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(user_changes.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(deletion.clone().follow(lifecycle.cancelled()));
         Ok(Self {
             users,
             accounts,
@@ -219,6 +262,10 @@ impl Services {
             logins,
             sessions,
             revocations,
+            administration,
+            deletion,
+            user_changes,
+            personal_data,
         })
     }
 
@@ -231,7 +278,11 @@ impl Services {
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.revocations.clone()))
             .app_data(web::Data::new(self.signing_keys.clone()))
-            .app_data(web::Data::new(self.introspection.clone()));
+            .app_data(web::Data::new(self.introspection.clone()))
+            .app_data(web::Data::new(self.administration.clone()))
+            .app_data(web::Data::new(self.deletion.clone()))
+            .app_data(web::Data::new(self.user_changes.clone()))
+            .app_data(web::Data::new(self.personal_data.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

@@ -8,7 +8,11 @@ use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{domain::user::SignInRule, key_file::PrivateKeys, service::accounts::NewAccount};
+use crate::{
+    domain::{roles::RoleMap, user::SignInRule},
+    key_file::PrivateKeys,
+    service::accounts::NewAccount,
+};
 
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
@@ -58,6 +62,10 @@ pub struct Config {
     pub hashing_threads: usize,
     /// Passwords that may wait to be hashed.
     pub hash_queue_max: usize,
+    /// What roles mean that other tools write into the database.
+    pub role_map: RoleMap,
+    /// How long other services can still hear of what happened to an account.
+    pub user_changes_kept: Duration,
     /// The first admin, made when there is none.
     pub bootstrap_admin: Option<BootstrapAdmin>,
     /// Where mails go.
@@ -66,6 +74,10 @@ pub struct Config {
     pub mail_from: String,
     /// Where people reach the web client: links in mails point there.
     pub public_url: Url,
+    /// Where proxy-service is, for what it keeps about a person.
+    pub proxy_url: Option<Url>,
+    /// Where accounting-service is, likewise.
+    pub accounting_url: Option<Url>,
     /// Web pages that may read our answers.
     pub cors_origins: Vec<String>,
     /// Whether cookies are sent over TLS only.
@@ -140,10 +152,14 @@ impl Config {
         // One core is left to everything else.
         let hashing_threads = env.var("HASHING_THREADS").within(1..=64, cores().max(2) - 1);
         let hash_queue_max = env.var("HASH_QUEUE_MAX").within(1..=10_000, 256);
+        let role_map = env.var("ROLE_MAP").or(RoleMap::default());
+        let user_changes_kept = life(env, "USER_CHANGES_KEPT", Duration::from_hours(90 * 24));
         let bootstrap_admin = BootstrapAdmin::from_env(env);
         let mail = MailRoute::from_env(env);
         let mail_from = mail_from(env);
         let public_url = env.var("PUBLIC_URL").alias("HOST_URL").or(default_public_url());
+        let proxy_url = env.var("PROXY_SERVICE_URL").optional();
+        let accounting_url = env.var("ACCOUNTING_SERVICE_URL").optional();
         let cors_origins = env.var("CORS_ORIGIN").list();
         let is_production = env
             .var("NODE_ENV")
@@ -181,10 +197,14 @@ impl Config {
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,
+            role_map: role_map?,
+            user_changes_kept: user_changes_kept?,
             bootstrap_admin: bootstrap_admin?,
             mail: mail?,
             mail_from: mail_from?,
             public_url: public_url?,
+            proxy_url: proxy_url?,
+            accounting_url: accounting_url?,
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
@@ -397,6 +417,8 @@ mod tests {
             ("JWT_ACCESS_EXPIRES_IN", "0s", "1s to 366d"),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin", "go together"),
             ("MAIL_DIR", "", "mails go nowhere"),
+            ("ROLE_MAP", "head:admin", "no word may be mapped to admin"),
+            ("USER_CHANGES_KEPT", "90", "with a unit"),
         ] {
             let env = env(&[(name, value)]);
             assert!(Config::from_env(&env).is_err(), "{name}={value}");

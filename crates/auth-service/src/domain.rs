@@ -3,6 +3,7 @@
 pub mod email;
 pub mod origin;
 pub mod password;
+pub mod roles;
 pub mod session;
 pub mod signing_keys;
 pub mod user;

@@ -1,14 +1,18 @@
 //! Every path of the service, and who may call it.
 
+pub(crate) mod administration;
 pub(crate) mod bodies;
 pub(crate) mod cookies;
+pub(crate) mod deletion;
 pub(crate) mod health;
 pub(crate) mod origin;
+pub(crate) mod personal_data;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
+pub(crate) mod user_changes;
 pub(crate) mod users;
 pub(crate) mod v1;
 
@@ -46,7 +50,19 @@ pub fn routes(routes: &mut Routes<'_>) {
             Admin,
             users::show_user_by_email,
         )
-        .put("/api/admin/users/{user_id}/role", Admin, users::change_role)
+        .put(
+            "/api/admin/users/{user_id}/role",
+            Admin,
+            administration::change_role,
+        )
+        .patch("/api/admin/users/{user_id}", Admin, administration::edit_user)
+        .delete("/api/admin/users/{user_id}", Admin, deletion::delete_user)
+        .delete("/api/users/{user_id}", Admin, deletion::delete_user)
+        .delete("/api/admin/users", Admin, deletion::delete_all_users)
+        .delete("/api/profile", User, deletion::delete_own_account)
+        .get("/api/profile/export", User, personal_data::export_own_data)
+        .get("/api/auth/users/{user_id}", Optional, users::show_public_user)
+        .get("/internal/user-changes", Service, user_changes::list_user_changes)
         .post("/api/v1/auth/login", Public, v1::log_in)
         .post("/api/v1/auth/register", Public, v1::register)
         .post("/api/v1/auth/logout", User, v1::log_out)

@@ -6,7 +6,7 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, midd
 use anyhow::Context as _;
 use common_http::{
     Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
-    ServiceTokens, ValidationStatus, cors, observe,
+    ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
@@ -53,8 +53,12 @@ impl App {
         let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
         catalog.start(&config, &lifecycle);
         let access = catalog.access.clone();
-        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
+        follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
+        let departures = catalog.departures(&turns, config.clock.clone());
+        lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
+        let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -74,6 +78,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
+                .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|config| {
@@ -127,6 +132,27 @@ async fn connect(config: &Config) -> mongodb::error::Result<Client> {
     let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret()).await?;
     options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
     Client::with_options(options)
+}
+
+/// Begins to follow what happens to people, where it was left off.
+async fn follow_user_changes(
+    config: &Config,
+    catalog: &Catalog,
+    tokens: ServiceTokens,
+    lifecycle: &Lifecycle,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let feed = UserChangeFeed::new(config.auth_url.as_str(), tokens, config.clock.clone(), metrics)?;
+    let changes = catalog.user_changes.clone();
+    let cursor = changes.cursor().await?;
+    let take_in = move |body| {
+        let changes = changes.clone();
+        async move { changes.take_in(body).await }
+    };
+    lifecycle
+        .tasks()
+        .spawn(feed.follow(cursor, take_in, lifecycle.cancelled()));
+    Ok(())
 }
 
 /// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.

@@ -28,7 +28,7 @@ pub(super) async fn allocate_credits(
     let origin = arrival.origin(giver.actor(), &body.0)?;
     let user_id = match UserId::parse(&body.0.user_id) {
         Some(id) => {
-            accounts.ensure_id(&id).await?;
+            accounts.ensure_grantable(&id).await?;
             id
         }
         None => accounts.resolve(&body.0.user_id).await?.id,

@@ -90,6 +90,20 @@ impl Accounts {
         self.store.upsert(identity, now).await
     }
 
+    /// The same for an account that is to be given credits: one whose owner was deleted gets none.
+    pub async fn ensure_grantable(&self, id: &UserId) -> Result<()> {
+        self.ensure_id(id).await?;
+        if self.store.is_deleted(id).await? {
+            return Err(Error::UserNotFound);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was last written of this account, since somebody else has written.
+    pub async fn forget(&self, id: &UserId) {
+        self.written.invalidate(id).await;
+    }
+
     /// The account that `text` names: by id, by address, or by a name that only one account has.
     pub async fn resolve(&self, text: &str) -> Result<Account> {
         let found = if let Some(id) = UserId::parse(text) {

@@ -41,6 +41,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/streaming-sessions/abort", Access::UserOrService),
         ("GET /api/streaming-sessions/active", Access::User),
         ("POST /api/usage/record", Access::UserOrService),
+        ("GET /internal/people/{user_id}/data", Access::Service),
         ("GET /openapi.json", Access::Public),
         ("GET /docs", Access::Public),
         ("GET /docs/reader.js", Access::Public),

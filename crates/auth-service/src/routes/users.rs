@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
-use common_http::{Body, CurrentUser, Path};
-use common_jwt::Role;
+use common_http::{Body, Caller, CurrentUser, Path};
+use common_jwt::{Right, Role};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,9 +14,9 @@ use crate::{
         user::{User, UserId, parse_role},
     },
     error::{Error, Result},
-    routes::bodies::{ChangeRole, CreateUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
+    routes::bodies::{CreateUser, PublicUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
     service::{
-        accounts::{Accounts, NewAccount, Verification},
+        accounts::{NewAccount, Verification},
         registration::Registration,
     },
     store::users::UserStore,
@@ -115,21 +115,20 @@ pub(crate) async fn create_user(
     Ok(HttpResponse::Created().json(UserCreated::new("User created successfully", &user)))
 }
 
-/// `PUT /api/admin/users/{user_id}/role`: ends the user's sessions too.
-pub(crate) async fn change_role(
-    admin: CurrentUser,
+/// `GET /api/auth/users/{user_id}`: whether there is somebody, for whoever asks; more for admins and our services.
+pub(crate) async fn show_public_user(
+    caller: Option<Caller>,
     Path(user_id): Path<String>,
-    Body(body): Body<ChangeRole>,
-    origin: Origin,
-    accounts: web::Data<Accounts>,
+    users: web::Data<UserStore>,
 ) -> Result<HttpResponse> {
     let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
-    let role = role_of(&body.role)?;
-    let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
-    let user = accounts.change_role(id, role, actor, &origin).await?;
-    Ok(HttpResponse::Ok().json(UserEnvelope {
-        user: UserBody::from(user),
-    }))
+    let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
+    let sees_all = match caller {
+        Some(Caller::Service(_)) => true,
+        Some(Caller::User(user)) => user.role.may(Right::ManageUsers),
+        None => false,
+    };
+    Ok(HttpResponse::Ok().json(PublicUser::new(user, sees_all)))
 }
 
 fn role_of(text: &str) -> Result<Role> {

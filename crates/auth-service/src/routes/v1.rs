@@ -22,7 +22,8 @@ use crate::{
         users::streamed,
     },
     service::{
-        accounts::{Accounts, NewAccount, Verification},
+        accounts::{NewAccount, Verification},
+        administration::Administration,
         logins::Logins,
         registration::Registration,
         sessions::{EndReason, Sessions},
@@ -89,7 +90,7 @@ pub(crate) async fn register_other(
     Body(body): Body<RegisterOther>,
     origin: Origin,
     registration: web::Data<Registration>,
-    accounts: web::Data<Accounts>,
+    administration: web::Data<Administration>,
 ) -> Result<HttpResponse> {
     let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
@@ -97,7 +98,9 @@ pub(crate) async fn register_other(
         .create_for(account, Role::EndUser, Verification::Vouched, actor, &origin)
         .await?;
     let user = if body.is_admin == Some(true) {
-        accounts.change_role(made.id, Role::Admin, actor, &origin).await?
+        administration
+            .change_role(made.id, Role::Admin, actor, &origin)
+            .await?
     } else {
         made
     };

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod administration;
 mod bad_bodies;
+mod deletion;
 mod injection;
 mod introspection;
 mod mails;
 mod operations;
+mod personal_data;
 mod profile;
 mod refresh;
 mod registration;

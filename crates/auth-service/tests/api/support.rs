@@ -72,10 +72,14 @@ impl TestApp {
             bcrypt_cost: 4,
             hashing_threads: 2,
             hash_queue_max: 256,
+            role_map: auth_service::domain::roles::RoleMap::default(),
+            user_changes_kept: Duration::from_hours(90 * 24),
             bootstrap_admin: None,
             mail: MailRoute::Folder(mail_dir.clone()),
             mail_from: "Flowgate <noreply@example.com>".to_owned(),
             public_url: "https://chat.example.com".parse().unwrap(),
+            proxy_url: None,
+            accounting_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),
@@ -89,7 +93,13 @@ impl TestApp {
 
     /// A replica: another service on the same database.
     pub(crate) async fn spawn_beside(&self) -> Self {
-        Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
+        self.spawn_beside_with(|_| {}).await
+    }
+
+    pub(crate) async fn spawn_beside_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
     }
 
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {

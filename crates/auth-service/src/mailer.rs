@@ -303,6 +303,8 @@ mod tests {
             password_hash: String::new(),
             is_verified: false,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role: common_jwt::Role::EndUser,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,

@@ -122,6 +122,8 @@ impl Accounts {
             password_hash,
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role,
             created_at: now,
             updated_at: now,

@@ -40,12 +40,21 @@ struct UserRow {
     is_verified: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_change_password: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    password_version: i32,
     #[serde(default)]
     role: String,
     created_at: Option<BsonDateTime>,
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+const fn is_zero(version: &i32) -> bool {
+    *version == 0
 }
 
 impl UserStore {
@@ -186,6 +195,8 @@ impl From<UserRow> for User {
             password_hash: row.password,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
+            must_change_password: row.must_change_password,
+            password_version: row.password_version,
             role: row.role.parse().unwrap_or_default(),
             version: row.version,
         }
@@ -201,6 +212,8 @@ impl From<&User> for UserRow {
             password: user.password_hash.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            must_change_password: user.must_change_password,
+            password_version: user.password_version,
             role: user.role.as_str().to_owned(),
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),

@@ -3,6 +3,8 @@
 pub mod email;
 pub mod origin;
 pub mod password;
+pub mod readable;
+pub mod reset;
 pub mod session;
 pub mod user;
 pub mod username;

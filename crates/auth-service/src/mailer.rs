@@ -1,5 +1,9 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod addresses;
+mod letters;
+mod passwords;
+
 use std::{path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context as _;

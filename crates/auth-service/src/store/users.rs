@@ -3,7 +3,7 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
-use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+use bson::{Bson, DateTime as BsonDateTime, bson, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use futures_util::{Stream, TryStreamExt as _};
@@ -25,6 +25,19 @@ const BATCH: u32 = 500;
 #[derive(Clone, Debug)]
 pub(crate) struct UserStore {
     rows: Collection<UserRow>,
+}
+
+/// Another password for a user.
+#[derive(Debug)]
+pub(crate) struct PasswordChange<'a> {
+    /// Its hash.
+    pub(crate) hash: &'a str,
+    /// Whether the user has to choose yet another.
+    pub(crate) must_change: bool,
+    /// Which password it replaces; any, when there is none.
+    pub(crate) version: Option<i32>,
+    /// The address that the change has proven, which must still be the user's.
+    pub(crate) proves_email: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,6 +154,52 @@ impl UserStore {
         Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
     }
 
+    /// Replaces the password. Says whether it did: not when the user is gone, or has another password or address than
+    /// `change` counts on.
+    pub(crate) async fn set_password(
+        &self,
+        id: UserId,
+        change: &PasswordChange<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut filter = doc! { "_id": id.0 };
+        if let Some(version) = change.version {
+            filter.insert("passwordVersion", version_filter(version));
+        }
+        let mut set = doc! { "password": change.hash, "updatedAt": BsonDateTime::from_chrono(now) };
+        if let Some(email) = change.proves_email {
+            filter.insert("email", email);
+            set.insert("isVerified", true);
+        }
+        let mut update = doc! { "$set": set, "$inc": { "passwordVersion": 1 } };
+        if change.must_change {
+            update
+                .get_document_mut("$set")
+                .map(|set| set.insert("mustChangePassword", true))
+                .ok();
+        } else {
+            update.insert("$unset", doc! { "mustChangePassword": "" });
+        }
+        Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
+    }
+
+    /// Gives the user another address, which they have proven. Returns them as they were before.
+    pub(crate) async fn set_email(
+        &self,
+        id: UserId,
+        email: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>> {
+        let update = doc! { "$set": {
+            "email": email, "isVerified": true, "updatedAt": BsonDateTime::from_chrono(now),
+        } };
+        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
+        match changed.return_document(ReturnDocument::Before).await {
+            Ok(row) => Ok(row.map(User::from)),
+            Err(error) => Err(taken(error)),
+        }
+    }
+
     /// Gives the user another name.
     pub(crate) async fn set_username(
         &self,
@@ -172,6 +231,14 @@ impl UserStore {
             .await?;
         Ok(())
     }
+}
+
+/// A user who never had another password has no number.
+fn version_filter(version: i32) -> Bson {
+    if version == 0 {
+        return bson!({ "$in": [0, null] });
+    }
+    version.into()
 }
 
 /// Says which of the two unique values somebody else has.

@@ -4,9 +4,11 @@
 
 mod access;
 mod bad_bodies;
+mod email_changes;
 mod injection;
 mod mails;
 mod operations;
+mod passwords;
 mod profile;
 mod refresh;
 mod registration;

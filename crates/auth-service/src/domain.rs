@@ -5,6 +5,7 @@ pub mod origin;
 pub mod password;
 pub mod readable;
 pub mod reset;
+pub mod second_factor;
 pub mod session;
 pub mod user;
 pub mod username;

@@ -1,8 +1,10 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
 pub(crate) mod audit;
+pub(crate) mod pending_sign_ins;
 pub(crate) mod resets;
 pub(crate) mod revocations;
+pub(crate) mod second_factors;
 pub(crate) mod sessions;
 pub(crate) mod users;
 pub(crate) mod verifications;

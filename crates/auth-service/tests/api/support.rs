@@ -95,6 +95,11 @@ impl TestApp {
         Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
     }
 
+    /// The same with another configuration.
+    pub(crate) async fn spawn_beside_with(&self, config: Config) -> Self {
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
+    }
+
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {
         let app = App::build(config.clone()).await.unwrap();
         let base = format!("http://{}", app.address());

@@ -18,4 +18,5 @@ mod outages;
 mod payment_table;
 mod proxy_is_killed;
 mod registration_to_first_credits;
+mod secrets_change;
 mod stand_in_flowise;

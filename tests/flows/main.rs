@@ -22,4 +22,5 @@ mod people_leave;
 mod proxy_is_killed;
 mod registration_to_first_credits;
 mod roles;
+mod secrets_change;
 mod stand_in_flowise;

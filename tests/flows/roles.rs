@@ -29,7 +29,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 fn who(access: Access) -> Option<(Option<Role>, bool)> {
     match access {
         Access::Public | Access::Optional => None,
-        Access::User => Some((Some(Role::EndUser), false)),
+        Access::User | Access::RestrictedUser => Some((Some(Role::EndUser), false)),
         Access::Supervisor => Some((Some(Role::Supervisor), false)),
         Access::Admin => Some((Some(Role::Admin), false)),
         Access::Service => Some((None, true)),

@@ -1,5 +1,8 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod people;
+mod secrets;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
@@ -12,6 +15,10 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
+use self::{
+    people::People,
+    secrets::{Base, Secrets},
+};
 use crate::{
     CONTRACT, NAME,
     config::Config,
@@ -19,30 +26,21 @@ use crate::{
     metrics::AuthMetrics,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
-        routes,
+        routes, testing_routes,
     },
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
-        administration::{self, Administration},
-        admins::Admins,
-        deletion::{self, Deletion},
         introspection::{Introspection, TokenMetrics},
         logins::Logins,
         passwords::Passwords,
-        personal_data::PersonalData,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
         signing_keys::SigningKeys,
         tokens::{Tokens, seconds},
-        user_changes::UserChanges,
     },
-    store::{
-        audit::AuditStore, deletions::DeletionStore, locks::LockStore, personal::PersonalStore,
-        revocations::RevocationStore, sessions::SessionStore, user_changes::UserChangeStore,
-        users::UserStore, verifications::VerificationStore,
-    },
+    store::{audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore},
 };
 
 /// The database where `MONGODB_URI` names none.
@@ -68,20 +66,23 @@ struct Services {
     users: UserStore,
     accounts: Accounts,
     registration: Registration,
+    secrets: Secrets,
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
     signing_keys: SigningKeys,
     introspection: Introspection,
-    administration: Administration,
-    deletion: Deletion,
-    user_changes: UserChanges,
-    personal_data: PersonalData,
+    people: People,
 }
 
 impl App {
     /// Connects, makes the indexes and the first admin, and binds; nothing is served before [`App::run`].
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        // On the heap: all the services at once are much for a caller's stack.
+        Box::pin(Self::assemble(config)).await
+    }
+
+    async fn assemble(config: Config) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
@@ -97,6 +98,10 @@ impl App {
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
         let sign_in_rule = config.sign_in_rule;
         let origins = config.cors_origins.clone();
+        let has_testing_routes = config.testing_endpoints;
+        if has_testing_routes {
+            tracing::warn!("TESTING_ENDPOINTS is on: anybody can read mailed codes and verify any account");
+        }
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -113,6 +118,9 @@ impl App {
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
+                    if has_testing_routes {
+                        testing_routes(&mut table);
+                    }
                     table.finish();
                 })
                 .wrap(from_fn(refuse_foreign_pages))
@@ -202,44 +210,43 @@ impl Services {
             audit.clone(),
             config.clock.clone(),
         );
-        let verifications = VerificationStore::open(database).await?;
-        let user_changes = UserChanges::new(config, UserChangeStore::open(database).await?, users.clone());
-        let admins = Admins::new(users.clone(), LockStore::new(database));
-        let administration = Administration::new(
-            config,
-            administration::Parts {
-                users: users.clone(),
-                admins: admins.clone(),
-                sessions: sessions.clone(),
-                verifications: verifications.clone(),
-                changes: user_changes.clone(),
-                audit: audit.clone(),
-                mailer: mailer.clone(),
-            },
-        );
-        let personal = PersonalStore::new(database);
-        let deletion = Deletion::new(deletion::Parts {
+        let base = Base {
             users: users.clone(),
-            deletions: DeletionStore::new(database),
-            personal: personal.clone(),
-            admins,
             sessions: sessions.clone(),
             passwords: passwords.clone(),
-            changes: user_changes.clone(),
             audit: audit.clone(),
-            clock: config.clock.clone(),
-        });
-        let personal_data = PersonalData::new(config, users.clone(), personal, audit.clone())?;
+            mailer: mailer.clone(),
+            metrics: metrics.clone(),
+            tasks: lifecycle.tasks().clone(),
+        };
+        let secrets = Secrets::open(config, database, base).await?;
+        let base = people::Base {
+            users: &users,
+            sessions: &sessions,
+            secrets: &secrets,
+            audit: &audit,
+            mailer: &mailer,
+        };
+        let people = People::open(config, database, base).await?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications,
+            codes: secrets.codes.clone(),
+            email_changes: secrets.email_changes.clone(),
             audit: audit.clone(),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let logins = Logins::new(config, users.clone(), sessions.clone(), passwords, audit, metrics);
+        let logins = Logins::new(
+            config,
+            users.clone(),
+            sessions.clone(),
+            passwords,
+            secrets.pending.clone(),
+            audit,
+            metrics,
+        );
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
@@ -247,29 +254,23 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
-        lifecycle
-            .tasks()
-            .spawn(user_changes.clone().follow(lifecycle.cancelled()));
-        lifecycle
-            .tasks()
-            .spawn(deletion.clone().follow(lifecycle.cancelled()));
+        people.start(lifecycle);
         Ok(Self {
             users,
             accounts,
             introspection,
             signing_keys,
             registration: Registration::new(config, parts),
+            secrets,
             logins,
             sessions,
             revocations,
-            administration,
-            deletion,
-            user_changes,
-            personal_data,
+            people,
         })
     }
 
     fn register(&self, config: &mut web::ServiceConfig) {
+        self.secrets.register(config);
         config
             .app_data(web::Data::new(self.users.clone()))
             .app_data(web::Data::new(self.accounts.clone()))
@@ -278,11 +279,8 @@ impl Services {
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.revocations.clone()))
             .app_data(web::Data::new(self.signing_keys.clone()))
-            .app_data(web::Data::new(self.introspection.clone()))
-            .app_data(web::Data::new(self.administration.clone()))
-            .app_data(web::Data::new(self.deletion.clone()))
-            .app_data(web::Data::new(self.user_changes.clone()))
-            .app_data(web::Data::new(self.personal_data.clone()));
+            .app_data(web::Data::new(self.introspection.clone()));
+        self.people.register(config);
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

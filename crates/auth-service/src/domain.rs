@@ -3,7 +3,10 @@
 pub mod email;
 pub mod origin;
 pub mod password;
+pub mod readable;
+pub mod reset;
 pub mod roles;
+pub mod second_factor;
 pub mod session;
 pub mod signing_keys;
 pub mod user;

@@ -1,6 +1,10 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod addresses;
 mod administration;
+mod letters;
+mod passwords;
+mod second_factors;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 
@@ -305,6 +309,8 @@ mod tests {
             password_hash: String::new(),
             is_verified: false,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role: common_jwt::Role::EndUser,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,

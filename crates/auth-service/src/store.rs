@@ -3,8 +3,11 @@
 pub(crate) mod audit;
 pub(crate) mod deletions;
 pub(crate) mod locks;
+pub(crate) mod pending_sign_ins;
 pub(crate) mod personal;
+pub(crate) mod resets;
 pub(crate) mod revocations;
+pub(crate) mod second_factors;
 pub(crate) mod sessions;
 pub(crate) mod user_changes;
 pub(crate) mod users;

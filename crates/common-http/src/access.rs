@@ -33,6 +33,8 @@ pub enum Access {
     Optional,
     /// Any signed-in person.
     User,
+    /// Any signed-in person, also one who has to choose another password before anything else is open to them.
+    RestrictedUser,
     /// Supervisors and admins.
     Supervisor,
     /// Admins.
@@ -52,6 +54,7 @@ impl Access {
             Self::Public => "public",
             Self::Optional => "optional",
             Self::User => "user",
+            Self::RestrictedUser => "restrictedUser",
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",
             Self::Service => "service",
@@ -63,7 +66,9 @@ impl Access {
     /// The least role a person needs, or `None` when no person may call.
     const fn least_role(self) -> Option<Role> {
         match self {
-            Self::User | Self::UserOrService | Self::Optional | Self::Public => Some(Role::EndUser),
+            Self::User | Self::RestrictedUser | Self::UserOrService | Self::Optional | Self::Public => {
+                Some(Role::EndUser)
+            }
             Self::Supervisor | Self::SupervisorOrService => Some(Role::Supervisor),
             Self::Admin => Some(Role::Admin),
             Self::Service => None,
@@ -253,6 +258,7 @@ impl Authenticator {
             username: claims.username,
             email: claims.email,
             role: claims.role,
+            must_change_password: claims.must_change_password,
             expires_at: chrono::DateTime::from_timestamp(claims.exp, 0).unwrap_or_default(),
             access_token: SecretString::from(token),
         })
@@ -283,9 +289,16 @@ impl Authenticator {
             let person = self.person(&token).await;
             return Err(person.map_or_else(|problem| problem, |_| forbidden()));
         };
-        let user = self.person(&token).await?;
+        let mut user = self.person(&token).await?;
         if let Some(check) = &self.session_check {
             check(user.clone()).await?;
+        }
+        if user.must_change_password && access != Access::RestrictedUser {
+            if access != Access::Optional {
+                return Err(password_change_required());
+            }
+            // Known, so that they can sign out, and without any right that comes from a role.
+            user.role = Role::EndUser;
         }
         if user.role < least_role {
             return Err(forbidden());
@@ -364,6 +377,14 @@ fn no_keys() -> Problem {
 
 fn revoked_token() -> Problem {
     Problem::unauthorized("session_revoked", "this session has ended; sign in again")
+}
+
+fn password_change_required() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "password_change_required",
+        "the password has to be changed first",
+    )
 }
 
 fn forbidden() -> Problem {

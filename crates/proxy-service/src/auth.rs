@@ -55,6 +55,31 @@ pub(crate) struct SignedIn {
     pub(crate) message: Option<String>,
 }
 
+/// What somebody signs in with.
+#[derive(Debug)]
+pub(crate) struct SignInWith<'a> {
+    /// A name or an address.
+    pub(crate) username: &'a str,
+    /// The password.
+    pub(crate) password: &'a SecretString,
+    /// A code of their authenticator app, where they know that one is needed.
+    pub(crate) totp_code: Option<&'a SecretString>,
+    /// A recovery code in its place.
+    pub(crate) recovery_code: Option<&'a SecretString>,
+}
+
+/// What auth-service answers to a right password.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LoggedIn {
+    SignedIn(SignedIn),
+    #[serde(rename_all = "camelCase")]
+    SecondFactorNeeded {
+        pending_token: SecretString,
+        expires_in: i64,
+    },
+}
+
 #[derive(Deserialize)]
 struct FoundUser {
     user: UserBody,
@@ -87,18 +112,28 @@ impl AuthClient {
     }
 
     /// Signs a person in.
-    pub(crate) async fn login(
-        &self,
-        username: &str,
-        password: &SecretString,
-        origin: &Origin,
-    ) -> Result<SignedIn> {
-        let body = json!({ "username": username, "password": password.expose_secret() });
+    pub(crate) async fn login(&self, with: &SignInWith<'_>, origin: &Origin) -> Result<SignedIn> {
+        let mut body = json!({ "username": with.username, "password": with.password.expose_secret() });
+        for (member, code) in [("totpCode", with.totp_code), ("recoveryCode", with.recovery_code)] {
+            if let Some(code) = code {
+                body[member] = code.expose_secret().into();
+            }
+        }
         let request = self.http.post(self.url(&["auth", "login"])).json(&body);
         let response = send(from(request, origin)).await?;
         match response.status() {
-            StatusCode::OK => read(response).await,
+            StatusCode::OK => match read(response).await? {
+                LoggedIn::SignedIn(signed_in) => Ok(signed_in),
+                LoggedIn::SecondFactorNeeded {
+                    pending_token,
+                    expires_in,
+                } => Err(Error::TotpRequired {
+                    pending_token,
+                    expires_in_secs: expires_in,
+                }),
+            },
             StatusCode::UNAUTHORIZED => Err(match refusal(response).await {
+                Refusal { code, .. } if code == "invalid_second_factor" => Error::InvalidSecondFactor,
                 Refusal { code, error } if code == "email_not_verified" || error == "Email not verified" => {
                     Error::EmailNotVerified
                 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     domain::{origin::Origin, user::UserId},
     error::{Error, Result},
-    routes::{bodies::Done, cookies::Cookies},
+    routes::{bodies::Done, cookies::Cookies, second_factors::proof_of},
     service::deletion::Deletion,
 };
 
@@ -30,6 +30,12 @@ pub(crate) struct DeleteAll {
 #[derive(Debug, Deserialize)]
 pub(crate) struct DeleteOwn {
     password: SecretString,
+    /// A code of the authenticator app, where there is a second factor.
+    #[serde(rename = "totpCode", alias = "totp_code")]
+    totp_code: Option<SecretString>,
+    /// A recovery code in its place.
+    #[serde(rename = "recoveryCode", alias = "recovery_code")]
+    recovery_code: Option<SecretString>,
 }
 
 /// The answer to a deletion.
@@ -103,7 +109,10 @@ pub(crate) async fn delete_own_account(
     cookies: web::Data<Cookies>,
 ) -> Result<HttpResponse> {
     let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
-    deletion.delete_own(id, &body.password, &origin).await?;
+    let proof = proof_of(body.totp_code, body.recovery_code)?;
+    deletion
+        .delete_own(id, &body.password, proof.as_ref(), &origin)
+        .await?;
     let mut response = HttpResponse::Ok();
     for cookie in cookies.cleared() {
         response.cookie(cookie);

@@ -19,6 +19,7 @@ use crate::{
     },
     store::{
         audit::{AuditEvent, AuditStore},
+        resets::ResetStore,
         users::UserStore,
         verifications::VerificationStore,
     },
@@ -31,6 +32,7 @@ pub(crate) struct Administration {
     admins: Admins,
     sessions: Sessions,
     verifications: VerificationStore,
+    resets: ResetStore,
     changes: UserChanges,
     audit: AuditStore,
     mailer: Mailer,
@@ -48,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) sessions: Sessions,
     /// Holds codes for addresses.
     pub(crate) verifications: VerificationStore,
+    /// Holds links to choose a password.
+    pub(crate) resets: ResetStore,
     /// Tells the other services.
     pub(crate) changes: UserChanges,
     /// Remembers what happened.
@@ -64,6 +68,7 @@ impl Administration {
             admins: parts.admins,
             sessions: parts.sessions,
             verifications: parts.verifications,
+            resets: parts.resets,
             changes: parts.changes,
             audit: parts.audit,
             mailer: parts.mailer,
@@ -112,6 +117,7 @@ impl Administration {
         if edit.email.is_some() {
             // Codes and links that were sent to the old address prove nothing about the new one.
             self.verifications.delete_of(&[id]).await?;
+            self.resets.void(id).await?;
             self.mailer
                 .send(Mail::email_changed_by_admin(&before, &self.public_url));
         }

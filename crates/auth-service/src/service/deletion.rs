@@ -14,14 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         origin::Origin,
+        second_factor::Proof,
         user::{User, UserId},
     },
     error::{Error, Result},
     service::{
         admins::Admins,
-        passwords::Passwords,
+        credentials::Credentials,
+        second_factors::SecondFactors,
         sessions::{EndReason, Sessions},
-        throttle::LoginThrottle,
         user_changes::UserChanges,
     },
     store::{
@@ -49,8 +50,8 @@ pub(crate) struct Deletion {
     personal: PersonalStore,
     admins: Admins,
     sessions: Sessions,
-    passwords: Passwords,
-    throttle: LoginThrottle,
+    credentials: Credentials,
+    second_factors: SecondFactors,
     changes: UserChanges,
     audit: AuditStore,
     clock: Clock,
@@ -68,8 +69,10 @@ pub(crate) struct Parts {
     pub(crate) admins: Admins,
     /// Ends sessions.
     pub(crate) sessions: Sessions,
-    /// Checks that it is the owner who wants to go.
-    pub(crate) passwords: Passwords,
+    /// Knows the password of whoever deletes themselves.
+    pub(crate) credentials: Credentials,
+    /// And their second factor.
+    pub(crate) second_factors: SecondFactors,
     /// Tells the other services.
     pub(crate) changes: UserChanges,
     /// Remembers what happened.
@@ -87,8 +90,8 @@ impl Deletion {
             personal: parts.personal,
             admins: parts.admins,
             sessions: parts.sessions,
-            passwords: parts.passwords,
-            throttle: LoginThrottle::default(),
+            credentials: parts.credentials,
+            second_factors: parts.second_factors,
             changes: parts.changes,
             audit: parts.audit,
             clock: parts.clock,
@@ -108,23 +111,21 @@ impl Deletion {
         &self,
         id: UserId,
         password: &SecretString,
+        proof: Option<&Proof>,
         origin: &Origin,
     ) -> Result<()> {
-        let now = self.clock.now();
-        let whose = id.to_string();
-        if let Some(retry_after_secs) = self.throttle.wait_secs(&whose, origin.address, now) {
-            return Err(Error::SlowDown { retry_after_secs });
+        let user = self.credentials.prove(id, password, origin).await?;
+        if self.second_factors.status(id).await?.is_enabled {
+            let proof = proof.ok_or_else(|| {
+                Error::invalid(
+                    "totpCode",
+                    "is required, or a recoveryCode: there is a second factor",
+                )
+            })?;
+            if !self.second_factors.prove(&user, proof, origin).await? {
+                return Err(Error::WrongCode);
+            }
         }
-        let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
-        if !self
-            .passwords
-            .matches(password, Some(&user.password_hash))
-            .await?
-        {
-            self.throttle.failed(&whose, origin.address, now);
-            return Err(Error::WrongPassword);
-        }
-        self.throttle.succeeded(&whose, origin.address);
         self.delete_one(id, id, origin).await.map(drop)
     }
 

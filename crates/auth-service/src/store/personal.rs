@@ -13,9 +13,12 @@ use crate::{
 
 /// The collections with rows about one user each, and the member that names the user. The audit trail is not among
 /// them: it keeps the bare id as long as it keeps anything. `tokens` is what older deployments left.
-const ABOUT_SOMEBODY: [(&str, &str); 3] = [
+const ABOUT_SOMEBODY: [(&str, &str); 6] = [
     ("sessions", "userId"),
     ("verifications", "userId"),
+    ("password_resets", "_id"),
+    ("second_factors", "_id"),
+    ("pending_sign_ins", "userId"),
     ("tokens", "userId"),
 ];
 

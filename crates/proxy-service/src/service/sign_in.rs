@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::{
-    auth::{AuthClient, Origin, SignedIn},
+    auth::{AuthClient, Origin, SignInWith, SignedIn},
     error::{Error, Result},
 };
 
@@ -49,13 +49,8 @@ impl SignIn {
     }
 
     /// Signs a person in.
-    pub(crate) async fn login(
-        &self,
-        username: &str,
-        password: &SecretString,
-        origin: &Origin,
-    ) -> Result<Issued> {
-        let signed_in = self.auth.login(username, password, origin).await?;
+    pub(crate) async fn login(&self, with: &SignInWith<'_>, origin: &Origin) -> Result<Issued> {
+        let signed_in = self.auth.login(with, origin).await?;
         self.issued(signed_in).await
     }
 

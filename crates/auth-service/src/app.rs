@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     mailer::Mailer,
     metrics::AuthMetrics,
+    quota::show_quota,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
         routes,
@@ -24,14 +25,19 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        limits::Limits,
         logins::Logins,
+        new_devices::NewDevices,
         passwords::Passwords,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
+        spraying::Spraying,
+        throttle::LoginThrottle,
     },
     store::{
-        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
+        revocations::RevocationStore, sessions::SessionStore, throttles::ThrottleStore, users::UserStore,
         verifications::VerificationStore,
     },
 };
@@ -61,6 +67,9 @@ struct Services {
     registration: Registration,
     logins: Logins,
     sessions: Sessions,
+    session_store: SessionStore,
+    audit: AuditStore,
+    limits: Limits,
     revocations: Revocations,
 }
 
@@ -81,6 +90,7 @@ impl App {
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
         let origins = config.cors_origins.clone();
+        let clock = web::Data::new(config.clock.clone());
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -91,6 +101,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
+                .app_data(clock.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
@@ -99,6 +110,7 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(refuse_foreign_pages))
+                .wrap(from_fn(show_quota))
                 .wrap(cors(&origins, true))
                 .wrap(from_fn(observe))
         })
@@ -147,23 +159,35 @@ impl Services {
     ) -> anyhow::Result<Self> {
         let metrics = AuthMetrics::new(metrics)?;
         let users = UserStore::open(database).await?;
-        let audit = AuditStore::open(database).await?;
+        let audit_lost = metrics.protection.audit_lost.clone();
+        let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let new_devices = NewDevices::new(
+            config,
+            KnownDeviceStore::open(database).await?,
+            mailer.clone(),
+            audit.clone(),
+            metrics.clone(),
+            lifecycle.tasks().clone(),
+        );
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
         let sessions = Sessions::new(
             config,
-            session_store,
+            session_store.clone(),
             users.clone(),
             revocations.clone(),
+            new_devices,
             audit.clone(),
             metrics.clone(),
         );
         let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
-        let pool_metrics = metrics.clone();
-        let passwords =
-            tokio::task::spawn_blocking(move || Passwords::new(cost, threads, queue_max, pool_metrics));
-        let passwords = passwords.await??;
-        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let passwords = Passwords::new(cost, threads, queue_max, metrics.clone());
+        let throttles = ThrottleStore::open(database).await?;
+        let limits = Limits::new(config, throttles.clone(), metrics.clone());
+        let failed_sign_ins = FailedSignInStore::open(database).await?;
+        let spraying = Spraying::new(config, failed_sign_ins, audit.clone(), metrics.clone());
+        let throttle = LoginThrottle::new(config, throttles, limits.clone(), spraying.clone());
         let accounts = Accounts::new(
             users.clone(),
             sessions.clone(),
@@ -181,7 +205,16 @@ impl Services {
             tasks: lifecycle.tasks().clone(),
         };
         let clock = config.clock.clone();
-        let logins = Logins::new(users.clone(), sessions.clone(), passwords, audit, metrics, clock);
+        let logins = Logins::new(
+            users.clone(),
+            sessions.clone(),
+            passwords,
+            throttle,
+            audit.clone(),
+            metrics,
+            clock,
+        );
+        lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
@@ -192,6 +225,9 @@ impl Services {
             registration: Registration::new(config, parts),
             logins,
             sessions,
+            session_store,
+            audit,
+            limits,
             revocations,
         })
     }
@@ -203,6 +239,9 @@ impl Services {
             .app_data(web::Data::new(self.registration.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
+            .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.audit.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.revocations.clone()));
     }
 

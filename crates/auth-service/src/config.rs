@@ -46,6 +46,10 @@ pub struct Config {
     pub refresh_grace: Duration,
     /// Sessions one user may have; the oldest goes.
     pub sessions_per_user_max: usize,
+    /// How guessing and flooding are slowed.
+    pub limits: LimitsConfig,
+    /// How long audit events are kept.
+    pub audit_retention: Duration,
     /// How long a verification code is good.
     pub verification_code_life: Duration,
     /// bcrypt's cost: 10 to 16; tests take 4.
@@ -74,6 +78,29 @@ pub struct Config {
     pub log_level: Option<String>,
     /// The time.
     pub clock: Clock,
+}
+
+/// How guessing and flooding are slowed. All numbers but the first two count what comes from one network.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// Wrong passwords for one account from one network that cost nothing.
+    pub free_failures: u32,
+    /// The longest wait between two tries after that.
+    pub wait_max: Duration,
+    /// The window that the following numbers are for.
+    pub window: Duration,
+    /// Failed sign-ins, at whatever accounts.
+    pub login_failures: u32,
+    /// Accounts that people make for themselves.
+    pub sign_ups: u32,
+    /// Mails that anybody can ask for.
+    pub mails: u32,
+    /// Codes that are tried.
+    pub codes: u32,
+    /// Users that are looked up by callers who are not signed in.
+    pub user_lookups: u32,
+    /// Accounts with failed sign-ins, of all networks together, that look like password spraying.
+    pub spraying_accounts: u32,
 }
 
 /// The first admin.
@@ -130,6 +157,8 @@ impl Config {
         let session_life = life(env, "SESSION_MAX_AGE", Duration::from_hours(30 * 24));
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
         let sessions_per_user_max = env.var("MAX_SESSIONS_PER_USER").within(1..=1_000, 10);
+        let limits = LimitsConfig::from_env(env);
+        let audit_retention = audit_retention(env);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
         let bcrypt_cost = env.var("BCRYPT_COST").alias("BCRYPT_ROUNDS").within(10..=16, 10);
         // One core is left to everything else.
@@ -166,6 +195,8 @@ impl Config {
             session_life: session_life?,
             refresh_grace: Duration::from_secs(refresh_grace_secs?),
             sessions_per_user_max: sessions_per_user_max?,
+            limits: limits?,
+            audit_retention: audit_retention?,
             verification_code_life: code_life?,
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
@@ -227,6 +258,54 @@ impl Secrets {
             ));
         }
         Ok(secrets)
+    }
+}
+
+impl LimitsConfig {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let default = Self::default();
+        let per_network = |name, default| env.var(name).within(1..=1_000_000, default);
+        let free_failures = env
+            .var("MAX_LOGIN_ATTEMPTS")
+            .within(1..=1_000, default.free_failures);
+        let wait_max = short(env, "LOCK_TIME", default.wait_max);
+        let window = short(env, "RATE_LIMIT_WINDOW", default.window);
+        let login_failures = per_network("RATE_LIMIT_LOGIN_FAILURES", default.login_failures);
+        let sign_ups = per_network("RATE_LIMIT_SIGN_UPS", default.sign_ups);
+        let mails = per_network("RATE_LIMIT_MAILS", default.mails);
+        let codes = per_network("RATE_LIMIT_CODES", default.codes);
+        let user_lookups = per_network("RATE_LIMIT_USER_LOOKUPS", default.user_lookups);
+        let spraying_accounts = env
+            .var("SPRAYING_ACCOUNTS")
+            .within(10..=1_000_000, default.spraying_accounts);
+        Ok(Self {
+            free_failures: free_failures?,
+            wait_max: wait_max?,
+            window: window?,
+            login_failures: login_failures?,
+            sign_ups: sign_ups?,
+            mails: mails?,
+            codes: codes?,
+            user_lookups: user_lookups?,
+            spraying_accounts: spraying_accounts?,
+        })
+    }
+}
+
+impl Default for LimitsConfig {
+    /// What holds when nothing is set.
+    fn default() -> Self {
+        Self {
+            free_failures: 5,
+            wait_max: Duration::from_mins(1),
+            window: Duration::from_mins(15),
+            login_failures: 500,
+            sign_ups: 600,
+            mails: 500,
+            codes: 1_000,
+            user_lookups: 3_000,
+            spraying_accounts: 300,
+        }
     }
 }
 
@@ -305,6 +384,25 @@ fn life(env: &Env, name: &'static str, default: Duration) -> Result<Duration, In
     Err(env.mistake(format!("{name} must be from 1s to 366d")))
 }
 
+/// A length of time from a second to a day.
+fn short(env: &Env, name: &'static str, default: Duration) -> Result<Duration, Invalid> {
+    let length = env.var(name).duration(default)?;
+    if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&length) {
+        return Ok(length);
+    }
+    Err(env.mistake(format!("{name} must be from 1s to 24h")))
+}
+
+/// A day at least, and less than MongoDB's greatest number of seconds.
+fn audit_retention(env: &Env) -> Result<Duration, Invalid> {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let retention = env.var("AUDIT_RETENTION").duration(days(365))?;
+    if (days(1)..=days(3_650)).contains(&retention) {
+        return Ok(retention);
+    }
+    Err(env.mistake("AUDIT_RETENTION must be from 1d to 3650d"))
+}
+
 /// The documented web client in development.
 fn or_default_origin(origins: Vec<String>) -> Vec<String> {
     if origins.is_empty() {
@@ -368,6 +466,10 @@ mod tests {
             ("REFRESH_GRACE_SECS", "61", "from 0 to 60"),
             ("JWT_ACCESS_EXPIRES_IN", "3600", "with a unit"),
             ("JWT_ACCESS_EXPIRES_IN", "0s", "1s to 366d"),
+            ("AUDIT_RETENTION", "12h", "1d to 3650d"),
+            ("LOCK_TIME", "0s", "1s to 24h"),
+            ("MAX_LOGIN_ATTEMPTS", "0", "from 1 to 1000"),
+            ("RATE_LIMIT_WINDOW", "25h", "1s to 24h"),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin", "go together"),
             ("MAIL_DIR", "", "mails go nowhere"),
         ] {

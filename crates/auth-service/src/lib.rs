@@ -6,13 +6,14 @@ pub mod domain;
 mod error;
 mod mailer;
 mod metrics;
+mod quota;
 mod routes;
 mod same_origin;
 mod service;
 mod store;
 
 pub use app::App;
-pub use config::{BootstrapAdmin, Config, MailRoute, Smtp};
+pub use config::{BootstrapAdmin, Config, LimitsConfig, MailRoute, Smtp};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

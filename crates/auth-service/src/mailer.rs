@@ -1,5 +1,7 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod new_device;
+
 use std::{path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context as _;

@@ -1,12 +1,17 @@
 //! Every path of the service, and who may call it.
 
+pub(crate) mod admin_sessions;
+pub(crate) mod audit;
 pub(crate) mod bodies;
 pub(crate) mod cookies;
+pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod origin;
+pub(crate) mod paging;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
+pub(crate) mod session_bodies;
 pub(crate) mod sessions;
 pub(crate) mod users;
 
@@ -48,5 +53,8 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/livez", Public, show_liveness)
         .get("/readyz", Public, health::show_readiness)
         .get("/metrics", Public, show_metrics);
+    devices::routes(routes);
+    admin_sessions::routes(routes);
+    audit::routes(routes);
     Contract::routes(routes);
 }

@@ -2,10 +2,14 @@
 
 pub(crate) mod accounts;
 pub(crate) mod guesses;
+pub(crate) mod keyed_hash;
+pub(crate) mod limits;
 pub(crate) mod logins;
+pub(crate) mod new_devices;
 pub(crate) mod passwords;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod spraying;
 pub(crate) mod throttle;
 pub(crate) mod tokens;

@@ -1,8 +1,11 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
 pub(crate) mod audit;
+pub(crate) mod failed_sign_ins;
+pub(crate) mod known_devices;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod throttles;
 pub(crate) mod users;
 pub(crate) mod verifications;
 

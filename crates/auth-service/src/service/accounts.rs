@@ -18,7 +18,7 @@ use crate::{
         sessions::{EndReason, Sessions},
     },
     store::{
-        audit::{AuditEvent, AuditStore},
+        audit::{AuditEvent, AuditStore, Details},
         users::UserStore,
     },
 };
@@ -128,7 +128,7 @@ impl Accounts {
             version: 0,
         };
         self.users.insert(&user).await?;
-        self.record("user_created", role.as_str(), actor, user.id, origin)
+        self.record("user_created", &[("role", role.as_str())], actor, user.id, origin)
             .await;
         Ok(user)
     }
@@ -173,7 +173,11 @@ impl Accounts {
             .set_username(id, username.as_str(), self.clock.now())
             .await?;
         let changed = changed.ok_or(Error::UserNotFound)?;
-        self.record("username_changed", "ok", Some(id), id, Some(origin))
+        let names = [
+            ("from", user.username.as_str()),
+            ("to", changed.username.as_str()),
+        ];
+        self.record("username_changed", &names, Some(id), id, Some(origin))
             .await;
         Ok(changed)
     }
@@ -215,7 +219,8 @@ impl Accounts {
         self.sessions
             .end_all(id, EndReason::RoleChange, Some(origin))
             .await?;
-        self.record("role_changed", role.as_str(), Some(actor), id, Some(origin))
+        let roles = [("from", user.role.as_str()), ("to", role.as_str())];
+        self.record("role_changed", &roles, Some(actor), id, Some(origin))
             .await;
         Ok(changed)
     }
@@ -223,19 +228,19 @@ impl Accounts {
     async fn record(
         &self,
         action: &'static str,
-        outcome: &'static str,
+        details: Details<'_>,
         actor: Option<UserId>,
         subject: UserId,
         origin: Option<&Origin>,
     ) {
         let event = AuditEvent {
             action,
-            outcome,
+            outcome: "ok",
             actor,
             subject: Some(subject),
             session_id: None,
             origin,
         };
-        self.audit.record(event, self.clock.now()).await;
+        self.audit.record_with(event, details, self.clock.now()).await;
     }
 }

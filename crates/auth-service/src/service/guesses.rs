@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::throttle::network;
+use crate::domain::network::customer as network;
 
 /// How long wrong guesses are counted.
 const WINDOW: Duration = Duration::minutes(15);

@@ -1,11 +1,13 @@
 //! Signing in with name or address and password.
 
 use common_http::Clock;
+use futures_util::future::join;
 use secrecy::SecretString;
 
 use crate::{
     domain::{
         origin::Origin,
+        session::AuthMethod,
         user::{User, UserId},
     },
     error::{Error, Result},
@@ -13,7 +15,7 @@ use crate::{
     service::{
         passwords::Passwords,
         sessions::{Sessions, TokenPair},
-        throttle::LoginThrottle,
+        throttle::{Attempt, LoginThrottle},
     },
     store::{
         audit::{AuditEvent, AuditStore},
@@ -39,6 +41,7 @@ impl Logins {
         users: UserStore,
         sessions: Sessions,
         passwords: Passwords,
+        throttle: LoginThrottle,
         audit: AuditStore,
         metrics: AuthMetrics,
         clock: Clock,
@@ -47,7 +50,7 @@ impl Logins {
             users,
             sessions,
             passwords,
-            throttle: LoginThrottle::default(),
+            throttle,
             audit,
             metrics,
             clock,
@@ -62,43 +65,53 @@ impl Logins {
         origin: &Origin,
     ) -> Result<TokenPair> {
         let now = self.clock.now();
-        if let Some(retry_after_secs) = self.throttle.wait_secs(login, origin.address, now) {
-            self.metrics.logins.with_label_values(&["throttled"]).inc();
-            return Err(Error::SlowDown { retry_after_secs });
-        }
+        let attempt = self.begin(login, origin).await?;
         let user = self.users.find_by_login(login).await?;
         let hash = user.as_ref().map(|user| user.password_hash.as_str());
         let matches = match self.passwords.matches(password, hash).await {
             Ok(matches) => matches,
             Err(error) => {
+                self.throttle.abandoned(attempt).await;
                 self.metrics.logins.with_label_values(&["busy"]).inc();
                 return Err(error);
             }
         };
         let known = user.as_ref().map(|user| user.id);
         let Some(user) = user.filter(|_| matches) else {
-            self.throttle.failed(login, origin.address, now);
-            self.record("invalid_credentials", known, origin).await;
+            self.throttle.failed(attempt, now).await;
+            self.record("invalid_credentials", known, None, origin).await;
             return Err(Error::InvalidCredentials);
         };
-        self.throttle.succeeded(login, origin.address);
-        self.refuse_shut_out(&user, origin).await?;
+        let attempt = self.refuse_shut_out(&user, attempt, origin).await?;
         self.renew_hash(&user, password).await;
-        let pair = self.sessions.open(user.id, origin).await?;
-        self.record("ok", known, origin).await;
+        let open = self.sessions.open(user.id, AuthMethod::PASSWORD, origin);
+        let (pair, ()) = join(open, self.throttle.succeeded(attempt)).await;
+        let pair = pair?;
+        self.record("ok", known, Some(&pair.session_id), origin).await;
         Ok(pair)
     }
 
-    /// Whoever is refused here knows the password; only they learn that the address is unproven.
-    async fn refuse_shut_out(&self, user: &User, origin: &Origin) -> Result<()> {
+    async fn begin(&self, login: &str, origin: &Origin) -> Result<Attempt> {
+        let attempt = self.throttle.begin(login, origin.address, self.clock.now()).await;
+        if matches!(attempt, Err(Error::SlowDown { .. } | Error::RateLimited { .. })) {
+            self.metrics.logins.with_label_values(&["throttled"]).inc();
+        }
+        attempt
+    }
+
+    /// Whoever is refused here knows the password; only they learn that the address is unproven. A closed account is
+    /// a failure like any other, in what is counted too: otherwise the waits would tell.
+    async fn refuse_shut_out(&self, user: &User, attempt: Attempt, origin: &Origin) -> Result<Attempt> {
         let (outcome, error) = if user.is_disabled {
+            self.throttle.failed(attempt, self.clock.now()).await;
             ("disabled", Error::InvalidCredentials)
         } else if user.is_verified {
-            return Ok(());
+            return Ok(attempt);
         } else {
+            self.throttle.succeeded(attempt).await;
             ("not_verified", Error::EmailNotVerified)
         };
-        self.record(outcome, Some(user.id), origin).await;
+        self.record(outcome, Some(user.id), None, origin).await;
         Err(error)
     }
 
@@ -115,14 +128,20 @@ impl Logins {
         }
     }
 
-    async fn record(&self, outcome: &'static str, subject: Option<UserId>, origin: &Origin) {
+    async fn record(
+        &self,
+        outcome: &'static str,
+        subject: Option<UserId>,
+        session_id: Option<&str>,
+        origin: &Origin,
+    ) {
         self.metrics.logins.with_label_values(&[outcome]).inc();
         let event = AuditEvent {
             action: "login",
             outcome,
             actor: subject.filter(|_| outcome == "ok"),
             subject,
-            session_id: None,
+            session_id,
             origin: Some(origin),
         };
         self.audit.record(event, self.clock.now()).await;

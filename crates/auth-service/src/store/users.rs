@@ -3,6 +3,8 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+use std::collections::HashMap;
+
 use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
@@ -46,6 +48,13 @@ struct UserRow {
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+}
+
+#[derive(Deserialize)]
+struct UserName {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    username: String,
 }
 
 impl UserStore {
@@ -98,6 +107,17 @@ impl UserStore {
             return Ok(Some(user));
         }
         self.find_by_username(login).await
+    }
+
+    /// The names of these users; of those that are gone, none.
+    pub(crate) async fn list_names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
+        let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let rows = self.rows.clone_with_type::<UserName>();
+        let found = rows
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "username": 1 });
+        let names = found.await?.map_ok(|user| (UserId(user.id), user.username));
+        Ok(names.try_collect().await?)
     }
 
     /// All users, oldest first, a batch at a time.

@@ -25,6 +25,7 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        guesses::GuessBudget,
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
@@ -187,7 +188,7 @@ impl Services {
         let limits = Limits::new(config, throttles.clone(), metrics.clone());
         let failed_sign_ins = FailedSignInStore::open(database).await?;
         let spraying = Spraying::new(config, failed_sign_ins, audit.clone(), metrics.clone());
-        let throttle = LoginThrottle::new(config, throttles, limits.clone(), spraying.clone());
+        let throttle = LoginThrottle::new(config, throttles.clone(), limits.clone(), spraying.clone());
         let accounts = Accounts::new(
             users.clone(),
             sessions.clone(),
@@ -200,6 +201,7 @@ impl Services {
             users: users.clone(),
             verifications: VerificationStore::open(database).await?,
             audit: audit.clone(),
+            budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),

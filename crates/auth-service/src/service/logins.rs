@@ -64,7 +64,6 @@ impl Logins {
         password: &SecretString,
         origin: &Origin,
     ) -> Result<TokenPair> {
-        let now = self.clock.now();
         let attempt = self.begin(login, origin).await?;
         let user = self.users.find_by_login(login).await?;
         let hash = user.as_ref().map(|user| user.password_hash.as_str());
@@ -78,7 +77,7 @@ impl Logins {
         };
         let known = user.as_ref().map(|user| user.id);
         let Some(user) = user.filter(|_| matches) else {
-            self.throttle.failed(attempt, now).await;
+            self.throttle.failed(attempt, self.clock.now()).await;
             self.record("invalid_credentials", known, None, origin).await;
             return Err(Error::InvalidCredentials);
         };

@@ -69,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) verifications: VerificationStore,
     /// Remembers what happened.
     pub(crate) audit: AuditStore,
+    /// Bounds guesses at codes.
+    pub(crate) budget: GuessBudget,
     /// Sends the codes.
     pub(crate) mailer: Mailer,
     /// Counts.
@@ -91,7 +93,7 @@ impl Registration {
             verifications: parts.verifications,
             audit: parts.audit,
             mailer: parts.mailer,
-            budget: GuessBudget::new(config.clock.now()),
+            budget: parts.budget,
             resends: Arc::new(Semaphore::new(RESENDS_AT_ONCE_MAX)),
             tasks: parts.tasks,
             key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())),
@@ -186,12 +188,10 @@ impl Registration {
 
     async fn try_nameless(&self, code: &Code, origin: &Origin) -> Result<TriedCode> {
         let now = self.clock.now();
-        self.budget
-            .take(origin.address, now)
-            .map_err(|retry_after_secs| Error::TooManyGuesses { retry_after_secs })?;
+        self.budget.take(origin.address, now).await?;
         let tried = self.verifications.try_code(&self.hash(code), now).await;
         if !matches!(tried, Ok(None)) {
-            self.budget.give_back(origin.address);
+            self.budget.give_back(origin.address).await;
         }
         tried?.ok_or(Error::InvalidCode)
     }

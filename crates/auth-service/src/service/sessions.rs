@@ -348,11 +348,11 @@ impl Sessions {
             .await
     }
 
-    /// Ends everybody's sessions but the one the administrator asks with. What is opened meanwhile may end too or stay.
+    /// Ends everybody's sessions but the one the administrator asks with. What is opened meanwhile stays.
     pub(crate) async fn end_everybodys(&self, kept: &str, admin: UserId, origin: &Origin) -> Result<u64> {
-        let mut ended = 0;
+        let (mut ended, begun_at) = (0, self.clock.now());
         loop {
-            let sessions = self.store.list_others(kept, CHUNK).await?;
+            let sessions = self.store.list_others(kept, begun_at, CHUNK).await?;
             if sessions.is_empty() {
                 return Ok(ended);
             }

@@ -211,11 +211,17 @@ impl SessionStore {
         Ok(owners.find_one(doc! { "_id": id }).await?)
     }
 
-    /// Up to `limit` sessions of whomever, all but `except`.
-    pub(crate) async fn list_others(&self, except: &str, limit: i64) -> Result<Vec<SessionOwner>> {
+    /// Up to `limit` sessions of whomever that were opened until then, all but `except`.
+    pub(crate) async fn list_others(
+        &self,
+        except: &str,
+        until: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SessionOwner>> {
+        let opened = doc! { "$lte": BsonDateTime::from_chrono(until) };
         let owners = self.rows.clone_with_type::<SessionOwner>();
         let found = owners
-            .find(doc! { "_id": { "$ne": except } })
+            .find(doc! { "_id": { "$ne": except }, "createdAt": opened })
             .projection(doc! { "_id": 1, "userId": 1 })
             .limit(limit);
         Ok(found.await?.try_collect().await?)

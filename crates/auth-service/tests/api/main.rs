@@ -3,11 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod admin_sessions;
+mod audit;
+mod devices;
+mod elsewhere;
 mod injection;
 mod mails;
+mod new_devices;
 mod operations;
 mod profile;
+mod protection;
 mod refresh;
+mod refresh_storm;
 mod registration;
 mod revocations;
 mod sessions;

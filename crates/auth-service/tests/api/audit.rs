@@ -234,7 +234,7 @@ async fn a_page_costs_the_same_wherever_it_lies() {
         let page: Document = profile.deserialize_current().unwrap();
         let number = |name: &str| {
             page.get(name)
-                .and_then(|value| value.as_i32())
+                .and_then(Bson::as_i32)
                 .unwrap_or_default()
         };
         // A page, the entry behind it, those of the cursor's own millisecond, and for two indexes twice of all that.

@@ -281,13 +281,13 @@ async fn what_has_expired_is_not_listed() {
     app.user("ada", "enduser").await;
     app.advance_secs(6 * 86_400);
     let second = app.log_in("ada").await;
+    let second_id = second.claims(&app).sid;
     assert_eq!(ids_of(&second.client).await.len(), 2);
     app.advance_secs(86_400);
 
     let third = app.log_in("ada").await;
 
-    let (second, third) = (second.claims(&app).sid, third);
-    assert_eq!(ids_of(&third.client).await, [third.claims(&app).sid, second]);
+    assert_eq!(ids_of(&third.client).await, [third.claims(&app).sid, second_id]);
     let count = third.client.get("/api/sessions/active/count").await.expect(200);
     assert_eq!(count.body["active_sessions"], 2);
 }

@@ -232,11 +232,7 @@ async fn a_page_costs_the_same_wherever_it_lies() {
     let mut pages = 0;
     while profile.advance().await.unwrap() {
         let page: Document = profile.deserialize_current().unwrap();
-        let number = |name: &str| {
-            page.get(name)
-                .and_then(Bson::as_i32)
-                .unwrap_or_default()
-        };
+        let number = |name: &str| page.get(name).and_then(Bson::as_i32).unwrap_or_default();
         // A page, the entry behind it, those of the cursor's own millisecond, and for two indexes twice of all that.
         assert!(number("docsExamined") <= 50, "{page}");
         assert!(number("keysExamined") <= 60, "{page}");

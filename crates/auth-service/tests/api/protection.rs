@@ -350,6 +350,19 @@ async fn spraying_from_everywhere_is_seen_by_every_replica_and_reported_once() {
         .collect::<()>()
         .await;
 
+    eventually("both replicas have told all they saw", async || {
+        let mut told = 0;
+        let mut minutes = app.collection("failed_sign_ins").find(doc! {}).await.unwrap();
+        while minutes.advance().await.unwrap() {
+            told += minutes
+                .deserialize_current()
+                .unwrap()
+                .get_i64("failures")
+                .unwrap();
+        }
+        (told == 150).then_some(())
+    })
+    .await;
     let gauge = r#"auth_failed_accounts{service="auth-service"}"#;
     for app in [&app, &replica] {
         eventually("the gauge shows about 150", async || {

@@ -1,9 +1,12 @@
 //! Every path of the service in one table, with who may call it.
 
+mod accounts;
 mod allocations;
 pub mod bodies;
+mod corrections;
 mod credits;
 mod pages;
+mod people;
 mod request;
 mod sessions;
 mod usage;
@@ -46,6 +49,18 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Admin,
             allocations::allocate_credits_by_email,
         )
+        .post("/api/credits/set", Access::Supervisor, corrections::set_credits)
+        .delete(
+            "/api/credits/remove",
+            Access::Supervisor,
+            corrections::remove_credits,
+        )
+        .put(
+            "/api/credits/adjust",
+            Access::Supervisor,
+            corrections::adjust_credits,
+        )
+        .post("/api/admin/users", Access::Admin, accounts::create_account)
         .get(
             "/api/credits/allocations/all",
             Access::Supervisor,
@@ -71,6 +86,11 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::User,
             sessions::list_active_sessions,
         )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get(
+            "/internal/people/{user_id}/data",
+            Access::Service,
+            people::show_personal_data,
+        );
     Contract::routes(routes);
 }

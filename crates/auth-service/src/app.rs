@@ -25,21 +25,30 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        administration::{self, Administration},
+        admins::Admins,
+        deletion::{self, Deletion},
         guesses::GuessBudget,
+        introspection::{Introspection, TokenMetrics},
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
         passwords::Passwords,
+        personal_data::PersonalData,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
+        signing_keys::SigningKeys,
         spraying::Spraying,
         throttle::LoginThrottle,
+        tokens::{Tokens, seconds},
+        user_changes::UserChanges,
     },
     store::{
-        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        revocations::RevocationStore, sessions::SessionStore, throttles::ThrottleStore, users::UserStore,
-        verifications::VerificationStore,
+        audit::AuditStore, deletions::DeletionStore, failed_sign_ins::FailedSignInStore,
+        known_devices::KnownDeviceStore, locks::LockStore, personal::PersonalStore,
+        revocations::RevocationStore, sessions::SessionStore, throttles::ThrottleStore,
+        user_changes::UserChangeStore, users::UserStore, verifications::VerificationStore,
     },
 };
 
@@ -72,6 +81,12 @@ struct Services {
     audit: AuditStore,
     limits: Limits,
     revocations: Revocations,
+    signing_keys: SigningKeys,
+    introspection: Introspection,
+    administration: Administration,
+    deletion: Deletion,
+    user_changes: UserChanges,
+    personal_data: PersonalData,
 }
 
 impl App {
@@ -90,6 +105,7 @@ impl App {
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
+        let sign_in_rule = config.sign_in_rule;
         let origins = config.cors_origins.clone();
         let clock = web::Data::new(config.clock.clone());
         let server = HttpServer::new(move || {
@@ -103,6 +119,7 @@ impl App {
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
                 .app_data(clock.clone())
+                .app_data(web::Data::new(sign_in_rule))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
@@ -158,8 +175,11 @@ impl Services {
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
+        let signing_keys = SigningKeys::new(config, metrics)?;
+        let tokens = Tokens::new(config, signing_keys.clone());
+        let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
-        let users = UserStore::open(database).await?;
+        let users = UserStore::open(database, config.role_map.clone()).await?;
         let audit_lost = metrics.protection.audit_lost.clone();
         let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
@@ -175,6 +195,7 @@ impl Services {
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
         let sessions = Sessions::new(
             config,
+            tokens.clone(),
             session_store.clone(),
             users.clone(),
             revocations.clone(),
@@ -182,6 +203,17 @@ impl Services {
             audit.clone(),
             metrics.clone(),
         );
+        let introspection = Introspection {
+            verifier: signing_keys.verifier(),
+            tokens,
+            sessions: sessions.clone(),
+            store: session_store.clone(),
+            users: users.clone(),
+            revocations: revocations.clone(),
+            metrics: token_metrics,
+            clock: config.clock.clone(),
+            grace: seconds(config.refresh_grace),
+        };
         let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
         let passwords = Passwords::new(cost, threads, queue_max, metrics.clone());
         let throttles = ThrottleStore::open(database).await?;
@@ -191,39 +223,77 @@ impl Services {
         let throttle = LoginThrottle::new(config, throttles.clone(), limits.clone(), spraying.clone());
         let accounts = Accounts::new(
             users.clone(),
-            sessions.clone(),
             passwords.clone(),
             audit.clone(),
             config.clock.clone(),
         );
+        let verifications = VerificationStore::open(database).await?;
+        let user_changes = UserChanges::new(config, UserChangeStore::open(database).await?, users.clone());
+        let admins = Admins::new(users.clone(), LockStore::new(database));
+        let administration = Administration::new(
+            config,
+            administration::Parts {
+                users: users.clone(),
+                admins: admins.clone(),
+                sessions: sessions.clone(),
+                verifications: verifications.clone(),
+                changes: user_changes.clone(),
+                audit: audit.clone(),
+                mailer: mailer.clone(),
+            },
+        );
+        let personal = PersonalStore::new(database);
+        let deletion = Deletion::new(deletion::Parts {
+            users: users.clone(),
+            deletions: DeletionStore::new(database),
+            personal: personal.clone(),
+            admins,
+            sessions: sessions.clone(),
+            passwords: passwords.clone(),
+            throttle: throttle.clone(),
+            changes: user_changes.clone(),
+            audit: audit.clone(),
+            clock: config.clock.clone(),
+        });
+        let personal_data = PersonalData::new(config, users.clone(), personal, audit.clone())?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications: VerificationStore::open(database).await?,
+            verifications,
             audit: audit.clone(),
             budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let clock = config.clock.clone();
         let logins = Logins::new(
+            config,
             users.clone(),
             sessions.clone(),
             passwords,
             throttle,
             audit.clone(),
             metrics,
-            clock,
         );
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
             .spawn(revocations.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(user_changes.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(deletion.clone().follow(lifecycle.cancelled()));
         Ok(Self {
             users,
             accounts,
+            introspection,
+            signing_keys,
             registration: Registration::new(config, parts),
             logins,
             sessions,
@@ -231,6 +301,10 @@ impl Services {
             audit,
             limits,
             revocations,
+            administration,
+            deletion,
+            user_changes,
+            personal_data,
         })
     }
 
@@ -244,7 +318,13 @@ impl Services {
             .app_data(web::Data::new(self.session_store.clone()))
             .app_data(web::Data::new(self.audit.clone()))
             .app_data(web::Data::new(self.limits.clone()))
-            .app_data(web::Data::new(self.revocations.clone()));
+            .app_data(web::Data::new(self.revocations.clone()))
+            .app_data(web::Data::new(self.signing_keys.clone()))
+            .app_data(web::Data::new(self.introspection.clone()))
+            .app_data(web::Data::new(self.administration.clone()))
+            .app_data(web::Data::new(self.deletion.clone()))
+            .app_data(web::Data::new(self.user_changes.clone()))
+            .app_data(web::Data::new(self.personal_data.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {
@@ -263,14 +343,6 @@ impl Services {
     }
 
     fn authenticator(&self, config: &Config) -> Authenticator {
-        let secrets = [
-            Some(&config.jwt_access_secret),
-            config.jwt_access_secret_previous.as_ref(),
-        ];
-        let keys = secrets
-            .into_iter()
-            .flatten()
-            .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
         let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
         let sessions = self.sessions.clone();
         let check: SessionCheck = Arc::new(move |user| {
@@ -279,7 +351,8 @@ impl Services {
         });
         let revocations: RevocationSet = self.revocations.set();
         Authenticator {
-            people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+            people: self.signing_keys.verifier(),
+            key_feed: None,
             services: Verifier::for_services(KeyRing::new([services]), NAME),
             revocations,
             clock: config.clock.clone(),

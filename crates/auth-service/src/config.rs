@@ -11,7 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::limits::LimitsConfig;
-use crate::service::accounts::NewAccount;
+use crate::{
+    domain::{roles::RoleMap, user::SignInRule},
+    key_file::PrivateKeys,
+    service::accounts::NewAccount,
+};
 
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
@@ -27,8 +31,10 @@ pub struct Config {
     pub workers: usize,
     /// MongoDB; the path names the database, `auth_db` where it is empty.
     pub mongodb_uri: SecretString,
-    /// Signs access tokens.
-    pub jwt_access_secret: SecretString,
+    /// Sign access tokens, where they are given.
+    pub jwt_private_keys: Option<PrivateKeys>,
+    /// Signs access tokens where there are no private keys; checks them also beside those.
+    pub jwt_access_secret: Option<SecretString>,
     /// Still checks them while the secret is being rotated.
     pub jwt_access_secret_previous: Option<SecretString>,
     /// Signs refresh tokens; no other service has it.
@@ -53,6 +59,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How long audit events are kept.
     pub audit_retention: Duration,
+    /// Whether an address has to be proven before its owner may sign in.
+    pub sign_in_rule: SignInRule,
     /// How long a verification code is good.
     pub verification_code_life: Duration,
     /// bcrypt's cost: 10 to 16; tests take 4.
@@ -61,6 +69,10 @@ pub struct Config {
     pub hashing_threads: usize,
     /// Passwords that may wait to be hashed.
     pub hash_queue_max: usize,
+    /// What roles mean that other tools write into the database.
+    pub role_map: RoleMap,
+    /// How long other services can still hear of what happened to an account.
+    pub user_changes_kept: Duration,
     /// The first admin, made when there is none.
     pub bootstrap_admin: Option<BootstrapAdmin>,
     /// Where mails go.
@@ -69,6 +81,10 @@ pub struct Config {
     pub mail_from: String,
     /// Where people reach the web client: links in mails point there.
     pub public_url: Url,
+    /// Where proxy-service is, for what it keeps about a person.
+    pub proxy_url: Option<Url>,
+    /// Where accounting-service is, likewise.
+    pub accounting_url: Option<Url>,
     /// Web pages that may read our answers.
     pub cors_origins: Vec<String>,
     /// Whether cookies are sent over TLS only.
@@ -132,7 +148,7 @@ impl Config {
         let secrets = Secrets::from_env(env);
         let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
         let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());
-        let access_life = life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15));
+        let access_life = access_life(env);
         let refresh_life = life(env, "JWT_REFRESH_EXPIRES_IN", Duration::from_hours(7 * 24));
         let session_life = life(env, "SESSION_MAX_AGE", Duration::from_hours(30 * 24));
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
@@ -140,14 +156,19 @@ impl Config {
         let limits = LimitsConfig::from_env(env);
         let audit_retention = audit_retention(env);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
+        let needs_verification = env.var("REQUIRE_EMAIL_VERIFICATION").flag(true);
         let bcrypt_cost = env.var("BCRYPT_COST").alias("BCRYPT_ROUNDS").within(10..=16, 10);
         // One core is left to everything else.
         let hashing_threads = env.var("HASHING_THREADS").within(1..=64, cores().max(2) - 1);
         let hash_queue_max = env.var("HASH_QUEUE_MAX").within(1..=10_000, 256);
+        let role_map = env.var("ROLE_MAP").or(RoleMap::default());
+        let user_changes_kept = life(env, "USER_CHANGES_KEPT", Duration::from_hours(90 * 24));
         let bootstrap_admin = BootstrapAdmin::from_env(env);
         let mail = MailRoute::from_env(env);
         let mail_from = mail_from(env);
         let public_url = env.var("PUBLIC_URL").alias("HOST_URL").or(default_public_url());
+        let proxy_url = env.var("PROXY_SERVICE_URL").optional();
+        let accounting_url = env.var("ACCOUNTING_SERVICE_URL").optional();
         let cors_origins = env.var("CORS_ORIGIN").list();
         let is_production = env
             .var("NODE_ENV")
@@ -164,6 +185,7 @@ impl Config {
             port: port?,
             workers: workers?,
             mongodb_uri: mongodb_uri?,
+            jwt_private_keys: secrets.private_keys,
             jwt_access_secret: secrets.access,
             jwt_access_secret_previous: secrets.access_previous,
             jwt_refresh_secret: secrets.refresh,
@@ -178,13 +200,22 @@ impl Config {
             limits: limits?,
             audit_retention: audit_retention?,
             verification_code_life: code_life?,
+            sign_in_rule: if needs_verification? {
+                SignInRule::VerifiedOnly
+            } else {
+                SignInRule::Anybody
+            },
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,
+            role_map: role_map?,
+            user_changes_kept: user_changes_kept?,
             bootstrap_admin: bootstrap_admin?,
             mail: mail?,
             mail_from: mail_from?,
             public_url: public_url?,
+            proxy_url: proxy_url?,
+            accounting_url: accounting_url?,
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
@@ -197,7 +228,8 @@ impl Config {
 
 /// What tokens are signed with. No two may be equal: a token of one kind would have a good signature as another.
 struct Secrets {
-    access: SecretString,
+    private_keys: Option<PrivateKeys>,
+    access: Option<SecretString>,
     access_previous: Option<SecretString>,
     refresh: SecretString,
     service: SecretString,
@@ -205,20 +237,30 @@ struct Secrets {
 
 impl Secrets {
     fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let access = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let private_keys = PrivateKeys::from_env(env);
+        let access = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let access_previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let refresh = env.var("JWT_REFRESH_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
         let service = env.var("SERVICE_JWT_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        if matches!((&private_keys, &access), (Ok(None), Ok(None))) {
+            return Err(env.mistake(
+                "JWT_ACCESS_SECRET (or a file named by JWT_ACCESS_SECRET_FILE) is not set, and there is no \
+                 JWT_PRIVATE_KEY_FILE either",
+            ));
+        }
         let secrets = Self {
+            private_keys: private_keys?,
             access: access?,
             access_previous: access_previous?,
             refresh: refresh?,
             service: service?,
         };
         let all = [
-            Some(&secrets.access),
+            secrets.access.as_ref(),
             secrets.access_previous.as_ref(),
             Some(&secrets.refresh),
             Some(&secrets.service),
@@ -305,6 +347,11 @@ fn mail_from(env: &Env) -> Result<String, Invalid> {
         Ok(_) => Ok(from),
         Err(error) => Err(env.mistake(format!("EMAIL_FROM is not valid: {error}"))),
     }
+}
+
+/// How long an access token is good.
+pub(crate) fn access_life(env: &Env) -> Result<Duration, Invalid> {
+    life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15))
 }
 
 /// A length of time of at least a second that calculations can bear.
@@ -395,6 +442,8 @@ mod tests {
             ("RATE_LIMIT_WINDOW", "25h", "1s to 24h"),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin", "go together"),
             ("MAIL_DIR", "", "mails go nowhere"),
+            ("ROLE_MAP", "head:admin", "no word may be mapped to admin"),
+            ("USER_CHANGES_KEPT", "90", "with a unit"),
         ] {
             let env = env(&[(name, value)]);
             assert!(Config::from_env(&env).is_err(), "{name}={value}");

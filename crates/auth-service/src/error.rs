@@ -9,7 +9,7 @@ use mongodb::error::{ErrorKind, WriteFailure};
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// MongoDB's code for a second document with a unique value.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(crate) const DUPLICATE_KEY: i32 = 11_000;
 
 /// Every way a request to this service can fail.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +72,26 @@ pub(crate) enum Error {
     #[error("an admin cannot be created here; create the user, then change the role")]
     AdminNotCreatable,
     /// Without an admin nobody could ever make one.
-    #[error("the last admin cannot be demoted")]
+    #[error("the last admin can be neither demoted, disabled nor deleted")]
     LastAdmin,
+    /// Somebody else is changing admins and does not finish.
+    #[error("another change of admins is under way; try again")]
+    AdminsBusy,
+    /// Nobody shuts themselves out by mistake.
+    #[error("this is your own account; another admin has to do this")]
+    OwnAccount,
+    /// Taking the role first is a step that is audited as such.
+    #[error("an admin cannot be deleted; change the role first")]
+    AdminNotDeletable,
+    /// Everybody is deleted by those only who say so in words.
+    #[error("to delete all users, send confirmDelete with the text DELETE_ALL_USERS")]
+    ConfirmationMissing,
+    /// As many documents are being written as may be at once.
+    #[error("too many downloads at once; try again in a moment")]
+    TooManyExports,
+    /// The password that confirms an act is not the caller's.
+    #[error("the password is wrong")]
+    WrongPassword,
     /// A new address has to be proven first.
     #[error("the e-mail address cannot be changed here: a new address has to be verified")]
     EmailChangeRefused,
@@ -89,6 +107,9 @@ pub(crate) enum Error {
     /// A token could not be written.
     #[error("a token could not be signed")]
     Signing(#[from] SigningError),
+    /// More changes at once than the feed can put into an order.
+    #[error("the feed of changes could not be written")]
+    FeedBusy,
     /// The database refused or was away.
     #[error("the database query failed")]
     Database(#[from] mongodb::error::Error),
@@ -124,10 +145,16 @@ impl Error {
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::AdminNotCreatable => (StatusCode::FORBIDDEN, "admin_not_creatable"),
             Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),
+            Self::OwnAccount => (StatusCode::BAD_REQUEST, "own_account"),
+            Self::AdminNotDeletable => (StatusCode::FORBIDDEN, "admin_not_deletable"),
+            Self::ConfirmationMissing => (StatusCode::BAD_REQUEST, "confirmation_missing"),
+            Self::WrongPassword => (StatusCode::BAD_REQUEST, "wrong_password"),
             Self::EmailChangeRefused => (StatusCode::BAD_REQUEST, "email_change_refused"),
-            Self::HashQueueFull => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::HashQueueFull | Self::AdminsBusy | Self::TooManyExports => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy")
+            }
             Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::CodesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::CodesExhausted | Self::FeedBusy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Hashing(_) | Self::HashingLost(_) | Self::Signing(_) | Self::Database(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+pub mod cli;
 mod config;
 pub mod domain;
 mod error;
+mod key_file;
 mod mailer;
 mod metrics;
 mod quota;
@@ -14,6 +16,7 @@ mod store;
 
 pub use app::App;
 pub use config::{BootstrapAdmin, Config, LimitsConfig, MailRoute, Smtp};
+pub use key_file::PrivateKeys;
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

@@ -1,5 +1,6 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod administration;
 mod new_device;
 
 use std::{path::PathBuf, pin::pin, time::Duration};

@@ -1,19 +1,25 @@
 //! Every path of the service, and who may call it.
 
 pub(crate) mod admin_sessions;
+pub(crate) mod administration;
 pub(crate) mod audit;
 pub(crate) mod bodies;
 pub(crate) mod cookies;
+pub(crate) mod deletion;
 pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod origin;
 pub(crate) mod paging;
+pub(crate) mod personal_data;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod session_bodies;
 pub(crate) mod sessions;
+pub(crate) mod tokens;
+pub(crate) mod user_changes;
 pub(crate) mod users;
+pub(crate) mod v1;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -32,6 +38,9 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/auth/refresh", Public, sessions::refresh_tokens)
         .post("/api/auth/logout", Optional, sessions::log_out)
         .post("/api/auth/logout-all", User, sessions::log_out_everywhere)
+        .post("/api/auth/introspect", Service, tokens::introspect_token)
+        .post("/api/auth/revoke", Public, tokens::revoke_token)
+        .get("/.well-known/jwks.json", Public, tokens::list_keys)
         .get("/api/profile", User, profile::show_profile)
         .put("/api/profile", User, profile::update_profile)
         .get("/api/dashboard", User, profile::show_dashboard)
@@ -46,7 +55,28 @@ pub fn routes(routes: &mut Routes<'_>) {
             Admin,
             users::show_user_by_email,
         )
-        .put("/api/admin/users/{user_id}/role", Admin, users::change_role)
+        .put(
+            "/api/admin/users/{user_id}/role",
+            Admin,
+            administration::change_role,
+        )
+        .patch("/api/admin/users/{user_id}", Admin, administration::edit_user)
+        .delete("/api/admin/users/{user_id}", Admin, deletion::delete_user)
+        .delete("/api/users/{user_id}", Admin, deletion::delete_user)
+        .delete("/api/admin/users", Admin, deletion::delete_all_users)
+        .delete("/api/profile", User, deletion::delete_own_account)
+        .get("/api/profile/export", User, personal_data::export_own_data)
+        .get("/api/auth/users/{user_id}", Optional, users::show_public_user)
+        .get("/internal/user-changes", Service, user_changes::list_user_changes)
+        .post("/api/v1/auth/login", Public, v1::log_in)
+        .post("/api/v1/auth/register", Public, v1::register)
+        .post("/api/v1/auth/logout", User, v1::log_out)
+        .get("/api/v1/auth/account", User, v1::show_account)
+        .post("/api/v1/register", Admin, v1::register_other)
+        .get("/api/v1/users", Admin, v1::list_users)
+        .get("/api/v1/me", User, v1::show_me)
+        .get("/api/v1/hello", User, v1::greet)
+        .get("/api/v1/test", Public, v1::show_test)
         .get("/internal/revocations", Service, revocations::list_revocations)
         .get("/health", Public, health::show_health)
         .get("/api/health", Public, health::show_health)

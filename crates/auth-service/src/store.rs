@@ -1,11 +1,15 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
 pub(crate) mod audit;
+pub(crate) mod deletions;
 pub(crate) mod failed_sign_ins;
 pub(crate) mod known_devices;
+pub(crate) mod locks;
+pub(crate) mod personal;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod throttles;
+pub(crate) mod user_changes;
 pub(crate) mod users;
 pub(crate) mod verifications;
 
@@ -29,4 +33,10 @@ fn expiring(keys: Document, after: Duration) -> IndexModel {
 /// An index that only makes look-ups fast.
 fn plain(keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).build()
+}
+
+/// An index that only knows the documents that have its members.
+fn sparse(keys: Document) -> IndexModel {
+    let options = IndexOptions::builder().sparse(true).build();
+    IndexModel::builder().keys(keys).options(options).build()
 }

@@ -13,12 +13,13 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use common_jwt::{Role, TokenType, Verifier};
+use common_jwt::{AccessClaims, Invalid, Role, TokenType, Verifier};
 use secrecy::SecretString;
 
 use crate::{
     caller::{Caller, CallingService, CurrentUser},
     clock::Clock,
+    key_feed::KeyFeed,
     problem::Problem,
     revocations::RevocationSet,
 };
@@ -207,6 +208,8 @@ pub type SessionCheck =
 pub struct Authenticator {
     /// Checks access tokens.
     pub people: Verifier,
+    /// Where its keys come from, where they are published; asked when a token names one that is not known.
+    pub key_feed: Option<KeyFeed>,
     /// Checks service tokens addressed to this service.
     pub services: Verifier,
     /// Sessions that have ended.
@@ -220,11 +223,25 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
+    /// The claims of a valid access token. Only a token that names a key we have not heard of waits, for one look.
+    pub async fn access(&self, token: &str) -> Result<AccessClaims, Invalid> {
+        let now = self.clock.now();
+        match (self.people.access(token, now), &self.key_feed) {
+            (Err(Invalid::UnknownKid), Some(feed)) if feed.look().await => self.people.access(token, now),
+            (Err(Invalid::UnknownKid), Some(_)) => Err(Invalid::NoKeys),
+            (result, _) => result,
+        }
+    }
+
     /// The person behind an access token.
-    pub fn person(&self, token: &str) -> Result<CurrentUser, Problem> {
-        let claims = self.people.access(token, self.clock.now()).map_err(|reason| {
+    pub async fn person(&self, token: &str) -> Result<CurrentUser, Problem> {
+        let claims = self.access(token).await.map_err(|reason| {
             tracing::debug!(%reason, "access token refused");
-            invalid_token()
+            if reason == Invalid::NoKeys {
+                no_keys()
+            } else {
+                invalid_token()
+            }
         })?;
         if self.revocations.contains(&claims.sid) {
             return Err(revoked_token());
@@ -263,11 +280,10 @@ impl Authenticator {
             return Ok(Some(Caller::Service(service)));
         }
         let Some(least_role) = access.least_role() else {
-            return Err(self
-                .person(&token)
-                .map_or_else(|problem| problem, |_| forbidden()));
+            let person = self.person(&token).await;
+            return Err(person.map_or_else(|problem| problem, |_| forbidden()));
         };
-        let user = self.person(&token)?;
+        let user = self.person(&token).await?;
         if let Some(check) = &self.session_check {
             check(user.clone()).await?;
         }
@@ -334,6 +350,16 @@ fn missing_token() -> Problem {
 
 fn invalid_token() -> Problem {
     Problem::unauthorized("invalid_token", "the access token is not valid or has expired")
+}
+
+/// Neither the caller's fault nor for long: the keys are fetched as soon as auth-service can be reached.
+fn no_keys() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "auth_unavailable",
+        "access tokens cannot be checked yet; try again in a moment",
+    )
+    .retry_after(1)
 }
 
 fn revoked_token() -> Problem {

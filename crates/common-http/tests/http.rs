@@ -104,6 +104,7 @@ impl TestServer {
         let ring = |secret: &str| KeyRing::new([VerifyingKey::hs256(secret.as_bytes())]);
         let authenticator = web::Data::new(Authenticator {
             people: Verifier::new(ring(ACCESS_SECRET), ISSUER_DEFAULT, AUDIENCE_DEFAULT),
+            key_feed: None,
             services: Verifier::for_services(ring(SERVICE_SECRET), NAME),
             revocations: revocations.clone(),
             clock: Clock::System,

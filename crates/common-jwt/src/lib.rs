@@ -6,12 +6,14 @@
 
 mod claims;
 mod keys;
+mod rights;
 mod role;
 mod signer;
 mod verifier;
 
 pub use claims::{AccessClaims, Audience, RefreshClaims, ServiceClaims, TokenType};
-pub use keys::{KeyError, KeyRing, SigningKey, VerifyingKey};
+pub use keys::{KeyError, KeyRing, SharedKeyRing, SigningKey, VerifyingKey};
+pub use rights::Right;
 pub use role::Role;
 pub use signer::{Signer, SigningError};
 pub use verifier::{Invalid, LEEWAY_SECS, TOKEN_BYTES_MAX, Verifier};

@@ -1,12 +1,13 @@
 //! A published contract, and whether answers keep it.
 
+mod bad_bodies;
 mod schema;
 
 use common_http::Contract;
 use reqwest::Method;
 use serde_json::Value;
 
-pub use self::schema::unknown_keywords;
+pub use self::{bad_bodies::BadBody, schema::unknown_keywords};
 use crate::Answer;
 
 /// The methods an operation can have.

@@ -28,7 +28,7 @@ pub(super) async fn allocate_credits(
     let origin = arrival.origin(giver.actor(), &body.0)?;
     let user_id = match UserId::parse(&body.0.user_id) {
         Some(id) => {
-            accounts.ensure_id(&id).await?;
+            accounts.ensure_grantable(&id).await?;
             id
         }
         None => accounts.resolve(&body.0.user_id).await?.id,
@@ -36,7 +36,7 @@ pub(super) async fn allocate_credits(
     let allocating = Allocating {
         user_id: user_id.clone(),
         credits: body.0.credits,
-        expiry_days: body.0.expiry_days.unwrap_or_default(),
+        expiry_days: body.0.expiry_days,
         notes: body.0.notes,
         allocated_by: giver.id,
     };
@@ -57,7 +57,7 @@ pub(super) async fn allocate_credits_by_email(
     let allocating = Allocating {
         user_id: account.id.clone(),
         credits: body.0.credits,
-        expiry_days: body.0.expiry_days.unwrap_or_default(),
+        expiry_days: body.0.expiry_days,
         notes: body.0.notes,
         allocated_by: giver.id,
     };

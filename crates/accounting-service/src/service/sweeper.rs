@@ -11,7 +11,10 @@ use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Instruction, Ledger, Origin};
+use super::{
+    ledger::{Instruction, Ledger, Origin},
+    people::People,
+};
 use crate::{
     domain::{
         ids::Actor,
@@ -37,6 +40,8 @@ pub struct Sweeper {
     pub ledger: Ledger,
     /// Finds them.
     pub sessions: SessionStore,
+    /// Removes what is left of people who are gone.
+    pub people: People,
     /// Forgets answers.
     pub answers: IdempotencyStore,
     /// The time.
@@ -66,6 +71,7 @@ impl Sweeper {
     async fn sweep(&self) -> Result<()> {
         let now = self.clock.now();
         self.expire_holds(now).await?;
+        self.people.sweep().await?;
         let open = self.sessions.count_open().await?;
         self.metrics.open_holds.set(open.count);
         let age = open.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);

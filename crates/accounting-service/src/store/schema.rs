@@ -9,6 +9,16 @@ diesel::table! {
         role -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+        removal_due -> Bool,
+    }
+}
+
+diesel::table! {
+    feed_cursors (feed) {
+        feed -> Text,
+        cursor -> Text,
+        updated_at -> Timestamptz,
     }
 }
 

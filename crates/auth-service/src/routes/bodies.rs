@@ -81,7 +81,7 @@ pub(crate) struct SignedInUser {
     pub(crate) username: String,
     /// The address.
     pub(crate) email: String,
-    /// Always true: others do not get in.
+    /// True unless unproven addresses are admitted here.
     pub(crate) is_verified: bool,
     /// What they may administer.
     pub(crate) role: Role,
@@ -190,6 +190,8 @@ pub(crate) struct UserBody {
     pub(crate) email: String,
     /// Whether the address is proven.
     pub(crate) is_verified: bool,
+    /// Whether the account is open; an admin may have shut it.
+    pub(crate) is_active: bool,
     /// What they may administer.
     pub(crate) role: Role,
     /// When the account was made.
@@ -199,6 +201,49 @@ pub(crate) struct UserBody {
     /// Kept by older tools.
     #[serde(rename = "__v")]
     pub(crate) version: i32,
+}
+
+/// A user as `GET /api/auth/users/{id}` shows one to everybody, and the rest of it to admins and our services.
+#[derive(Debug, Serialize)]
+pub(crate) struct PublicUser {
+    #[serde(rename = "_id")]
+    id: String,
+    username: String,
+    /// Whether they may use anything.
+    active: bool,
+    /// Always false: whoever is deleted is not found.
+    deleted: bool,
+    #[serde(flatten)]
+    details: Option<UserDetails>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserDetails {
+    email: String,
+    role: Role,
+    is_verified: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl PublicUser {
+    /// What somebody who `sees_all` is shown of `user`, or somebody who does not.
+    pub(crate) fn new(user: User, sees_all: bool) -> Self {
+        Self {
+            id: user.id.to_string(),
+            active: user.may_sign_in(),
+            deleted: false,
+            details: sees_all.then_some(UserDetails {
+                email: user.email,
+                role: user.role,
+                is_verified: user.is_verified,
+                created_at: user.created_at.into(),
+                updated_at: user.updated_at.into(),
+            }),
+            username: user.username,
+        }
+    }
 }
 
 /// A user inside an object.
@@ -226,6 +271,7 @@ impl From<User> for UserBody {
             username: user.username,
             email: user.email,
             is_verified: user.is_verified,
+            is_active: !user.is_disabled,
             role: user.role,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),

@@ -13,10 +13,7 @@ use crate::{
         username::Username,
     },
     error::{Error, Result, field_error},
-    service::{
-        passwords::Passwords,
-        sessions::{EndReason, Sessions},
-    },
+    service::passwords::Passwords,
     store::{
         audit::{AuditEvent, AuditStore, Details},
         users::UserStore,
@@ -27,7 +24,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Accounts {
     users: UserStore,
-    sessions: Sessions,
     passwords: Passwords,
     audit: AuditStore,
     clock: Clock,
@@ -77,16 +73,9 @@ pub(crate) enum Verification {
 
 impl Accounts {
     /// Accounts over these stores.
-    pub(crate) fn new(
-        users: UserStore,
-        sessions: Sessions,
-        passwords: Passwords,
-        audit: AuditStore,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(users: UserStore, passwords: Passwords, audit: AuditStore, clock: Clock) -> Self {
         Self {
             users,
-            sessions,
             passwords,
             audit,
             clock,
@@ -173,54 +162,7 @@ impl Accounts {
             .set_username(id, username.as_str(), self.clock.now())
             .await?;
         let changed = changed.ok_or(Error::UserNotFound)?;
-        let names = [
-            ("from", user.username.as_str()),
-            ("to", changed.username.as_str()),
-        ];
-        self.record("username_changed", &names, Some(id), id, Some(origin))
-            .await;
-        Ok(changed)
-    }
-
-    /// Gives a user another role and ends their sessions, so that the old rights end with them.
-    ///
-    /// Sessions end before and after: whatever is opened in between has the old role, and a crash in between leaves
-    /// somebody signed out, not somebody with rights they lost.
-    pub(crate) async fn change_role(
-        &self,
-        id: UserId,
-        role: Role,
-        actor: UserId,
-        origin: &Origin,
-    ) -> Result<User> {
-        let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
-        if user.role == role {
-            // The stored word may be one that only reads as this role, such as `teacher` for `enduser`.
-            return self
-                .users
-                .set_role(id, role, self.clock.now())
-                .await?
-                .ok_or(Error::UserNotFound);
-        }
-        let is_active_admin = user.role == Role::Admin && user.may_sign_in();
-        if is_active_admin && self.users.count_active_admins().await? < 2 {
-            return Err(Error::LastAdmin);
-        }
-        self.sessions
-            .end_all(id, EndReason::RoleChange, Some(origin))
-            .await?;
-        let changed = self.users.set_role(id, role, self.clock.now()).await?;
-        let changed = changed.ok_or(Error::UserNotFound)?;
-        if is_active_admin && self.users.count_active_admins().await? == 0 {
-            // Two admins demoted each other at the same moment: neither is.
-            self.users.set_role(id, Role::Admin, self.clock.now()).await?;
-            return Err(Error::LastAdmin);
-        }
-        self.sessions
-            .end_all(id, EndReason::RoleChange, Some(origin))
-            .await?;
-        let roles = [("from", user.role.as_str()), ("to", role.as_str())];
-        self.record("role_changed", &roles, Some(actor), id, Some(origin))
+        self.record("username_changed", &[], Some(id), id, Some(origin))
             .await;
         Ok(changed)
     }

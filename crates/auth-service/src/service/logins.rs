@@ -5,10 +5,11 @@ use futures_util::future::join;
 use secrecy::SecretString;
 
 use crate::{
+    config::Config,
     domain::{
         origin::Origin,
         session::AuthMethod,
-        user::{User, UserId},
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
@@ -32,19 +33,20 @@ pub(crate) struct Logins {
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
+    sign_in_rule: SignInRule,
     clock: Clock,
 }
 
 impl Logins {
     /// Sign-ins over these stores.
     pub(crate) fn new(
+        config: &Config,
         users: UserStore,
         sessions: Sessions,
         passwords: Passwords,
         throttle: LoginThrottle,
         audit: AuditStore,
         metrics: AuthMetrics,
-        clock: Clock,
     ) -> Self {
         Self {
             users,
@@ -53,7 +55,8 @@ impl Logins {
             throttle,
             audit,
             metrics,
-            clock,
+            sign_in_rule: config.sign_in_rule,
+            clock: config.clock.clone(),
         }
     }
 
@@ -104,7 +107,7 @@ impl Logins {
         let (outcome, error) = if user.is_disabled {
             self.throttle.failed(attempt, self.clock.now()).await;
             ("disabled", Error::InvalidCredentials)
-        } else if user.is_verified {
+        } else if self.sign_in_rule.admits_address_of(user) {
             return Ok(attempt);
         } else {
             self.throttle.succeeded(attempt).await;

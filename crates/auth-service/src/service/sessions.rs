@@ -9,7 +9,7 @@ use crate::{
     domain::{
         origin::Origin,
         session::{AuthMethod, Presented, Session},
-        user::{User, UserId},
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
@@ -46,6 +46,7 @@ pub(crate) struct Sessions {
     life: Duration,
     grace: Duration,
     per_user_max: usize,
+    sign_in_rule: SignInRule,
 }
 
 /// What a client holds after it signed in or refreshed.
@@ -114,6 +115,7 @@ impl Sessions {
     /// Sessions as the configuration wants them.
     pub(crate) fn new(
         config: &Config,
+        tokens: Tokens,
         store: SessionStore,
         users: UserStore,
         revocations: Revocations,
@@ -126,14 +128,20 @@ impl Sessions {
             users,
             revocations,
             new_devices,
-            tokens: Tokens::new(config),
+            tokens,
             audit,
             metrics,
             clock: config.clock.clone(),
             life: seconds(config.session_life),
             grace: seconds(config.refresh_grace),
             per_user_max: config.sessions_per_user_max,
+            sign_in_rule: config.sign_in_rule,
         }
+    }
+
+    /// Whether the user may hold a session here.
+    pub(crate) fn admits(&self, user: &User) -> bool {
+        self.sign_in_rule.admits(user)
     }
 
     /// Opens a session for somebody who has just proven who they are.
@@ -258,7 +266,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<TokenPair>> {
         let user = self.users.find(session.user_id).await?;
-        let Some(user) = user.filter(User::may_sign_in) else {
+        let Some(user) = user.filter(|user| self.admits(user)) else {
             self.end(&session.id, session.user_id, EndReason::UserGone, None)
                 .await?;
             return Ok(None);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{TryStreamExt as _, future::try_join_all};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
@@ -61,16 +61,14 @@ impl RevocationStore {
             "at": { "$ifNull": ["$at", "$$NOW"] },
             "expiresAt": { "$max": ["$expiresAt", expires_at] },
         } }];
-        let revoke = |session_id| {
-            let filter = doc! { "_id": session_id };
-            let update = self.rows.update_one(filter, update.clone()).upsert(true);
-            async move { update.await.map(drop) }
-        };
-        stream::iter(session_ids)
-            .map(|session_id| Ok(revoke(session_id)))
-            .try_buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        for session_ids in session_ids.chunks(AT_ONCE) {
+            let mut writes = Vec::with_capacity(session_ids.len());
+            for session_id in session_ids {
+                let write = self.rows.update_one(doc! { "_id": session_id }, update.clone());
+                writes.push(write.upsert(true).into_future());
+            }
+            try_join_all(writes).await?;
+        }
         Ok(())
     }
 

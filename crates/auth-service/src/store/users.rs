@@ -3,6 +3,8 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+pub(crate) mod changes;
+
 use std::collections::HashMap;
 
 use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         email,
+        roles::RoleMap,
         user::{User, UserId},
     },
     error::{Error, Result},
@@ -27,6 +30,8 @@ const BATCH: u32 = 500;
 #[derive(Clone, Debug)]
 pub(crate) struct UserStore {
     rows: Collection<UserRow>,
+    /// What stored roles mean.
+    roles: RoleMap,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +53,9 @@ struct UserRow {
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+    /// Whether other services have to hear of a change yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    untold: Option<changes::Mark>,
 }
 
 #[derive(Deserialize)]
@@ -59,15 +67,16 @@ struct UserName {
 
 impl UserStore {
     /// Opens the collection and sees to its indexes, under the names that older deployments gave them.
-    pub(crate) async fn open(database: &Database) -> Result<Self> {
+    pub(crate) async fn open(database: &Database, roles: RoleMap) -> Result<Self> {
         let rows = database.collection("users");
         rows.create_indexes([
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
             super::plain(doc! { "role": 1 }),
+            super::sparse(doc! { changes::UNTOLD: 1 }),
         ])
         .await?;
-        Ok(Self { rows })
+        Ok(Self { rows, roles })
     }
 
     /// Adds a user; the unique indexes decide between two of the same name.
@@ -81,7 +90,7 @@ impl UserStore {
     /// The user with this id.
     pub(crate) async fn find(&self, id: UserId) -> Result<Option<User>> {
         let row = self.rows.find_one(doc! { "_id": id.0 }).await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user with this address, in whatever case it is typed.
@@ -90,13 +99,13 @@ impl UserStore {
             .rows
             .find_one(doc! { "email": email::normalise(email) })
             .await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user with exactly this name.
     pub(crate) async fn find_by_username(&self, username: &str) -> Result<Option<User>> {
         let row = self.rows.find_one(doc! { "username": username.trim() }).await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user who signs in as `login`: an address before a name, so that no name can stand in for an address.
@@ -128,7 +137,8 @@ impl UserStore {
             .sort(doc! { "_id": 1 })
             .batch_size(BATCH)
             .await?;
-        Ok(users.map_ok(User::from).map_err(Error::from))
+        let store = self.clone();
+        Ok(users.map_ok(move |row| store.read(row)).map_err(Error::from))
     }
 
     /// Whether anybody is an admin, able to sign in or not.
@@ -137,18 +147,14 @@ impl UserStore {
         Ok(self.rows.count_documents(admin).limit(1).await? > 0)
     }
 
-    /// How many admins can sign in, at most two: nobody asks for more.
-    pub(crate) async fn count_active_admins(&self) -> Result<u64> {
-        let active = doc! {
-            "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true },
-        };
-        Ok(self.rows.count_documents(active).limit(2).await?)
-    }
-
     /// Marks the address as proven, if it is still the user's.
     pub(crate) async fn set_verified(&self, id: UserId, email: &str, now: DateTime<Utc>) -> Result<bool> {
         let filter = doc! { "_id": id.0, "email": email };
-        let update = doc! { "$set": { "isVerified": true, "updatedAt": BsonDateTime::from_chrono(now) } };
+        let update = doc! { "$set": {
+            "isVerified": true,
+            "updatedAt": BsonDateTime::from_chrono(now),
+            changes::UNTOLD: ObjectId::new(),
+        } };
         Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
     }
 
@@ -159,20 +165,16 @@ impl UserStore {
         username: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<User>> {
-        let update = doc! { "$set": { "username": username, "updatedAt": BsonDateTime::from_chrono(now) } };
+        let update = doc! { "$set": {
+            "username": username,
+            "updatedAt": BsonDateTime::from_chrono(now),
+            changes::UNTOLD: ObjectId::new(),
+        } };
         let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
         match changed.return_document(ReturnDocument::After).await {
-            Ok(row) => Ok(row.map(User::from)),
+            Ok(row) => Ok(row.map(|row| self.read(row))),
             Err(error) => Err(taken(error)),
         }
-    }
-
-    /// Gives the user another role.
-    pub(crate) async fn set_role(&self, id: UserId, role: Role, now: DateTime<Utc>) -> Result<Option<User>> {
-        let update = doc! { "$set": { "role": role.as_str(), "updatedAt": BsonDateTime::from_chrono(now) } };
-        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
-        let row = changed.return_document(ReturnDocument::After).await?;
-        Ok(row.map(User::from))
     }
 
     /// Replaces a hash by a stronger one of the same password, unless the password was changed meanwhile.
@@ -194,10 +196,11 @@ fn taken(error: mongodb::error::Error) -> Error {
     }
 }
 
-impl From<UserRow> for User {
-    fn from(row: UserRow) -> Self {
+impl UserStore {
+    /// A user as the document describes one.
+    fn read(&self, row: UserRow) -> User {
         let made = || row.id.timestamp().to_chrono();
-        Self {
+        User {
             id: UserId(row.id),
             created_at: row.created_at.map_or_else(made, BsonDateTime::to_chrono),
             updated_at: row.updated_at.map_or_else(made, BsonDateTime::to_chrono),
@@ -206,7 +209,7 @@ impl From<UserRow> for User {
             password_hash: row.password,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
-            role: row.role.parse().unwrap_or_default(),
+            role: self.roles.read(&row.role),
             version: row.version,
         }
     }
@@ -225,6 +228,7 @@ impl From<&User> for UserRow {
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),
             version: user.version,
+            untold: None,
         }
     }
 }

@@ -78,6 +78,7 @@ impl VerificationStore {
             .options(digits_once);
         rows.create_indexes([
             code_hash.build(),
+            super::plain(doc! { "userId": 1 }),
             super::expiring(doc! { "expires": 1 }, Duration::ZERO),
         ])
         .await?;
@@ -153,6 +154,13 @@ impl VerificationStore {
     pub(crate) async fn consume(&self, code: &TriedCode) -> Result<()> {
         let filter = doc! { "_id": key(code.user_id), "codeHash": &code.code_hash };
         self.rows.delete_one(filter).await?;
+        Ok(())
+    }
+
+    /// Removes everything that was sent to these users and not used.
+    pub(crate) async fn delete_of(&self, user_ids: &[UserId]) -> Result<()> {
+        let ids: Vec<_> = user_ids.iter().map(|id| id.0).collect();
+        self.rows.delete_many(doc! { "userId": { "$in": ids } }).await?;
         Ok(())
     }
 

@@ -252,7 +252,7 @@ async fn other_spellings_of_a_path_open_nothing() {
             .await
             .expect_problem(401, "missing_token");
     }
-    for method in [Method::DELETE, Method::TRACE, Method::PATCH] {
+    for method in [Method::POST, Method::TRACE, Method::PATCH] {
         let answer = app.client.send(app.client.request(method, "/api/profile")).await;
         assert!(answer.headers["allow"].to_str().unwrap().contains("GET"));
         answer.expect_problem(405, "method_not_allowed");

@@ -4,13 +4,18 @@
 
 mod access;
 mod admin_sessions;
+mod administration;
 mod audit;
+mod bad_bodies;
+mod deletion;
 mod devices;
 mod elsewhere;
 mod injection;
+mod introspection;
 mod mails;
 mod new_devices;
 mod operations;
+mod personal_data;
 mod profile;
 mod protection;
 mod refresh;
@@ -18,6 +23,8 @@ mod refresh_storm;
 mod registration;
 mod revocations;
 mod sessions;
+mod signing_keys;
 mod support;
 mod tokens;
 mod users;
+mod v1;

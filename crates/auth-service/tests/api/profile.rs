@@ -22,6 +22,7 @@ async fn the_profile_is_the_user_without_the_password() {
             "_id",
             "createdAt",
             "email",
+            "isActive",
             "isVerified",
             "role",
             "updatedAt",

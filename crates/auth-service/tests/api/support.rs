@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_service::{App, CONTRACT, Config, LimitsConfig, MailRoute};
+use auth_service::{App, CONTRACT, Config, LimitsConfig, MailRoute, domain::user::SignInRule};
 use bson::{Document, doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, KeyRing, Verifier, VerifyingKey};
@@ -55,7 +55,8 @@ impl TestApp {
             port: 0,
             workers: 2,
             mongodb_uri: SecretString::from(mongo.uri.clone()),
-            jwt_access_secret: SecretString::from(ACCESS_SECRET),
+            jwt_private_keys: None,
+            jwt_access_secret: Some(SecretString::from(ACCESS_SECRET)),
             jwt_access_secret_previous: None,
             jwt_refresh_secret: SecretString::from(REFRESH_SECRET),
             service_jwt_secret: SecretString::from(SERVICE_SECRET),
@@ -68,14 +69,19 @@ impl TestApp {
             sessions_per_user_max: 10,
             limits: LimitsConfig::default(),
             audit_retention: Duration::from_hours(365 * 24),
+            sign_in_rule: SignInRule::VerifiedOnly,
             verification_code_life: Duration::from_mins(15),
             bcrypt_cost: 4,
             hashing_threads: 2,
             hash_queue_max: 256,
+            role_map: auth_service::domain::roles::RoleMap::default(),
+            user_changes_kept: Duration::from_hours(90 * 24),
             bootstrap_admin: None,
             mail: MailRoute::Folder(mail_dir.clone()),
             mail_from: "Flowgate <noreply@example.com>".to_owned(),
             public_url: "https://chat.example.com".parse().unwrap(),
+            proxy_url: None,
+            accounting_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),
@@ -89,7 +95,13 @@ impl TestApp {
 
     /// A replica: another service on the same database.
     pub(crate) async fn spawn_beside(&self) -> Self {
-        Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
+        self.spawn_beside_with(|_| {}).await
+    }
+
+    pub(crate) async fn spawn_beside_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
     }
 
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {

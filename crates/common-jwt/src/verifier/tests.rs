@@ -257,8 +257,67 @@ fn eddsa_tokens_are_verified_with_the_published_set() {
         "flowgate",
         "people",
     );
-    assert_eq!(without.access(&token, at(0)), Err(Invalid::UnknownKey));
-    assert_eq!(self::verifier().access(&token, at(0)), Err(Invalid::UnknownKey));
+    assert_eq!(without.access(&token, at(0)), Err(Invalid::UnknownKid));
+    assert_eq!(self::verifier().access(&token, at(0)), Err(Invalid::UnknownKid));
+}
+
+#[test]
+fn only_a_kid_that_could_be_published_is_worth_a_look() {
+    let key = ed25519();
+    let ring = KeyRing::from_jwk_set(&jwk_set(&[&key])).unwrap();
+    let verifier = Verifier::new(ring.clone(), "flowgate", "people");
+    let refusal = |header: &Value| {
+        let token = format!("{}.{}.AAAA", encode(header), encode(&json!(claims())));
+        verifier.access(&token, at(0)).unwrap_err()
+    };
+
+    let fresh = json!({ "alg": "EdDSA", "kid": ed25519().kid() });
+    assert_eq!(refusal(&fresh), Invalid::UnknownKid);
+    for kid in [
+        "",
+        "../../dev/null",
+        "' OR 1=1--",
+        "a b",
+        "\u{0}",
+        "k\u{e9}y",
+        &"k".repeat(129),
+    ] {
+        assert_eq!(
+            refusal(&json!({ "alg": "EdDSA", "kid": kid })),
+            Invalid::UnknownKey,
+            "{kid:.20}"
+        );
+    }
+    for header in [
+        json!({ "alg": "HS256", "kid": "fresh" }),
+        json!({ "alg": "none", "kid": "fresh" }),
+        json!({ "alg": "HS256", "kid": key.kid() }),
+    ] {
+        assert_eq!(refusal(&header), Invalid::UnknownKey, "{header}");
+    }
+    assert_eq!(
+        refusal(&json!({ "alg": "EdDSA", "kid": key.kid() })),
+        Invalid::Signature
+    );
+    assert_eq!(refusal(&json!({ "alg": "EdDSA" })), Invalid::Signature);
+}
+
+#[test]
+fn keys_are_exchanged_while_the_verifier_is_in_use() {
+    let (old, new) = (ed25519(), ed25519());
+    let ring = SharedKeyRing::from(KeyRing::from_jwk_set(&jwk_set(&[&old])).unwrap());
+    let verifier = Verifier::new(ring.clone(), "flowgate", "people");
+    let user = verifier.clone();
+    let [old_token, new_token] = [&old, &new].map(|key| Signer::new(key.clone()).access(&claims()).unwrap());
+    assert!(user.access(&old_token, at(0)).is_ok());
+
+    ring.replace(KeyRing::from_jwk_set(&jwk_set(&[&old, &new])).unwrap());
+    assert!(user.access(&old_token, at(0)).is_ok() && user.access(&new_token, at(0)).is_ok());
+
+    ring.replace(KeyRing::from_jwk_set(&jwk_set(&[&new])).unwrap());
+    assert_eq!(user.access(&old_token, at(0)), Err(Invalid::UnknownKid));
+    let both = ring.current().with(&KeyRing::new([VerifyingKey::hs256(SECRET)]));
+    assert_eq!((both.len(), both.is_empty(), ring.current().len()), (2, false, 1));
 }
 
 #[test]
@@ -269,6 +328,7 @@ fn a_published_key_has_no_private_part_and_names_itself() {
         assert!(jwk.get(private).is_none(), "{jwk}");
     }
     assert_eq!((&jwk["kty"], &jwk["crv"]), (&json!("OKP"), &json!("Ed25519")));
+    assert_eq!((&jwk["use"], &jwk["alg"]), (&json!("sig"), &json!("EdDSA")));
     assert_eq!(jwk["kid"].as_str().unwrap().len(), 43, "an RFC 7638 thumbprint");
     assert!(SigningKey::hs256(SECRET).public_jwk().is_none());
 }

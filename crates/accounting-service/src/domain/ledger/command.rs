@@ -99,6 +99,8 @@ pub enum Command {
         /// How many.
         credits: Amount,
     },
+    /// Takes everything away that can be spent; what is held stays held.
+    RemoveAll,
     /// Ends a hold that nobody settled in time: returns all of it.
     Expire {
         /// The session.
@@ -117,7 +119,7 @@ impl Command {
             Self::Void { .. } => Kind::Void,
             Self::Set { .. } => Kind::Set,
             Self::Adjust(_) => Kind::Adjust,
-            Self::Remove { .. } => Kind::Remove,
+            Self::Remove { .. } | Self::RemoveAll => Kind::Remove,
             Self::Expire { .. } => Kind::Expire,
         }
     }
@@ -136,7 +138,8 @@ impl Command {
             | Self::Deduct { .. }
             | Self::Set { .. }
             | Self::Adjust(_)
-            | Self::Remove { .. } => None,
+            | Self::Remove { .. }
+            | Self::RemoveAll => None,
         }
     }
 }
@@ -158,7 +161,7 @@ pub enum Kind {
     Set,
     /// [`Command::Adjust`].
     Adjust,
-    /// [`Command::Remove`].
+    /// [`Command::Remove`] and [`Command::RemoveAll`].
     Remove,
     /// [`Command::Expire`].
     Expire,

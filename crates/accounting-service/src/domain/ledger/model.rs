@@ -117,6 +117,13 @@ impl Model {
         self.take(count, &Place::Spent, now)
     }
 
+    pub(super) fn remove_all(&mut self, now: DateTime<Utc>) -> Effect {
+        if self.balance(now) == 0 {
+            return Effect::Repeated;
+        }
+        self.set(None, now)
+    }
+
     pub(super) fn set(&mut self, target: Option<(Uuid, usize, DateTime<Utc>)>, now: DateTime<Utc>) -> Effect {
         for coin in &mut self.coins {
             if coin.place == Place::Free && coin.expires_at > now {

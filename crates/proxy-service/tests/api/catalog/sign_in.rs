@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common_jwt::Role;
 use serde_json::{Value, json};
-use test_support::{Answer, Client, Person};
+use test_support::{Answer, Client, Forge, Person};
 use wiremock::{
     Mock, ResponseTemplate,
     matchers::{bearer_token, body_json, header, method, path},
@@ -409,4 +409,19 @@ async fn the_current_user_is_whom_the_token_speaks_of() {
         answer.body,
         json!({ "id": ada.id, "username": "ada", "email": ada.email, "isVerified": true, "role": "supervisor" })
     );
+}
+
+#[actix_web::test]
+async fn a_token_signed_before_a_rotation_is_good_until_it_expires() {
+    const FORMER: &str = "former-0d9c41b7e83f2a5c6d70e18b94fa";
+    let app = TestApp::spawn_with(|config| config.jwt_access_secret_previous = Some(FORMER.into())).await;
+    let alice = Person::new("alice", Role::EndUser);
+    let now_good = app.tokens.access(&alice);
+    let former = Forge::with_secret(&now_good, FORMER).under(&json!({ "alg": "HS256", "typ": "at+jwt" }));
+    let strange = Forge::with_secret(&now_good, "another-0d9c41b7e83f2a5c6d70e18b94f")
+        .under(&json!({ "alg": "HS256", "typ": "at+jwt" }));
+
+    for (token, status) in [(now_good, 200), (former, 200), (strange, 401)] {
+        app.anybody.with_token(token).get(ME).await.expect(status);
+    }
 }

@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     mailer::Mailer,
     metrics::AuthMetrics,
+    quota::show_quota,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
         routes, testing_routes,
@@ -31,16 +32,24 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        guesses::GuessBudget,
         introspection::{Introspection, TokenMetrics},
+        limits::Limits,
         logins::Logins,
+        new_devices::NewDevices,
         passwords::Passwords,
         registration::{Parts, Registration},
         revocations::Revocations,
         sessions::Sessions,
         signing_keys::SigningKeys,
+        spraying::Spraying,
+        throttle::LoginThrottle,
         tokens::{Tokens, seconds},
     },
-    store::{audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore},
+    store::{
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
+        revocations::RevocationStore, sessions::SessionStore, throttles::ThrottleStore, users::UserStore,
+    },
 };
 
 /// The database where `MONGODB_URI` names none.
@@ -69,6 +78,9 @@ struct Services {
     secrets: Secrets,
     logins: Logins,
     sessions: Sessions,
+    session_store: SessionStore,
+    audit: AuditStore,
+    limits: Limits,
     revocations: Revocations,
     signing_keys: SigningKeys,
     introspection: Introspection,
@@ -102,6 +114,7 @@ impl App {
         if has_testing_routes {
             tracing::warn!("TESTING_ENDPOINTS is on: anybody can read mailed codes and verify any account");
         }
+        let clock = web::Data::new(config.clock.clone());
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -112,6 +125,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
+                .app_data(clock.clone())
                 .app_data(web::Data::new(sign_in_rule))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
@@ -124,6 +138,7 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(refuse_foreign_pages))
+                .wrap(from_fn(show_quota))
                 .wrap(cors(&origins, true))
                 .wrap(from_fn(observe))
         })
@@ -175,8 +190,18 @@ impl Services {
         let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
         let users = UserStore::open(database, config.role_map.clone()).await?;
-        let audit = AuditStore::open(database).await?;
+        let audit_lost = metrics.protection.audit_lost.clone();
+        let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let new_devices = NewDevices::new(
+            config,
+            KnownDeviceStore::open(database).await?,
+            mailer.clone(),
+            audit.clone(),
+            metrics.clone(),
+            lifecycle.tasks().clone(),
+        );
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
         let sessions = Sessions::new(
             config,
@@ -184,6 +209,7 @@ impl Services {
             session_store.clone(),
             users.clone(),
             revocations.clone(),
+            new_devices,
             audit.clone(),
             metrics.clone(),
         );
@@ -191,7 +217,7 @@ impl Services {
             verifier: signing_keys.verifier(),
             tokens,
             sessions: sessions.clone(),
-            store: session_store,
+            store: session_store.clone(),
             users: users.clone(),
             revocations: revocations.clone(),
             metrics: token_metrics,
@@ -199,11 +225,12 @@ impl Services {
             grace: seconds(config.refresh_grace),
         };
         let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
-        let pool_metrics = metrics.clone();
-        let passwords =
-            tokio::task::spawn_blocking(move || Passwords::new(cost, threads, queue_max, pool_metrics));
-        let passwords = passwords.await??;
-        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let passwords = Passwords::new(cost, threads, queue_max, metrics.clone());
+        let throttles = ThrottleStore::open(database).await?;
+        let limits = Limits::new(config, throttles.clone(), metrics.clone());
+        let failed_sign_ins = FailedSignInStore::open(database).await?;
+        let spraying = Spraying::new(config, failed_sign_ins, audit.clone(), metrics.clone());
+        let throttle = LoginThrottle::new(config, throttles.clone(), limits.clone(), spraying.clone());
         let accounts = Accounts::new(
             users.clone(),
             passwords.clone(),
@@ -214,6 +241,7 @@ impl Services {
             users: users.clone(),
             sessions: sessions.clone(),
             passwords: passwords.clone(),
+            throttle: throttle.clone(),
             audit: audit.clone(),
             mailer: mailer.clone(),
             metrics: metrics.clone(),
@@ -234,6 +262,7 @@ impl Services {
             codes: secrets.codes.clone(),
             email_changes: secrets.email_changes.clone(),
             audit: audit.clone(),
+            budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
@@ -244,9 +273,11 @@ impl Services {
             sessions.clone(),
             passwords,
             secrets.pending.clone(),
-            audit,
+            throttle,
+            audit.clone(),
             metrics,
         );
+        lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
@@ -264,6 +295,9 @@ impl Services {
             secrets,
             logins,
             sessions,
+            session_store,
+            audit,
+            limits,
             revocations,
             people,
         })
@@ -277,6 +311,9 @@ impl Services {
             .app_data(web::Data::new(self.registration.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
+            .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.audit.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.revocations.clone()))
             .app_data(web::Data::new(self.signing_keys.clone()))
             .app_data(web::Data::new(self.introspection.clone()));

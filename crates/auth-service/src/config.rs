@@ -1,5 +1,7 @@
 //! What the auth-service must know before it may listen.
 
+mod limits;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
@@ -8,6 +10,7 @@ use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::limits::LimitsConfig;
 use crate::{
     domain::{roles::RoleMap, user::SignInRule},
     key_file::PrivateKeys,
@@ -52,6 +55,10 @@ pub struct Config {
     pub refresh_grace: Duration,
     /// Sessions one user may have; the oldest goes.
     pub sessions_per_user_max: usize,
+    /// How guessing and flooding are slowed.
+    pub limits: LimitsConfig,
+    /// How long audit events are kept.
+    pub audit_retention: Duration,
     /// Whether an address has to be proven before its owner may sign in.
     pub sign_in_rule: SignInRule,
     /// How long a verification code is good.
@@ -156,6 +163,8 @@ impl Config {
         let session_life = life(env, "SESSION_MAX_AGE", Duration::from_hours(30 * 24));
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
         let sessions_per_user_max = env.var("MAX_SESSIONS_PER_USER").within(1..=1_000, 10);
+        let limits = LimitsConfig::from_env(env);
+        let audit_retention = audit_retention(env);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
         let needs_verification = env.var("REQUIRE_EMAIL_VERIFICATION").flag(true);
         let password_reset_life = reset_life(env);
@@ -205,6 +214,8 @@ impl Config {
             session_life: session_life?,
             refresh_grace: Duration::from_secs(refresh_grace_secs?),
             sessions_per_user_max: sessions_per_user_max?,
+            limits: limits?,
+            audit_retention: audit_retention?,
             verification_code_life: code_life?,
             sign_in_rule: if needs_verification? {
                 SignInRule::VerifiedOnly
@@ -398,6 +409,16 @@ fn testing_endpoints(env: &Env, is_production: bool) -> Result<bool, Invalid> {
     Ok(is_on)
 }
 
+/// A day at least, and less than MongoDB's greatest number of seconds.
+fn audit_retention(env: &Env) -> Result<Duration, Invalid> {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let retention = env.var("AUDIT_RETENTION").duration(days(365))?;
+    if (days(1)..=days(3_650)).contains(&retention) {
+        return Ok(retention);
+    }
+    Err(env.mistake("AUDIT_RETENTION must be from 1d to 3650d"))
+}
+
 /// The documented web client in development.
 fn or_default_origin(origins: Vec<String>) -> Vec<String> {
     if origins.is_empty() {
@@ -461,6 +482,10 @@ mod tests {
             ("REFRESH_GRACE_SECS", "61", "from 0 to 60"),
             ("JWT_ACCESS_EXPIRES_IN", "3600", "with a unit"),
             ("JWT_ACCESS_EXPIRES_IN", "0s", "1s to 366d"),
+            ("AUDIT_RETENTION", "12h", "1d to 3650d"),
+            ("LOCK_TIME", "0s", "1s to 24h"),
+            ("MAX_LOGIN_ATTEMPTS", "0", "from 1 to 1000"),
+            ("RATE_LIMIT_WINDOW", "25h", "1s to 24h"),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin", "go together"),
             ("MAIL_DIR", "", "mails go nowhere"),
             ("ROLE_MAP", "head:admin", "no word may be mapped to admin"),

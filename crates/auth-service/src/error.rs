@@ -46,6 +46,15 @@ pub(crate) enum Error {
         /// When the next try is looked at.
         retry_after_secs: u64,
     },
+    /// This network asked for this too often.
+    #[error("too many requests from this network; wait a little")]
+    RateLimited {
+        /// When there is room for one more.
+        retry_after_secs: u64,
+    },
+    /// Not a session of the caller, or none at all: not told apart.
+    #[error("there is no such session")]
+    SessionNotFound,
     /// Neither cookie nor body holds one.
     #[error("a refresh token is needed, in the cookie or in the body")]
     RefreshTokenMissing,
@@ -168,6 +177,8 @@ impl Error {
             Self::TooManyGuesses { .. } | Self::SlowDown { .. } | Self::TooManyCodes { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
             }
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
             Self::RefreshTokenMissing => (StatusCode::BAD_REQUEST, "refresh_token_missing"),
             Self::RefreshRefused => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_revoked"),
@@ -217,7 +228,8 @@ impl Error {
         let problem = Problem::new(status, code, detail);
         if let Self::TooManyGuesses { retry_after_secs }
         | Self::SlowDown { retry_after_secs }
-        | Self::TooManyCodes { retry_after_secs } = self
+        | Self::TooManyCodes { retry_after_secs }
+        | Self::RateLimited { retry_after_secs } = self
         {
             return problem.retry_after(*retry_after_secs);
         }

@@ -8,6 +8,7 @@ mod error;
 mod key_file;
 mod mailer;
 mod metrics;
+mod quota;
 mod routes;
 mod same_origin;
 mod sealing;
@@ -15,7 +16,7 @@ mod service;
 mod store;
 
 pub use app::App;
-pub use config::{BootstrapAdmin, Config, MailRoute, Smtp};
+pub use config::{BootstrapAdmin, Config, LimitsConfig, MailRoute, Smtp};
 pub use key_file::PrivateKeys;
 pub use routes::{routes, testing_routes};
 

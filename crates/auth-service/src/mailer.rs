@@ -3,6 +3,7 @@
 mod addresses;
 mod administration;
 mod letters;
+mod new_device;
 mod passwords;
 mod second_factors;
 

@@ -1,7 +1,11 @@
 //! This service's own numbers. Labels are the fixed words below, never a user or an address.
 
+mod protection;
+
 use common_http::Metrics;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
+
+use self::protection::ProtectionMetrics;
 
 /// From "at once" to the longest queue.
 const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
@@ -73,6 +77,8 @@ pub(crate) struct AuthMetrics {
     pub(crate) hash_queue: IntGauge,
     /// How long they waited.
     pub(crate) hash_wait: Histogram,
+    /// What is done about attacks.
+    pub(crate) protection: ProtectionMetrics,
 }
 
 impl AuthMetrics {
@@ -133,6 +139,9 @@ impl AuthMetrics {
                 "user_gone",
                 "too_old",
                 "cap",
+                "revoked",
+                "revoked_all",
+                "admin",
             ],
         )?;
         let hash_queue = IntGauge::new(
@@ -148,6 +157,7 @@ impl AuthMetrics {
         )?;
         metrics.register(hash_queue.clone())?;
         metrics.register(hash_wait.clone())?;
+        let protection = ProtectionMetrics::new(metrics)?;
         Ok(Self {
             logins,
             refreshes,
@@ -159,6 +169,7 @@ impl AuthMetrics {
             sessions_revoked,
             hash_queue,
             hash_wait,
+            protection,
         })
     }
 }

@@ -1,17 +1,22 @@
 //! Every path of the service, and who may call it.
 
+pub(crate) mod admin_sessions;
 pub(crate) mod administration;
+pub(crate) mod audit;
 pub(crate) mod bodies;
 pub(crate) mod cookies;
 pub(crate) mod deletion;
+pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod origin;
+pub(crate) mod paging;
 pub(crate) mod passwords;
 pub(crate) mod personal_data;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod second_factors;
+pub(crate) mod session_bodies;
 pub(crate) mod sessions;
 pub(crate) mod testing;
 pub(crate) mod tokens;
@@ -132,6 +137,9 @@ pub fn routes(routes: &mut Routes<'_>) {
                 second_factors::disable_second_factor,
             );
     }
+    devices::routes(routes);
+    admin_sessions::routes(routes);
+    audit::routes(routes);
     Contract::routes(routes);
 }
 

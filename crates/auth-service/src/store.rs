@@ -2,6 +2,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod deletions;
+pub(crate) mod failed_sign_ins;
+pub(crate) mod known_devices;
 pub(crate) mod locks;
 pub(crate) mod pending_sign_ins;
 pub(crate) mod personal;
@@ -9,6 +11,7 @@ pub(crate) mod resets;
 pub(crate) mod revocations;
 pub(crate) mod second_factors;
 pub(crate) mod sessions;
+pub(crate) mod throttles;
 pub(crate) mod user_changes;
 pub(crate) mod users;
 pub(crate) mod verifications;

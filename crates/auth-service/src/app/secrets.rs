@@ -19,6 +19,7 @@ use crate::{
         second_factors::{self, SecondFactors},
         sessions::Sessions,
         testing::Testing,
+        throttle::LoginThrottle,
     },
     store::{
         audit::AuditStore, pending_sign_ins::PendingSignInStore, resets::ResetStore,
@@ -31,6 +32,7 @@ pub(super) struct Base {
     pub(super) users: UserStore,
     pub(super) sessions: Sessions,
     pub(super) passwords: Passwords,
+    pub(super) throttle: LoginThrottle,
     pub(super) audit: AuditStore,
     pub(super) mailer: Mailer,
     pub(super) metrics: AuthMetrics,
@@ -69,6 +71,7 @@ impl Secrets {
                 users: base.users.clone(),
                 sessions: base.sessions.clone(),
                 passwords: base.passwords,
+                throttle: base.throttle,
                 resets: reset_store.clone(),
                 verifications: verifications.clone(),
                 audit: base.audit.clone(),

@@ -17,6 +17,7 @@ use crate::{
     routes::bodies::{CreateUser, PublicUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
     service::{
         accounts::{NewAccount, Verification},
+        limits::{Limit, Limits},
         registration::Registration,
     },
     store::users::UserStore,
@@ -119,8 +120,13 @@ pub(crate) async fn create_user(
 pub(crate) async fn show_public_user(
     caller: Option<Caller>,
     Path(user_id): Path<String>,
+    origin: Origin,
     users: web::Data<UserStore>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
+    if caller.is_none() {
+        limits.admit(Limit::UserLookup, origin.address).await?;
+    }
     let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     let sees_all = match caller {

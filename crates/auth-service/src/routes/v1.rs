@@ -14,6 +14,7 @@ use self::bodies::{
 use crate::{
     domain::{
         origin::Origin,
+        session::AuthMethod,
         user::{SignInRule, UserId},
     },
     error::{Error, Result},
@@ -25,6 +26,7 @@ use crate::{
     service::{
         accounts::{NewAccount, Verification},
         administration::Administration,
+        limits::{Limit, Limits},
         logins::{Logins, SignIn},
         registration::Registration,
         sessions::{EndReason, Sessions},
@@ -73,12 +75,19 @@ pub(crate) async fn register(
     origin: Origin,
     registration: web::Data<Registration>,
     sessions: web::Data<Sessions>,
+    limits: web::Data<Limits>,
     sign_in_rule: web::Data<SignInRule>,
 ) -> Result<HttpResponse> {
+    limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
     let user = registration.sign_up(account, &origin).await?;
     let access_token = if sign_in_rule.admits(&user) {
-        Some(sessions.open(user.id, &origin).await?.access)
+        Some(
+            sessions
+                .open(user.id, AuthMethod::PASSWORD, &origin)
+                .await?
+                .access,
+        )
     } else {
         None
     };

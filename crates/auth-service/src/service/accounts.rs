@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result, field_error},
     service::passwords::Passwords,
     store::{
-        audit::{AuditEvent, AuditStore},
+        audit::{AuditEvent, AuditStore, Details},
         users::UserStore,
     },
 };
@@ -119,7 +119,7 @@ impl Accounts {
             version: 0,
         };
         self.users.insert(&user).await?;
-        self.record("user_created", role.as_str(), actor, user.id, origin)
+        self.record("user_created", &[("role", role.as_str())], actor, user.id, origin)
             .await;
         Ok(user)
     }
@@ -160,7 +160,7 @@ impl Accounts {
             .set_username(id, username.as_str(), self.clock.now())
             .await?;
         let changed = changed.ok_or(Error::UserNotFound)?;
-        self.record("username_changed", "ok", Some(id), id, Some(origin))
+        self.record("username_changed", &[], Some(id), id, Some(origin))
             .await;
         Ok(changed)
     }
@@ -168,19 +168,19 @@ impl Accounts {
     async fn record(
         &self,
         action: &'static str,
-        outcome: &'static str,
+        details: Details<'_>,
         actor: Option<UserId>,
         subject: UserId,
         origin: Option<&Origin>,
     ) {
         let event = AuditEvent {
             action,
-            outcome,
+            outcome: "ok",
             actor,
             subject: Some(subject),
             session_id: None,
             origin,
         };
-        self.audit.record(event, self.clock.now()).await;
+        self.audit.record_with(event, details, self.clock.now()).await;
     }
 }

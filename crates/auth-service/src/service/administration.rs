@@ -169,7 +169,7 @@ impl Administration {
         let events = [
             edit.username.as_ref().map(|_| ("username_changed", "ok")),
             edit.email.as_ref().map(|_| ("email_changed", "ok")),
-            role.map(|role| ("role_changed", role.as_str())),
+            role.map(|_| ("role_changed", "ok")),
             edit.is_active.map(|is_active| {
                 (
                     if is_active {
@@ -200,7 +200,13 @@ impl Administration {
                 session_id: None,
                 origin: Some(origin),
             };
-            self.audit.record(event, self.clock.now()).await;
+            let details = match role {
+                Some(role) if action == "role_changed" => {
+                    vec![("from", before.role.as_str()), ("to", role.as_str())]
+                }
+                _ => Vec::new(),
+            };
+            self.audit.record_with(event, &details, self.clock.now()).await;
         }
     }
 }

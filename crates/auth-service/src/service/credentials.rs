@@ -14,6 +14,7 @@ use crate::{
         origin::Origin,
         password::NewPassword,
         readable,
+        session::AuthMethod,
         user::{User, UserId},
     },
     error::{Error, Result},
@@ -46,7 +47,6 @@ pub(crate) struct Credentials {
     passwords: Passwords,
     resets: ResetStore,
     verifications: VerificationStore,
-    /// Of its own: whoever asks here is signed in, and strangers' sign-ins must not slow them.
     throttle: LoginThrottle,
     audit: AuditStore,
     mailer: Mailer,
@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) sessions: Sessions,
     /// Hashes.
     pub(crate) passwords: Passwords,
+    /// Slows whoever guesses.
+    pub(crate) throttle: LoginThrottle,
     /// The links that die with a password.
     pub(crate) resets: ResetStore,
     /// The codes that die with a password.
@@ -93,7 +95,7 @@ impl Credentials {
             passwords: parts.passwords,
             resets: parts.resets,
             verifications: parts.verifications,
-            throttle: LoginThrottle::default(),
+            throttle: parts.throttle,
             audit: parts.audit,
             mailer: parts.mailer,
             metrics: parts.metrics,
@@ -109,23 +111,26 @@ impl Credentials {
         password: &SecretString,
         origin: &Origin,
     ) -> Result<User> {
-        let now = self.clock.now();
-        let key = user_id.to_string();
-        if let Some(retry_after_secs) = self.throttle.wait_secs(&key, origin.address, now) {
-            return Err(Error::SlowDown { retry_after_secs });
-        }
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
-        if !self
-            .passwords
-            .matches(password, Some(&user.password_hash))
-            .await?
-        {
-            self.throttle.failed(&key, origin.address, now);
-            self.record("password_asked", "wrong", Some(user_id), user_id, Some(origin))
-                .await;
-            return Err(Error::WrongPassword);
+        // Not the counter of sign-ins: whoever asks here is signed in, and strangers must not slow them.
+        let whose = format!("signed in: {user_id}");
+        let attempt = self
+            .throttle
+            .begin(&whose, origin.address, self.clock.now())
+            .await?;
+        match self.passwords.matches(password, Some(&user.password_hash)).await {
+            Ok(true) => self.throttle.succeeded(attempt).await,
+            Ok(false) => {
+                self.throttle.failed(attempt, self.clock.now()).await;
+                self.record("password_asked", "wrong", Some(user_id), user_id, Some(origin))
+                    .await;
+                return Err(Error::WrongPassword);
+            }
+            Err(error) => {
+                self.throttle.abandoned(attempt).await;
+                return Err(error);
+            }
         }
-        self.throttle.succeeded(&key, origin.address);
         Ok(user)
     }
 
@@ -140,7 +145,7 @@ impl Credentials {
         let result = self.try_change(user_id, current, new, origin).await;
         let outcome = match &result {
             Ok(_) => "ok",
-            Err(Error::SlowDown { .. }) => "throttled",
+            Err(Error::SlowDown { .. } | Error::RateLimited { .. }) => "throttled",
             Err(_) => "refused",
         };
         self.metrics.password_changes.with_label_values(&[outcome]).inc();
@@ -180,7 +185,7 @@ impl Credentials {
             .await;
         self.mailer
             .send(Mail::password_changed(&user, origin, &self.public_url));
-        self.sessions.open(user_id, origin).await
+        self.sessions.open(user_id, AuthMethod::PASSWORD, origin).await
     }
 
     /// Gives somebody a password that they have to change when they sign in. Returns them, and the password when we

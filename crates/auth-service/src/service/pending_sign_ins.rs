@@ -52,6 +52,16 @@ struct Presented {
     password_version: i32,
 }
 
+/// What became of the question for a second factor.
+pub(crate) enum Asked {
+    /// There is none to ask for.
+    Nothing,
+    /// It came with the password, and was right.
+    Answered,
+    /// It is still lacking.
+    Later(PendingSignIn),
+}
+
 impl PendingSignIns {
     /// Pending sign-ins as the configuration wants them. Their key is derived, so that nothing that reads another kind of
     /// token could read theirs, not even by mistake.
@@ -79,20 +89,15 @@ impl PendingSignIns {
 
     /// Asks somebody whose password was just found right for their second factor, where they have one. `None` when
     /// nothing is lacking, be it that `proof` was right.
-    pub(crate) async fn ask(
-        &self,
-        user: &User,
-        proof: Option<&Proof>,
-        origin: &Origin,
-    ) -> Result<Option<PendingSignIn>> {
+    pub(crate) async fn ask(&self, user: &User, proof: Option<&Proof>, origin: &Origin) -> Result<Asked> {
         if !self.second_factors.status(user.id).await?.is_enabled {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         }
         let Some(proof) = proof else {
-            return self.issue(user).await.map(Some);
+            return self.issue(user).await.map(Asked::Later);
         };
         self.require(user, proof, origin).await?;
-        Ok(None)
+        Ok(Asked::Answered)
     }
 
     /// Whose sign-in the token finishes, now that the second factor is there. The token has served then.

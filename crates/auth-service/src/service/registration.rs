@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) email_changes: EmailChanges,
     /// Remembers what happened.
     pub(crate) audit: AuditStore,
+    /// Bounds guesses at codes.
+    pub(crate) budget: GuessBudget,
     /// Sends the codes.
     pub(crate) mailer: Mailer,
     /// Counts.
@@ -81,7 +83,7 @@ impl Registration {
             email_changes: parts.email_changes,
             audit: parts.audit,
             mailer: parts.mailer,
-            budget: GuessBudget::new(config.clock.now()),
+            budget: parts.budget,
             resends: Arc::new(Semaphore::new(RESENDS_AT_ONCE_MAX)),
             tasks: parts.tasks,
             public_url: config.public_url.clone(),
@@ -183,12 +185,10 @@ impl Registration {
 
     async fn try_nameless(&self, code: &Code, origin: &Origin) -> Result<TriedCode> {
         let now = self.clock.now();
-        self.budget
-            .take(origin.address, now)
-            .map_err(|retry_after_secs| Error::TooManyGuesses { retry_after_secs })?;
+        self.budget.take(origin.address, now).await?;
         let tried = self.codes.store().try_code(&self.codes.hash(code), now).await;
         if !matches!(tried, Ok(None)) {
-            self.budget.give_back(origin.address);
+            self.budget.give_back(origin.address).await;
         }
         tried?.ok_or(Error::InvalidCode)
     }

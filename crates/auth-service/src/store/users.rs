@@ -5,6 +5,8 @@
 
 pub(crate) mod changes;
 
+use std::collections::HashMap;
+
 use bson::{Bson, DateTime as BsonDateTime, bson, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
@@ -78,6 +80,13 @@ const fn is_zero(version: &i32) -> bool {
     *version == 0
 }
 
+#[derive(Deserialize)]
+struct UserName {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    username: String,
+}
+
 impl UserStore {
     /// Opens the collection and sees to its indexes, under the names that older deployments gave them.
     pub(crate) async fn open(database: &Database, roles: RoleMap) -> Result<Self> {
@@ -129,6 +138,17 @@ impl UserStore {
             return Ok(Some(user));
         }
         self.find_by_username(login).await
+    }
+
+    /// The names of these users; of those that are gone, none.
+    pub(crate) async fn list_names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
+        let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let rows = self.rows.clone_with_type::<UserName>();
+        let found = rows
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "username": 1 });
+        let names = found.await?.map_ok(|user| (UserId(user.id), user.username));
+        Ok(names.try_collect().await?)
     }
 
     /// All users, oldest first, a batch at a time.

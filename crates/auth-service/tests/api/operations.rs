@@ -272,7 +272,7 @@ async fn the_audit_trail_says_who_did_what_and_holds_no_secret() {
 
     let mut events = app.collection("audit_events").find(doc! {}).await.unwrap();
     while events.advance().await.unwrap() {
-        let event = format!("{:?}", events.current());
+        let event = events.deserialize_current().unwrap().to_string();
         for secret in [
             PASSWORD,
             "another password",

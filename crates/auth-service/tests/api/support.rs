@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_service::{App, CONTRACT, Config, MailRoute, domain::user::SignInRule};
+use auth_service::{App, CONTRACT, Config, LimitsConfig, MailRoute, domain::user::SignInRule};
 use bson::{Document, doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, KeyRing, Verifier, VerifyingKey};
@@ -67,6 +67,8 @@ impl TestApp {
             session_life: Duration::from_hours(30 * 24),
             refresh_grace: Duration::from_secs(10),
             sessions_per_user_max: 10,
+            limits: LimitsConfig::default(),
+            audit_retention: Duration::from_hours(365 * 24),
             sign_in_rule: SignInRule::VerifiedOnly,
             verification_code_life: Duration::from_mins(15),
             password_reset_life: Duration::from_mins(30),

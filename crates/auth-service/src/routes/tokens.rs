@@ -19,11 +19,14 @@ use crate::{
 /// How long the key set may be kept. A new key signs only after twice as long.
 const KEYS_CACHE: &str = "public, max-age=60";
 
-/// A token to be looked at or given back; `token_type_hint` is not needed to tell ours apart.
+/// A token to be looked at or given back.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TokenRequest {
     /// The token.
     token: SecretString,
+    /// Checked to be a text and not needed: ours can be told apart.
+    #[serde(default, rename = "token_type_hint")]
+    _hint: String,
 }
 
 /// What RFC 7662 section 2.2 says of a token that is good.

@@ -213,6 +213,7 @@ async fn both_take_forms_and_json_and_nothing_else() {
             json!({ "token": null }),
             json!({ "token": ["a"] }),
             json!({ "token": { "$ne": null } }),
+            json!({ "token": "a.b.c", "token_type_hint": ["access_token"] }),
             json!(["a"]),
         ] {
             client

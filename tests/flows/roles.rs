@@ -81,13 +81,12 @@ fn every_route_needs_the_right_that_the_page_names() {
             let place = place.unwrap_or_else(|| panic!("roles.md has no line for {name}"));
             used[place] = true;
             let named = lines[place][1].as_str();
-            let expected = match Right::ALL.into_iter().find(|right| right.as_str() == named) {
-                Some(right) => Some((right.least_role(), right.is_for_services())),
-                None => {
-                    assert_eq!(named, "anybody", "{name}: there is no such right");
-                    None
-                }
-            };
+            let right = Right::ALL.into_iter().find(|right| right.as_str() == named);
+            assert!(
+                right.is_some() || named == "anybody",
+                "{name}: there is no right {named}"
+            );
+            let expected = right.map(|right| (right.least_role(), right.is_for_services()));
             assert_eq!(who(route.access), expected, "{name} is said to need {named}");
         }
         for (line, is_used) in lines.iter().zip(used) {

@@ -24,7 +24,11 @@ where
 {
     let mut is_first = true;
     let pieces = items.try_chunks(PIECE).map(move |piece| {
-        let items = piece.map_err(|error| error.1.into())?;
+        let items = piece.map_err(|error| {
+            let error = error.1.into();
+            tracing::error!(%error, "an answer broke off: its source failed");
+            error
+        })?;
         let mut text = Vec::new();
         for item in items {
             if !std::mem::take(&mut is_first) {

@@ -186,9 +186,13 @@ impl Deletion {
         self.deletions.insert(ids, actor, self.clock.now()).await?;
         self.end_sessions(ids, Some(origin)).await?;
         if admins {
-            self.admins
-                .only(actor, self.users.remove_many(ids, admins))
-                .await?;
+            let removal = self.users.remove_many(ids, admins);
+            let removed = self.admins.only(actor, removal).await;
+            if let Err(Error::LastAdmin | Error::AdminsBusy) = removed {
+                // Nothing was begun: what is noted must not be finished by anybody.
+                self.deletions.delete(ids).await?;
+            }
+            removed?;
         } else {
             self.users.remove_many(ids, admins).await?;
         }

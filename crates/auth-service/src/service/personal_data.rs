@@ -7,7 +7,7 @@ use actix_web::Error as WebError;
 use bytes::Bytes;
 use common_http::{Clock, RequestContext, ServiceTokens, Timestamp, json_array, json_text};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future::join, stream::LocalBoxStream};
-use reqwest::Response;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -146,8 +146,11 @@ impl PersonalData {
         let token = self.tokens.token(service, self.clock.now())?;
         let request = RequestContext::current().propagate(self.http.get(url).bearer_auth(token));
         let response = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await?;
-        let response = response.and_then(Response::error_for_status);
-        response.map_err(|error| error.without_url().into())
+        let response = response.map_err(reqwest::Error::without_url)?;
+        // A redirect is no error to the client, and its body is no data.
+        let status = response.status();
+        anyhow::ensure!(status == StatusCode::OK, "it answered {status}");
+        Ok(response)
     }
 
     async fn record(&self, id: UserId, origin: &Origin) {

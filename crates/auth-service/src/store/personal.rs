@@ -1,5 +1,7 @@
 //! Everything that is kept about somebody besides their account, wherever it is: what must go with them.
 
+use std::net::IpAddr;
+
 use bson::{DateTime as BsonDateTime, Document, doc};
 use common_http::Timestamp;
 use futures_util::{Stream, TryStreamExt as _};
@@ -49,7 +51,7 @@ pub(crate) struct KeptSession {
     created_at: Moment,
     last_seen_at: Moment,
     ends_at: Moment,
-    address: String,
+    address: IpAddr,
     user_agent: Option<String>,
 }
 

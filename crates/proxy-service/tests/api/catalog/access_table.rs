@@ -90,8 +90,9 @@ async fn the_documented_and_the_older_paths_are_all_there() {
     for base in ["/api/v1/chat", "/chat"] {
         assert!(has("POST", &format!("{base}/authenticate"), Access::Public));
         assert!(has("POST", &format!("{base}/refresh"), Access::Public));
+        // Signing out is open to who has to change their password first.
+        assert!(has("POST", &format!("{base}/revoke"), Access::RestrictedUser));
         for (method, path) in [
-            ("POST", "revoke"),
             ("GET", "credits"),
             ("GET", "chatflows"),
             ("GET", "my-assigned-chatflows"),

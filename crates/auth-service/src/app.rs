@@ -179,6 +179,10 @@ impl App {
 }
 
 impl Services {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the list of all parts, in the order in which they need each other"
+    )]
     async fn build(
         config: &Config,
         database: &Database,

@@ -122,6 +122,10 @@ impl EndReason {
 
 impl Sessions {
     /// Sessions as the configuration wants them.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one caller names every part; a struct would repeat the fields"
+    )]
     pub(crate) fn new(
         config: &Config,
         tokens: Tokens,

@@ -62,6 +62,10 @@ pub struct Config {
     pub mail_from: String,
     /// Where people reach the web client: links in mails point there.
     pub public_url: Url,
+    /// Where proxy-service is, for what it keeps about a person.
+    pub proxy_url: Option<Url>,
+    /// Where accounting-service is, likewise.
+    pub accounting_url: Option<Url>,
     /// Web pages that may read our answers.
     pub cors_origins: Vec<String>,
     /// Whether cookies are sent over TLS only.
@@ -139,6 +143,8 @@ impl Config {
         let mail = MailRoute::from_env(env);
         let mail_from = mail_from(env);
         let public_url = env.var("PUBLIC_URL").alias("HOST_URL").or(default_public_url());
+        let proxy_url = env.var("PROXY_SERVICE_URL").optional();
+        let accounting_url = env.var("ACCOUNTING_SERVICE_URL").optional();
         let cors_origins = env.var("CORS_ORIGIN").list();
         let is_production = env
             .var("NODE_ENV")
@@ -174,6 +180,8 @@ impl Config {
             mail: mail?,
             mail_from: mail_from?,
             public_url: public_url?,
+            proxy_url: proxy_url?,
+            accounting_url: accounting_url?,
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),

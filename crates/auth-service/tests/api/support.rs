@@ -74,6 +74,8 @@ impl TestApp {
             mail: MailRoute::Folder(mail_dir.clone()),
             mail_from: "Flowgate <noreply@example.com>".to_owned(),
             public_url: "https://chat.example.com".parse().unwrap(),
+            proxy_url: None,
+            accounting_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),

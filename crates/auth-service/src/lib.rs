@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+pub mod cli;
 mod config;
 pub mod domain;
 mod error;

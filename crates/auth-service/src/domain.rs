@@ -5,5 +5,6 @@ pub mod origin;
 pub mod password;
 pub mod session;
 pub mod user;
+pub mod user_list;
 pub mod username;
 pub mod verification;

@@ -9,7 +9,7 @@ use mongodb::error::{ErrorKind, WriteFailure};
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// MongoDB's code for a second document with a unique value.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(crate) const DUPLICATE_KEY: i32 = 11_000;
 
 /// Every way a request to this service can fail.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,9 @@ pub(crate) enum Error {
     /// Not 24 hex digits.
     #[error("this is not a user id: 24 hex digits are needed")]
     InvalidUserId,
+    /// Not one that this list gave.
+    #[error("the cursor is not one of this list; begin again without it")]
+    InvalidCursor,
     /// Nobody has this id or address.
     #[error("there is no such user")]
     UserNotFound,
@@ -110,6 +113,7 @@ impl Error {
             Self::RefreshRefused => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_revoked"),
             Self::InvalidUserId => (StatusCode::BAD_REQUEST, "invalid_user_id"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::AdminNotCreatable => (StatusCode::FORBIDDEN, "admin_not_creatable"),
             Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),

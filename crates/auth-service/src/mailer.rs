@@ -301,6 +301,7 @@ mod tests {
             username: username.to_owned(),
             email: email.to_owned(),
             password_hash: String::new(),
+            full_name: None,
             is_verified: false,
             is_disabled: false,
             role: common_jwt::Role::EndUser,

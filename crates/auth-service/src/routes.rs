@@ -8,6 +8,7 @@ pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod user_list;
 pub(crate) mod users;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
@@ -32,8 +33,8 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/api/dashboard", User, profile::show_dashboard)
         .get("/api/admin/dashboard", User, profile::show_user_dashboard)
         .get("/api/admin/reports", Supervisor, profile::show_reports)
-        .get("/api/users", Admin, users::list_users_bare)
-        .get("/api/admin/users", Admin, users::list_users)
+        .get("/api/users", Admin, user_list::list_users_bare)
+        .get("/api/admin/users", Admin, user_list::list_users)
         .post("/api/admin/users", Admin, users::create_user)
         .get("/api/admin/users/{user_id}", Admin, users::show_user)
         .get(

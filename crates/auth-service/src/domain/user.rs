@@ -39,6 +39,8 @@ pub struct User {
     pub email: String,
     /// A bcrypt hash.
     pub password_hash: String,
+    /// What people call them, where it is known.
+    pub full_name: Option<String>,
     /// Whether the address is proven to be theirs.
     pub is_verified: bool,
     /// Whether an administrator has shut the account.

@@ -190,6 +190,9 @@ pub(crate) struct UserBody {
     pub(crate) email: String,
     /// Whether the address is proven.
     pub(crate) is_verified: bool,
+    /// What people call them, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) full_name: Option<String>,
     /// What they may administer.
     pub(crate) role: Role,
     /// When the account was made.
@@ -226,6 +229,7 @@ impl From<User> for UserBody {
             username: user.username,
             email: user.email,
             is_verified: user.is_verified,
+            full_name: user.full_name,
             role: user.role,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),

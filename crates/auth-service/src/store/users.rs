@@ -3,6 +3,9 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+pub(crate) mod bulk;
+pub(crate) mod pages;
+
 use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
@@ -36,6 +39,8 @@ struct UserRow {
     email: String,
     #[serde(default)]
     password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    full_name: Option<String>,
     #[serde(default)]
     is_verified: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -55,9 +60,9 @@ impl UserStore {
         rows.create_indexes([
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
-            super::plain(doc! { "role": 1 }),
         ])
         .await?;
+        rows.create_indexes(pages::indexes()).await?;
         Ok(Self { rows })
     }
 
@@ -168,7 +173,7 @@ impl UserStore {
 /// Says which of the two unique values somebody else has.
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
-        Some(message) if message.contains("username") => Error::UsernameTaken,
+        Some(message) if message.contains("index: username") => Error::UsernameTaken,
         Some(_) => Error::EmailTaken,
         None => Error::Database(error),
     }
@@ -184,6 +189,7 @@ impl From<UserRow> for User {
             username: row.username,
             email: row.email,
             password_hash: row.password,
+            full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
             role: row.role.parse().unwrap_or_default(),
@@ -199,6 +205,7 @@ impl From<&User> for UserRow {
             username: user.username.clone(),
             email: user.email.clone(),
             password: user.password_hash.clone(),
+            full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
             role: user.role.as_str().to_owned(),

@@ -14,4 +14,5 @@ mod revocations;
 mod sessions;
 mod support;
 mod tokens;
+mod user_pages;
 mod users;

@@ -1,6 +1,8 @@
 //! What the service reasons about: pure types and rules. No driver, no HTTP, no clock.
 
+pub mod csv;
 pub mod email;
+pub mod import;
 pub mod origin;
 pub mod password;
 pub mod session;

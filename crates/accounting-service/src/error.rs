@@ -33,6 +33,12 @@ pub enum Error {
     /// Nobody is known by this id, name or address.
     #[error("there is no account of this user")]
     UserNotFound,
+    /// The id has an account.
+    #[error("an account of this user exists already")]
+    AccountExists,
+    /// The address is another account's.
+    #[error("this e-mail address belongs to another account")]
+    EmailTaken,
     /// Several accounts have this name.
     #[error("several accounts have this name; use the user id")]
     AmbiguousUsername,
@@ -89,6 +95,8 @@ impl Error {
                 Refusal::BalanceTooLarge => (StatusCode::BAD_REQUEST, "balance_too_large"),
             },
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::AccountExists => (StatusCode::CONFLICT, "account_exists"),
+            Self::EmailTaken => (StatusCode::CONFLICT, "email_taken"),
             Self::AmbiguousUsername => (StatusCode::CONFLICT, "ambiguous_username"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),

@@ -1,7 +1,9 @@
 //! Every path of the service in one table, with who may call it.
 
+mod accounts;
 mod allocations;
 pub mod bodies;
+mod corrections;
 mod credits;
 mod pages;
 mod request;
@@ -46,6 +48,18 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Admin,
             allocations::allocate_credits_by_email,
         )
+        .post("/api/credits/set", Access::Supervisor, corrections::set_credits)
+        .delete(
+            "/api/credits/remove",
+            Access::Supervisor,
+            corrections::remove_credits,
+        )
+        .put(
+            "/api/credits/adjust",
+            Access::Supervisor,
+            corrections::adjust_credits,
+        )
+        .post("/api/admin/users", Access::Admin, accounts::create_account)
         .get(
             "/api/credits/allocations/all",
             Access::Supervisor,

@@ -80,6 +80,7 @@ impl App {
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
+        let sign_in_rule = config.sign_in_rule;
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
             ActixApp::new()
@@ -91,6 +92,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
+                .app_data(web::Data::new(sign_in_rule))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
@@ -180,8 +182,7 @@ impl Services {
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let clock = config.clock.clone();
-        let logins = Logins::new(users.clone(), sessions.clone(), passwords, audit, metrics, clock);
+        let logins = Logins::new(config, users.clone(), sessions.clone(), passwords, audit, metrics);
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()

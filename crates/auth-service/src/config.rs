@@ -8,7 +8,7 @@ use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::service::accounts::NewAccount;
+use crate::{domain::user::SignInRule, service::accounts::NewAccount};
 
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
@@ -46,6 +46,8 @@ pub struct Config {
     pub refresh_grace: Duration,
     /// Sessions one user may have; the oldest goes.
     pub sessions_per_user_max: usize,
+    /// Whether an address has to be proven before its owner may sign in.
+    pub sign_in_rule: SignInRule,
     /// How long a verification code is good.
     pub verification_code_life: Duration,
     /// bcrypt's cost: 10 to 16; tests take 4.
@@ -135,6 +137,7 @@ impl Config {
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
         let sessions_per_user_max = env.var("MAX_SESSIONS_PER_USER").within(1..=1_000, 10);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
+        let needs_verification = env.var("REQUIRE_EMAIL_VERIFICATION").flag(true);
         let bcrypt_cost = env.var("BCRYPT_COST").alias("BCRYPT_ROUNDS").within(10..=16, 10);
         // One core is left to everything else.
         let hashing_threads = env.var("HASHING_THREADS").within(1..=64, cores().max(2) - 1);
@@ -173,6 +176,11 @@ impl Config {
             refresh_grace: Duration::from_secs(refresh_grace_secs?),
             sessions_per_user_max: sessions_per_user_max?,
             verification_code_life: code_life?,
+            sign_in_rule: if needs_verification? {
+                SignInRule::VerifiedOnly
+            } else {
+                SignInRule::Anybody
+            },
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,

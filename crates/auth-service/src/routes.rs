@@ -10,6 +10,7 @@ pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod user_list;
 pub(crate) mod users;
+pub(crate) mod v1;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -43,6 +44,15 @@ pub fn routes(routes: &mut Routes<'_>) {
             users::show_user_by_email,
         )
         .put("/api/admin/users/{user_id}/role", Admin, users::change_role)
+        .post("/api/v1/auth/login", Public, v1::log_in)
+        .post("/api/v1/auth/register", Public, v1::register)
+        .post("/api/v1/auth/logout", User, v1::log_out)
+        .get("/api/v1/auth/account", User, v1::show_account)
+        .post("/api/v1/register", Admin, v1::register_other)
+        .get("/api/v1/users", Admin, v1::list_users)
+        .get("/api/v1/me", User, v1::show_me)
+        .get("/api/v1/hello", User, v1::greet)
+        .get("/api/v1/test", Public, v1::show_test)
         .get("/internal/revocations", Service, revocations::list_revocations)
         .get("/health", Public, health::show_health)
         .get("/api/health", Public, health::show_health)

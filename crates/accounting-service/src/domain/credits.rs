@@ -99,6 +99,38 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+/// What an adjustment changes a balance by, up or down; never nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Difference(i64);
+
+impl Difference {
+    /// A difference, unless it is zero or more than one command may move.
+    pub fn new(credits: i64) -> Option<Self> {
+        (credits != 0 && (-AMOUNT_MAX..=AMOUNT_MAX).contains(&credits)).then_some(Self(credits))
+    }
+
+    /// How much, whichever way.
+    pub fn amount(self) -> Amount {
+        Amount(self.0.abs())
+    }
+
+    /// Whether credits are added.
+    pub fn is_raise(self) -> bool {
+        self.0 > 0
+    }
+}
+
+/// From a JSON integer; zero is refused with the rest.
+impl<'de> Deserialize<'de> for Difference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let credits = integer(deserializer, -AMOUNT_MAX, AMOUNT_MAX)?;
+        Self::new(credits).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Signed(credits), &"a whole number other than zero")
+        })
+    }
+}
+
 /// Reads a JSON integer within `min..=max`, with one sentence for everything else.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -36,7 +36,7 @@ pub(super) async fn allocate_credits(
     let allocating = Allocating {
         user_id: user_id.clone(),
         credits: body.0.credits,
-        expiry_days: body.0.expiry_days.unwrap_or_default(),
+        expiry_days: body.0.expiry_days,
         notes: body.0.notes,
         allocated_by: giver.id,
     };
@@ -57,7 +57,7 @@ pub(super) async fn allocate_credits_by_email(
     let allocating = Allocating {
         user_id: account.id.clone(),
         credits: body.0.credits,
-        expiry_days: body.0.expiry_days.unwrap_or_default(),
+        expiry_days: body.0.expiry_days,
         notes: body.0.notes,
         allocated_by: giver.id,
     };

@@ -7,11 +7,12 @@ mod answers;
 mod requests;
 
 pub use answers::{
-    ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
-    DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody, RecordedBody,
-    SpendableBody, TotalBalanceBody,
+    AccountBody, ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
+    CheckedBody, CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody,
+    PartialBody, RecordedBody, SpendableBody, TotalBalanceBody,
 };
 pub use requests::{
-    AbortSession, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits, DeductCredits,
-    FinalizeSession, InitializeSession, ListAllocations, RecordUsage, UsageDetails,
+    AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits,
+    CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, RecordUsage,
+    RemoveCredits, SetCredits, UsageDetails,
 };

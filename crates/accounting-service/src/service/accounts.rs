@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use common_http::Clock;
 use moka::future::Cache;
 
@@ -72,6 +73,21 @@ impl Accounts {
             self.store.insert_unknown(id, self.clock.now()).await?;
         }
         Ok(())
+    }
+
+    /// Makes an account before its owner comes. One that is only known by its id, because credits were granted to it,
+    /// takes on what is said of it.
+    pub async fn create(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+        let known = self.store.find(&identity.id).await?;
+        if known.is_some_and(|account| account.email.is_some()) {
+            return Err(Error::AccountExists);
+        }
+        if let Some(email) = &identity.email
+            && self.store.find_by_email(email).await?.is_some()
+        {
+            return Err(Error::EmailTaken);
+        }
+        self.store.upsert(identity, now).await
     }
 
     /// The account that `text` names: by id, by address, or by a name that only one account has.

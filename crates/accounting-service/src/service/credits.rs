@@ -24,7 +24,7 @@ pub struct Allocating {
     /// How much.
     pub credits: Amount,
     /// For how long.
-    pub expiry_days: ExpiryDays,
+    pub expiry_days: Option<ExpiryDays>,
     /// A remark.
     pub notes: Option<Note>,
     /// Who grants it.
@@ -51,25 +51,61 @@ impl Credits {
         origin: Origin,
         render: impl Fn(&Grant) -> serde_json::Result<String> + Send + Sync + 'static,
     ) -> Result<Answer> {
-        let notes = allocating.notes.map(Note::into_inner);
-        let grant = Grant {
-            id: Uuid::now_v7(),
-            credits: allocating.credits,
-            expires_at: self.days_from_now(allocating.expiry_days)?,
-            allocated_by: allocating.allocated_by.to_string(),
-            notes: notes.clone(),
-        };
+        let grant = self.grant(
+            allocating.credits,
+            allocating.expiry_days,
+            allocating.notes.as_ref(),
+            &allocating.allocated_by,
+        )?;
         let granted = grant.clone();
         self.ledger
             .submit(Instruction {
                 user_id: allocating.user_id,
                 command: Command::Allocate { grant },
-                description: notes,
+                description: granted.notes.clone(),
                 origin,
                 status: 201,
                 render: Box::new(move |_| render(&granted)),
             })
             .await
+    }
+
+    /// Changes what somebody can spend on an administrator's behalf; nothing happens when more would be taken than there
+    /// is.
+    pub async fn correct(
+        &self,
+        user_id: UserId,
+        command: Command,
+        notes: Option<Note>,
+        origin: Origin,
+        render: Render,
+    ) -> Result<Answer> {
+        let instruction = Instruction {
+            user_id,
+            command,
+            description: notes.map(Note::into_inner),
+            origin,
+            status: 200,
+            render,
+        };
+        self.ledger.submit(instruction).await.map_err(overdrawn)
+    }
+
+    /// An allocation of `credits` that begins now.
+    pub fn grant(
+        &self,
+        credits: Amount,
+        expiry_days: Option<ExpiryDays>,
+        notes: Option<&Note>,
+        allocated_by: &UserId,
+    ) -> Result<Grant> {
+        Ok(Grant {
+            id: Uuid::now_v7(),
+            credits,
+            expires_at: self.days_from_now(expiry_days.unwrap_or_default())?,
+            allocated_by: allocated_by.to_string(),
+            notes: notes.cloned().map(Note::into_inner),
+        })
     }
 
     /// Spends credits of the caller's own.
@@ -91,12 +127,7 @@ impl Credits {
                 render,
             })
             .await;
-        answer.map_err(|error| {
-            if let Error::Refused(Refusal::InsufficientCredits { required, available }) = error {
-                return Error::Overdrawn { required, available };
-            }
-            error
-        })
+        answer.map_err(overdrawn)
     }
 
     fn days_from_now(&self, days: ExpiryDays) -> Result<DateTime<Utc>> {
@@ -104,4 +135,12 @@ impl Credits {
         span.and_then(|span| self.clock.now().checked_add_signed(span))
             .ok_or_else(|| Error::invalid("expiryDays", "lies too far ahead"))
     }
+}
+
+/// Where the documented answer to too little is 400, not 402.
+fn overdrawn(error: Error) -> Error {
+    if let Error::Refused(Refusal::InsufficientCredits { required, available }) = error {
+        return Error::Overdrawn { required, available };
+    }
+    error
 }

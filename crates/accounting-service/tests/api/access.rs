@@ -31,6 +31,10 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/credits/deduct", Access::User),
         ("POST /api/credits/allocate", Access::Supervisor),
         ("POST /api/credits/allocate-by-email", Access::Admin),
+        ("POST /api/credits/set", Access::Supervisor),
+        ("DELETE /api/credits/remove", Access::Supervisor),
+        ("PUT /api/credits/adjust", Access::Supervisor),
+        ("POST /api/admin/users", Access::Admin),
         ("GET /api/credits/allocations/all", Access::Supervisor),
         ("POST /api/streaming-sessions/initialize", Access::UserOrService),
         ("POST /api/streaming-sessions/finalize", Access::UserOrService),
@@ -51,7 +55,7 @@ fn documented() -> BTreeMap<String, Access> {
 async fn status_of(client: &test_support::Client, row: &Row) -> (u16, String) {
     let path = row.path.replace("{user_id}", "5f0a1b2c3d4e5f6a7b8c9d0e");
     let mut request = client.request(row.method.as_str().parse().unwrap(), &path);
-    if row.method == "POST" {
+    if row.method != "GET" {
         request = request.json(&json!({}));
     }
     let answer = client.send(request).await;

@@ -8,6 +8,7 @@
 mod access;
 mod allocations;
 mod balances;
+mod corrections;
 mod deduct;
 mod holds;
 mod idempotency;

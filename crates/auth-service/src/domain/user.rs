@@ -56,9 +56,30 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the user may hold a session at all.
+    /// Whether the account is open and its address proven.
     pub fn may_sign_in(&self) -> bool {
         self.is_verified && !self.is_disabled
+    }
+}
+
+/// Who may sign in here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInRule {
+    /// Those whose address is proven.
+    VerifiedOnly,
+    /// Those whose address is not proven yet as well.
+    Anybody,
+}
+
+impl SignInRule {
+    /// Whether somebody whose account is open may sign in as far as their address is concerned.
+    pub fn admits_address_of(self, user: &User) -> bool {
+        user.is_verified || self == Self::Anybody
+    }
+
+    /// Whether the user may hold a session.
+    pub fn admits(self, user: &User) -> bool {
+        !user.is_disabled && self.admits_address_of(user)
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) struct SignedInUser {
     pub(crate) username: String,
     /// The address.
     pub(crate) email: String,
-    /// Always true: others do not get in.
+    /// True unless unproven addresses are admitted here.
     pub(crate) is_verified: bool,
     /// What they may administer.
     pub(crate) role: Role,

@@ -56,7 +56,7 @@ pub(crate) async fn list_users(
     users: web::Data<UserStore>,
 ) -> Result<HttpResponse> {
     let Some(request) = query.page()? else {
-        return Ok(streamed(r#"{"users":["#, users.list().await?, "]}"));
+        return Ok(streamed(r#"{"users":["#, users.list().await?, UserBody::from, "]}"));
     };
     let page = request.read(&users).await?;
     Ok(HttpResponse::Ok().json(UserPageBody {
@@ -72,7 +72,7 @@ pub(crate) async fn list_users_bare(
     users: web::Data<UserStore>,
 ) -> Result<HttpResponse> {
     let Some(page_request) = query.page()? else {
-        return Ok(streamed("[", users.list().await?, "]"));
+        return Ok(streamed("[", users.list().await?, UserBody::from, "]"));
     };
     let page = page_request.read(&users).await?;
     let mut response = HttpResponse::Ok();
@@ -146,13 +146,14 @@ fn state_of(text: &str) -> Result<UserState> {
 
 /// Writes users as they are read, so that a list of a million costs no more memory than one of a hundred. When the
 /// database fails half way the connection is cut: the client sees an incomplete answer, not a short list.
-fn streamed(
+pub(crate) fn streamed<T: Serialize + 'static>(
     before: &'static str,
     users: impl Stream<Item = Result<User>> + 'static,
+    show: fn(User) -> T,
     after: &'static str,
 ) -> HttpResponse {
     let mut is_first = true;
-    let pieces = users.map_ok(UserBody::from).try_chunks(PIECE).map(move |piece| {
+    let pieces = users.map_ok(show).try_chunks(PIECE).map(move |piece| {
         let users = piece.map_err(|error| error.1)?;
         let mut text = Vec::new();
         for user in users {

@@ -4,9 +4,10 @@ use common_http::Clock;
 use secrecy::SecretString;
 
 use crate::{
+    config::Config,
     domain::{
         origin::Origin,
-        user::{User, UserId},
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
@@ -30,18 +31,19 @@ pub(crate) struct Logins {
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
+    sign_in_rule: SignInRule,
     clock: Clock,
 }
 
 impl Logins {
     /// Sign-ins over these stores.
     pub(crate) fn new(
+        config: &Config,
         users: UserStore,
         sessions: Sessions,
         passwords: Passwords,
         audit: AuditStore,
         metrics: AuthMetrics,
-        clock: Clock,
     ) -> Self {
         Self {
             users,
@@ -50,7 +52,8 @@ impl Logins {
             throttle: LoginThrottle::default(),
             audit,
             metrics,
-            clock,
+            sign_in_rule: config.sign_in_rule,
+            clock: config.clock.clone(),
         }
     }
 
@@ -93,7 +96,7 @@ impl Logins {
     async fn refuse_shut_out(&self, user: &User, origin: &Origin) -> Result<()> {
         let (outcome, error) = if user.is_disabled {
             ("disabled", Error::InvalidCredentials)
-        } else if user.is_verified {
+        } else if self.sign_in_rule.admits_address_of(user) {
             return Ok(());
         } else {
             ("not_verified", Error::EmailNotVerified)

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         origin::Origin,
         session::{Presented, Session},
-        user::{User, UserId},
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
@@ -41,6 +41,7 @@ pub(crate) struct Sessions {
     life: Duration,
     grace: Duration,
     per_user_max: usize,
+    sign_in_rule: SignInRule,
 }
 
 /// What a client holds after it signed in or refreshed.
@@ -107,6 +108,7 @@ impl Sessions {
             life: seconds(config.session_life),
             grace: seconds(config.refresh_grace),
             per_user_max: config.sessions_per_user_max,
+            sign_in_rule: config.sign_in_rule,
         }
     }
 
@@ -225,7 +227,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<TokenPair>> {
         let user = self.users.find(session.user_id).await?;
-        let Some(user) = user.filter(User::may_sign_in) else {
+        let Some(user) = user.filter(|user| self.sign_in_rule.admits(user)) else {
             self.end(&session.id, session.user_id, EndReason::UserGone, None)
                 .await?;
             return Ok(None);

@@ -16,3 +16,4 @@ mod support;
 mod tokens;
 mod user_pages;
 mod users;
+mod v1;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_service::{App, CONTRACT, Config, MailRoute};
+use auth_service::{App, CONTRACT, Config, MailRoute, domain::user::SignInRule};
 use bson::{Document, doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, KeyRing, Verifier, VerifyingKey};
@@ -66,6 +66,7 @@ impl TestApp {
             session_life: Duration::from_hours(30 * 24),
             refresh_grace: Duration::from_secs(10),
             sessions_per_user_max: 10,
+            sign_in_rule: SignInRule::VerifiedOnly,
             verification_code_life: Duration::from_mins(15),
             bcrypt_cost: 4,
             hashing_threads: 2,

@@ -1,12 +1,13 @@
 //! What clients get.
 
 use common_http::Timestamp;
+use common_jwt::Role;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        credits::{Amount, Credits},
+        credits::{Amount, Credits, Difference},
         ids::UserId,
         ledger::{Grant, Hold, Outcome},
         usage::UsageRecord,
@@ -111,6 +112,60 @@ pub enum CheckedBody {
 pub struct CalculatedBody {
     /// What the tokens cost.
     pub credits: Credits,
+}
+
+/// `POST /api/credits/set`, `DELETE /api/credits/remove` and `PUT /api/credits/adjust`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CorrectedBody {
+    /// Whose credits.
+    pub user_id: UserId,
+    /// What could be spent before.
+    pub previous_credits: Credits,
+    /// What can be spent now.
+    pub new_credits: Credits,
+    /// What was taken away; only in the answer of `remove`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_credits: Option<Amount>,
+    /// The difference; only in the answer of `adjust`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adjustment: Option<Difference>,
+    /// A sentence for people.
+    pub message: &'static str,
+}
+
+impl CorrectedBody {
+    /// What `outcome` did to the credits of `user_id`.
+    pub fn new(user_id: UserId, outcome: &Outcome, message: &'static str) -> Self {
+        Self {
+            user_id,
+            previous_credits: outcome.balance_before,
+            new_credits: outcome.balance_after,
+            removed_credits: None,
+            adjustment: None,
+            message,
+        }
+    }
+}
+
+/// `POST /api/admin/users`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountBody {
+    /// The user id.
+    pub user_id: UserId,
+    /// The same.
+    pub sub: UserId,
+    /// The address.
+    pub email: String,
+    /// The name.
+    pub username: String,
+    /// The role as it is read.
+    pub role: Role,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// The same.
+    pub updated_at: Timestamp,
 }
 
 /// `POST /api/credits/deduct`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::{
-    credits::{Amount, Credits},
+    credits::{Amount, Credits, Difference},
     expiry::ExpiryDays,
     ids::{SESSION_ID_CHARS_MAX, UserId},
     price::{EstimatedTokens, Tokens},
@@ -66,6 +66,62 @@ pub struct AllocateByEmail {
     pub expiry_days: Option<ExpiryDays>,
     /// A remark.
     pub notes: Option<Note>,
+}
+
+/// `POST /api/credits/set`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetCredits {
+    /// A user id, an address, or a name that only one account has.
+    #[serde(alias = "targetUserId")]
+    pub user_id: Name<255>,
+    /// What can be spent from then on.
+    pub credits: Credits,
+    /// How long they last; 30 days when nothing is said.
+    pub expiry_days: Option<ExpiryDays>,
+    /// A remark.
+    pub notes: Option<Note>,
+}
+
+/// `DELETE /api/credits/remove`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoveCredits {
+    /// A user id, an address, or a name that only one account has.
+    #[serde(alias = "targetUserId")]
+    pub user_id: Name<255>,
+    /// How many.
+    pub credits: Amount,
+    /// A remark.
+    pub notes: Option<Note>,
+}
+
+/// `PUT /api/credits/adjust`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdjustCredits {
+    /// A user id, an address, or a name that only one account has.
+    #[serde(alias = "targetUserId")]
+    pub user_id: Name<255>,
+    /// How many more, or, below zero, fewer.
+    pub adjustment: Difference,
+    /// How long added credits last; 30 days when nothing is said.
+    pub expiry_days: Option<ExpiryDays>,
+    /// A remark.
+    pub notes: Option<Note>,
+}
+
+/// `POST /api/admin/users`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CreateAccount {
+    /// The user id that auth-service gave.
+    pub sub: UserId,
+    /// The address.
+    pub email: Email,
+    /// Any role; one we do not know grants nothing.
+    pub role: Role,
+    /// The name; what stands before the `@` when nothing is said.
+    pub username: Option<Name<255>>,
 }
 
 /// The query of `GET /api/credits/allocations/all`.

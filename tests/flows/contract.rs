@@ -122,10 +122,11 @@ fn every_operation_says_what_readers_need() {
 /// What each kind of access implies: the refusals, and the tokens.
 #[test]
 fn access_implies_refusals_and_security() {
-    let kinds: [(Access, &[&str], Value); 8] = [
+    let kinds: [(Access, &[&str], Value); 9] = [
         (Access::Public, &[], json!([])),
         (Access::Optional, &[], json!(["", "accessToken"])),
         (Access::User, &["401"], json!(["accessToken"])),
+        (Access::RestrictedUser, &["401"], json!(["accessToken"])),
         (Access::Supervisor, &["401", "403"], json!(["accessToken"])),
         (Access::Admin, &["401", "403"], json!(["accessToken"])),
         (Access::Service, &["401", "403"], json!(["serviceToken"])),

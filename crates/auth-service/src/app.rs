@@ -24,15 +24,19 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        codes::Codes,
+        credentials::{self, Credentials},
+        email_changes::{self, EmailChanges},
         logins::Logins,
         passwords::Passwords,
         registration::{Parts, Registration},
+        resets::{self, Resets},
         revocations::Revocations,
         sessions::Sessions,
     },
     store::{
-        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
-        verifications::VerificationStore,
+        audit::AuditStore, resets::ResetStore, revocations::RevocationStore, sessions::SessionStore,
+        users::UserStore, verifications::VerificationStore,
     },
 };
 
@@ -59,6 +63,9 @@ struct Services {
     users: UserStore,
     accounts: Accounts,
     registration: Registration,
+    credentials: Credentials,
+    resets: Resets,
+    email_changes: EmailChanges,
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
@@ -173,10 +180,44 @@ impl Services {
             audit.clone(),
             config.clock.clone(),
         );
+        let verifications = VerificationStore::open(database).await?;
+        let reset_store = ResetStore::open(database).await?;
+        let codes = Codes::new(config, verifications.clone());
+        let parts = credentials::Parts {
+            users: users.clone(),
+            sessions: sessions.clone(),
+            passwords: passwords.clone(),
+            resets: reset_store.clone(),
+            verifications,
+            audit: audit.clone(),
+            mailer: mailer.clone(),
+            metrics: metrics.clone(),
+        };
+        let credentials = Credentials::new(config, parts);
+        let parts = resets::Parts {
+            users: users.clone(),
+            store: reset_store.clone(),
+            credentials: credentials.clone(),
+            audit: audit.clone(),
+            mailer: mailer.clone(),
+            metrics: metrics.clone(),
+            tasks: lifecycle.tasks().clone(),
+        };
+        let resets = Resets::new(config, parts);
+        let parts = email_changes::Parts {
+            users: users.clone(),
+            codes: codes.clone(),
+            resets: reset_store,
+            credentials: credentials.clone(),
+            audit: audit.clone(),
+            mailer: mailer.clone(),
+        };
+        let email_changes = EmailChanges::new(config, parts);
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications: VerificationStore::open(database).await?,
+            codes,
+            email_changes: email_changes.clone(),
             audit: audit.clone(),
             mailer,
             metrics: metrics.clone(),
@@ -191,6 +232,9 @@ impl Services {
             users,
             accounts,
             registration: Registration::new(config, parts),
+            credentials,
+            resets,
+            email_changes,
             logins,
             sessions,
             revocations,
@@ -202,6 +246,9 @@ impl Services {
             .app_data(web::Data::new(self.users.clone()))
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.registration.clone()))
+            .app_data(web::Data::new(self.credentials.clone()))
+            .app_data(web::Data::new(self.resets.clone()))
+            .app_data(web::Data::new(self.email_changes.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.revocations.clone()));

@@ -50,6 +50,16 @@ pub struct Config {
     pub sign_in_rule: SignInRule,
     /// How long a verification code is good.
     pub verification_code_life: Duration,
+    /// How long a mailed link to choose a password is good: 30 minutes at most.
+    pub password_reset_life: Duration,
+    /// How long the link in an invitation is good.
+    pub invitation_life: Duration,
+    /// Keeps what is stored under seal; derived from the refresh secret where there is none.
+    pub data_encryption_key: Option<SecretString>,
+    /// What authenticator apps call this platform.
+    pub totp_issuer: String,
+    /// Whether codes are kept readable and the routes under `/api/testing` exist. Never in production.
+    pub testing_endpoints: bool,
     /// bcrypt's cost: 10 to 16; tests take 4.
     pub bcrypt_cost: u32,
     /// Passwords hashed at once.
@@ -138,6 +148,12 @@ impl Config {
         let sessions_per_user_max = env.var("MAX_SESSIONS_PER_USER").within(1..=1_000, 10);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
         let needs_verification = env.var("REQUIRE_EMAIL_VERIFICATION").flag(true);
+        let password_reset_life = reset_life(env);
+        let invitation_life = life(env, "INVITATION_EXPIRES_IN", Duration::from_hours(7 * 24));
+        let data_encryption_key = env
+            .var("DATA_ENCRYPTION_KEY")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let totp_issuer = totp_issuer(env);
         let bcrypt_cost = env.var("BCRYPT_COST").alias("BCRYPT_ROUNDS").within(10..=16, 10);
         // One core is left to everything else.
         let hashing_threads = env.var("HASHING_THREADS").within(1..=64, cores().max(2) - 1);
@@ -153,6 +169,7 @@ impl Config {
             .var("NODE_ENV")
             .or(String::new())
             .map(|name| name == "production");
+        let testing_endpoints = testing_endpoints(env, is_production == Ok(true));
         let secure_cookies = env.var("COOKIE_SECURE").flag(is_production == Ok(true));
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
@@ -181,6 +198,11 @@ impl Config {
             } else {
                 SignInRule::Anybody
             },
+            password_reset_life: password_reset_life?,
+            invitation_life: invitation_life?,
+            data_encryption_key: data_encryption_key?,
+            totp_issuer: totp_issuer?,
+            testing_endpoints: testing_endpoints?,
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,
@@ -319,6 +341,30 @@ fn life(env: &Env, name: &'static str, default: Duration) -> Result<Duration, In
         return Ok(life);
     }
     Err(env.mistake(format!("{name} must be from 1s to 366d")))
+}
+
+/// At most half an hour, whatever older deployments say: a mailbox is often left open.
+fn reset_life(env: &Env) -> Result<Duration, Invalid> {
+    const LONGEST: Duration = Duration::from_mins(30);
+    Ok(life(env, "PASSWORD_RESET_EXPIRES_IN", LONGEST)?.min(LONGEST))
+}
+
+/// Authenticator apps put a colon behind the name, so it has none.
+fn totp_issuer(env: &Env) -> Result<String, Invalid> {
+    let issuer: String = env.var("TOTP_ISSUER").or("Flowgate".to_owned())?;
+    if issuer.contains(':') || issuer.chars().count() > 64 {
+        return Err(env.mistake("TOTP_ISSUER must have at most 64 characters and no colon"));
+    }
+    Ok(issuer)
+}
+
+/// Anybody could verify any account with them.
+fn testing_endpoints(env: &Env, is_production: bool) -> Result<bool, Invalid> {
+    let is_on = env.var("TESTING_ENDPOINTS").flag(false)?;
+    if is_on && is_production {
+        return Err(env.mistake("TESTING_ENDPOINTS must not be on where NODE_ENV is production"));
+    }
+    Ok(is_on)
 }
 
 /// The documented web client in development.

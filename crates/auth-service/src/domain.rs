@@ -5,6 +5,8 @@ pub mod email;
 pub mod import;
 pub mod origin;
 pub mod password;
+pub mod readable;
+pub mod reset;
 pub mod session;
 pub mod user;
 pub mod user_list;

@@ -68,9 +68,18 @@ pub(crate) enum Error {
     /// Without an admin nobody could ever make one.
     #[error("the last admin cannot be demoted")]
     LastAdmin,
-    /// A new address has to be proven first.
-    #[error("the e-mail address cannot be changed here: a new address has to be verified")]
-    EmailChangeRefused,
+    /// The caller is known by a token, and the password given beside it is not theirs.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// Malformed, unknown, used, expired or void: one answer.
+    #[error("the link is not valid any more; ask for a new one")]
+    InvalidResetToken,
+    /// This address was sent enough codes for now.
+    #[error("enough codes were sent to this address; wait a little")]
+    TooManyCodes {
+        /// When another may be sent.
+        retry_after_secs: u64,
+    },
     /// More passwords wait to be hashed than the queue may hold.
     #[error("too many sign-ins at once; try again in a moment")]
     HashQueueFull,
@@ -106,7 +115,7 @@ impl Error {
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
             Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
             Self::InvalidCode => (StatusCode::BAD_REQUEST, "invalid_code"),
-            Self::TooManyGuesses { .. } | Self::SlowDown { .. } => {
+            Self::TooManyGuesses { .. } | Self::SlowDown { .. } | Self::TooManyCodes { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
             }
             Self::RefreshTokenMissing => (StatusCode::BAD_REQUEST, "refresh_token_missing"),
@@ -117,7 +126,8 @@ impl Error {
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
             Self::AdminNotCreatable => (StatusCode::FORBIDDEN, "admin_not_creatable"),
             Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),
-            Self::EmailChangeRefused => (StatusCode::BAD_REQUEST, "email_change_refused"),
+            Self::WrongPassword => (StatusCode::BAD_REQUEST, "wrong_password"),
+            Self::InvalidResetToken => (StatusCode::BAD_REQUEST, "invalid_reset_token"),
             Self::HashQueueFull => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::CodesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -139,7 +149,10 @@ impl Error {
             _ => self.to_string(),
         };
         let problem = Problem::new(status, code, detail);
-        if let Self::TooManyGuesses { retry_after_secs } | Self::SlowDown { retry_after_secs } = self {
+        if let Self::TooManyGuesses { retry_after_secs }
+        | Self::SlowDown { retry_after_secs }
+        | Self::TooManyCodes { retry_after_secs } = self
+        {
             return problem.retry_after(*retry_after_secs);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {

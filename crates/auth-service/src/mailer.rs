@@ -1,5 +1,9 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod addresses;
+mod letters;
+mod passwords;
+
 use std::{path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context as _;
@@ -304,6 +308,8 @@ mod tests {
             full_name: None,
             is_verified: false,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role: common_jwt::Role::EndUser,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,

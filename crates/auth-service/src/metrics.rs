@@ -6,6 +6,19 @@ use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 /// From "at once" to the longest queue.
 const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
+/// What becomes of links to choose a password.
+const PASSWORD_RESETS: [&str; 9] = [
+    "sent",
+    "no_account",
+    "too_soon",
+    "dropped",
+    "invited",
+    "done",
+    "bad_password",
+    "refused",
+    "by_admin",
+];
+
 /// What the service counts.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthMetrics {
@@ -15,6 +28,10 @@ pub(crate) struct AuthMetrics {
     pub(crate) refreshes: IntCounterVec,
     /// Tried verification codes by outcome.
     pub(crate) verifications: IntCounterVec,
+    /// Changes of passwords by those who know them, by outcome.
+    pub(crate) password_changes: IntCounterVec,
+    /// Links and gifts of passwords, by outcome.
+    pub(crate) password_resets: IntCounterVec,
     /// Mails by outcome.
     pub(crate) mails: IntCounterVec,
     /// Ended sessions by reason.
@@ -61,6 +78,18 @@ impl AuthMetrics {
             "outcome",
             &["ok", "wrong", "throttled"],
         )?;
+        let password_changes = counter(
+            "auth_password_changes_total",
+            "Changes of passwords by their owners, by outcome.",
+            "outcome",
+            &["ok", "refused", "throttled"],
+        )?;
+        let password_resets = counter(
+            "auth_password_resets_total",
+            "Mailed links to choose a password, and passwords given by admins, by outcome.",
+            "outcome",
+            &PASSWORD_RESETS,
+        )?;
         let mails = counter(
             "auth_mails_total",
             "Mails by outcome.",
@@ -76,6 +105,9 @@ impl AuthMetrics {
                 "logout_all",
                 "reuse",
                 "role_change",
+                "password_change",
+                "password_reset",
+                "second_factor_removed",
                 "user_gone",
                 "too_old",
                 "cap",
@@ -98,6 +130,8 @@ impl AuthMetrics {
             logins,
             refreshes,
             verifications,
+            password_changes,
+            password_resets,
             mails,
             sessions_revoked,
             hash_queue,

@@ -4,6 +4,7 @@ pub(crate) mod bodies;
 pub(crate) mod cookies;
 pub(crate) mod health;
 pub(crate) mod origin;
+pub(crate) mod passwords;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
@@ -16,7 +17,7 @@ use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
 /// Registers the whole table.
 pub fn routes(routes: &mut Routes<'_>) {
-    use Access::{Admin, Optional, Public, Service, Supervisor, User};
+    use Access::{Admin, Optional, Public, RestrictedUser, Service, Supervisor, User};
     routes
         .post("/api/auth/signup", Public, registration::sign_up)
         .post("/api/auth/verify-email", Public, registration::verify_email)
@@ -28,8 +29,25 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/auth/login", Public, sessions::log_in)
         .post("/api/auth/refresh", Public, sessions::refresh_tokens)
         .post("/api/auth/logout", Optional, sessions::log_out)
-        .post("/api/auth/logout-all", User, sessions::log_out_everywhere)
-        .get("/api/profile", User, profile::show_profile)
+        .post(
+            "/api/auth/logout-all",
+            RestrictedUser,
+            sessions::log_out_everywhere,
+        )
+        .post("/api/auth/forgot-password", Public, passwords::forgot_password)
+        .post("/api/auth/reset-password", Public, passwords::reset_password)
+        .post("/api/change-password", RestrictedUser, passwords::change_password)
+        .post(
+            "/api/admin/users/{user_id}/reset-password",
+            Admin,
+            passwords::give_password,
+        )
+        .post(
+            "/api/admin/users/{user_id}/invitation",
+            Admin,
+            passwords::invite_user,
+        )
+        .get("/api/profile", RestrictedUser, profile::show_profile)
         .put("/api/profile", User, profile::update_profile)
         .get("/api/dashboard", User, profile::show_dashboard)
         .get("/api/admin/dashboard", User, profile::show_user_dashboard)

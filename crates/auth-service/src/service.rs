@@ -1,10 +1,14 @@
 //! The use cases: rules that span several stores.
 
 pub(crate) mod accounts;
+pub(crate) mod codes;
+pub(crate) mod credentials;
+pub(crate) mod email_changes;
 pub(crate) mod guesses;
 pub(crate) mod logins;
 pub(crate) mod passwords;
 pub(crate) mod registration;
+pub(crate) mod resets;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod throttle;

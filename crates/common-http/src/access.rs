@@ -32,6 +32,8 @@ pub enum Access {
     Optional,
     /// Any signed-in person.
     User,
+    /// Any signed-in person, also one who has to choose another password before anything else is open to them.
+    RestrictedUser,
     /// Supervisors and admins.
     Supervisor,
     /// Admins.
@@ -51,6 +53,7 @@ impl Access {
             Self::Public => "public",
             Self::Optional => "optional",
             Self::User => "user",
+            Self::RestrictedUser => "restrictedUser",
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",
             Self::Service => "service",
@@ -62,7 +65,9 @@ impl Access {
     /// The least role a person needs, or `None` when no person may call.
     const fn least_role(self) -> Option<Role> {
         match self {
-            Self::User | Self::UserOrService | Self::Optional | Self::Public => Some(Role::EndUser),
+            Self::User | Self::RestrictedUser | Self::UserOrService | Self::Optional | Self::Public => {
+                Some(Role::EndUser)
+            }
             Self::Supervisor | Self::SupervisorOrService => Some(Role::Supervisor),
             Self::Admin => Some(Role::Admin),
             Self::Service => None,
@@ -236,6 +241,7 @@ impl Authenticator {
             username: claims.username,
             email: claims.email,
             role: claims.role,
+            must_change_password: claims.must_change_password,
             expires_at: chrono::DateTime::from_timestamp(claims.exp, 0).unwrap_or_default(),
             access_token: SecretString::from(token),
         })
@@ -267,9 +273,16 @@ impl Authenticator {
                 .person(&token)
                 .map_or_else(|problem| problem, |_| forbidden()));
         };
-        let user = self.person(&token)?;
+        let mut user = self.person(&token)?;
         if let Some(check) = &self.session_check {
             check(user.clone()).await?;
+        }
+        if user.must_change_password && access != Access::RestrictedUser {
+            if access != Access::Optional {
+                return Err(password_change_required());
+            }
+            // Known, so that they can sign out, and without any right that comes from a role.
+            user.role = Role::EndUser;
         }
         if user.role < least_role {
             return Err(forbidden());
@@ -338,6 +351,14 @@ fn invalid_token() -> Problem {
 
 fn revoked_token() -> Problem {
     Problem::unauthorized("session_revoked", "this session has ended; sign in again")
+}
+
+fn password_change_required() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "password_change_required",
+        "the password has to be changed first",
+    )
 }
 
 fn forbidden() -> Problem {

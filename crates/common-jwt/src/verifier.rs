@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, decode};
 use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
 
 use crate::{
-    claims::{AccessClaims, Claims, RefreshClaims, ServiceClaims},
+    claims::{AccessClaims, Claims, PendingClaims, RefreshClaims, ServiceClaims},
     keys::{KID_BYTES_MAX, KeyRing},
 };
 
@@ -102,6 +102,11 @@ impl Verifier {
 
     /// The claims of a valid service token.
     pub fn service(&self, token: &str, now: DateTime<Utc>) -> Result<ServiceClaims, Invalid> {
+        self.verify(token, now)
+    }
+
+    /// The claims of a valid token of a sign-in that lacks its second factor.
+    pub fn pending(&self, token: &str, now: DateTime<Utc>) -> Result<PendingClaims, Invalid> {
         self.verify(token, now)
     }
 

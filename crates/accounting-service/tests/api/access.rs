@@ -78,7 +78,7 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
     for row in &rows {
         let (roles, services) = match row.access {
             Access::Public | Access::Optional => continue,
-            Access::User => (vec![Role::EndUser, Role::Supervisor, Role::Admin], false),
+            Access::User | Access::RestrictedUser => (vec![Role::EndUser, Role::Supervisor, Role::Admin], false),
             Access::UserOrService => (vec![Role::EndUser, Role::Supervisor, Role::Admin], true),
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),

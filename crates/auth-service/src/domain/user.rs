@@ -45,6 +45,10 @@ pub struct User {
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
     pub is_disabled: bool,
+    /// Whether somebody else chose the password, so that another has to be chosen first.
+    pub must_change_password: bool,
+    /// Counts the passwords the user has had; a rehash of the same one is not counted.
+    pub password_version: i32,
     /// What they may administer. A role we do not know grants nothing and reads as `enduser`.
     pub role: Role,
     /// When the account was made.

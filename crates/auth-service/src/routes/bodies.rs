@@ -69,6 +69,9 @@ pub(crate) struct LoggedIn {
     pub(crate) refresh_token: String,
     /// Who signed in.
     pub(crate) user: SignedInUser,
+    /// Whether nothing is open to them before they choose another password.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) must_change_password: bool,
 }
 
 /// A user in the answer to a sign-in: `id`, not `_id`.
@@ -119,8 +122,22 @@ pub(crate) struct Done {
 pub(crate) struct UpdateProfile {
     /// The new name.
     pub(crate) username: Option<String>,
-    /// The address as it is; another one is refused.
+    /// The address, as it is or as it is wished.
     pub(crate) email: Option<String>,
+    /// Needed for another address.
+    #[serde(rename = "currentPassword")]
+    pub(crate) current_password: Option<SecretString>,
+}
+
+/// The answer to `PUT /api/profile`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdatedProfile {
+    /// The user.
+    pub(crate) user: UserBody,
+    /// The address that waits for its code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pending_email: Option<String>,
 }
 
 /// `GET /api/dashboard`.
@@ -199,6 +216,9 @@ pub(crate) struct UserBody {
     pub(crate) created_at: Timestamp,
     /// When it was last changed.
     pub(crate) updated_at: Timestamp,
+    /// Whether somebody else chose the password; there only when true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) must_change_password: bool,
     /// Kept by older tools.
     #[serde(rename = "__v")]
     pub(crate) version: i32,
@@ -233,6 +253,7 @@ impl From<User> for UserBody {
             role: user.role,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),
+            must_change_password: user.must_change_password,
             version: user.version,
         }
     }

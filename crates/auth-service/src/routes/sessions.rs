@@ -45,6 +45,7 @@ pub(crate) async fn log_in(
         message: "Login successful",
         access_token: pair.access,
         refresh_token: pair.refresh,
+        must_change_password: pair.user.must_change_password,
         user: pair.user.into(),
     }))
 }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::{
     domain::{
-        email::{self, EmailAddress},
+        email::EmailAddress,
         origin::Origin,
         password::NewPassword,
         user::{User, UserId},
@@ -123,6 +123,8 @@ impl Accounts {
             full_name: None,
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role,
             created_at: now,
             updated_at: now,
@@ -155,7 +157,6 @@ impl Accounts {
         &self,
         id: UserId,
         username: Option<&str>,
-        email: Option<&str>,
         origin: &Origin,
     ) -> Result<User> {
         let username = username
@@ -163,9 +164,6 @@ impl Accounts {
             .transpose()
             .map_err(|message| Error::invalid("username", message))?;
         let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
-        if email.is_some_and(|email| email::normalise(email) != user.email) {
-            return Err(Error::EmailChangeRefused);
-        }
         let Some(username) = username.filter(|name| name.as_str() != user.username) else {
             return Ok(user);
         };

@@ -13,7 +13,7 @@ use crate::{
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
-        sessions::{Sessions, TokenPair},
+        sessions::{EndReason, Sessions, TokenPair},
         throttle::LoginThrottle,
     },
     store::{
@@ -87,8 +87,21 @@ impl Logins {
         self.throttle.succeeded(login, origin.address);
         self.refuse_shut_out(&user, origin).await?;
         self.renew_hash(&user, password).await;
-        let pair = self.sessions.open(user.id, origin).await?;
+        let pair = self.open(&user, origin).await?;
         self.record("ok", known, origin).await;
+        Ok(pair)
+    }
+
+    /// Opens the session, unless the password that was found right was replaced meanwhile. Whoever replaced it ended the
+    /// sessions there were; this one may have come after.
+    async fn open(&self, user: &User, origin: &Origin) -> Result<TokenPair> {
+        let pair = self.sessions.open(user.id, origin).await?;
+        if pair.user.password_version != user.password_version {
+            self.sessions
+                .end(&pair.session_id, user.id, EndReason::PasswordChange, Some(origin))
+                .await?;
+            return Err(Error::InvalidCredentials);
+        }
         Ok(pair)
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct TokenPair {
     pub(crate) refresh: String,
     /// Whose they are, as of now.
     pub(crate) user: User,
+    /// The session they belong to.
+    pub(crate) session_id: String,
 }
 
 /// Why a session ends before its time; a label and a word in the audit trail.
@@ -65,6 +67,12 @@ pub(crate) enum EndReason {
     Reuse,
     /// The user's rights changed.
     RoleChange,
+    /// The user chose another password.
+    PasswordChange,
+    /// The password was replaced by a mailed link or by an admin.
+    PasswordReset,
+    /// An admin took the second factor away.
+    SecondFactorRemoved,
     /// The user was deleted, shut out or is no longer verified.
     UserGone,
     /// The session reached its greatest age.
@@ -80,6 +88,9 @@ impl EndReason {
             Self::LogoutAll => "logout_all",
             Self::Reuse => "reuse",
             Self::RoleChange => "role_change",
+            Self::PasswordChange => "password_change",
+            Self::PasswordReset => "password_reset",
+            Self::SecondFactorRemoved => "second_factor_removed",
             Self::UserGone => "user_gone",
             Self::TooOld => "too_old",
             Self::Cap => "cap",
@@ -237,6 +248,7 @@ impl Sessions {
             access,
             refresh,
             user,
+            session_id: session.id.clone(),
         }))
     }
 

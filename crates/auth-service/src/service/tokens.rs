@@ -62,6 +62,7 @@ impl Tokens {
             username: user.username.clone(),
             email: user.email.clone(),
             role: user.role,
+            must_change_password: user.must_change_password,
         };
         Ok(self.access.access(&claims)?)
     }

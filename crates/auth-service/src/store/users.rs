@@ -6,7 +6,7 @@
 pub(crate) mod bulk;
 pub(crate) mod pages;
 
-use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+use bson::{Bson, DateTime as BsonDateTime, bson, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use futures_util::{Stream, TryStreamExt as _};
@@ -30,6 +30,19 @@ pub(crate) struct UserStore {
     rows: Collection<UserRow>,
 }
 
+/// Another password for a user.
+#[derive(Debug)]
+pub(crate) struct PasswordChange<'a> {
+    /// Its hash.
+    pub(crate) hash: &'a str,
+    /// Whether the user has to choose yet another.
+    pub(crate) must_change: bool,
+    /// Which password it replaces; any, when there is none.
+    pub(crate) version: Option<i32>,
+    /// The address that the change has proven, which must still be the user's.
+    pub(crate) proves_email: Option<&'a str>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct UserRow {
@@ -45,12 +58,21 @@ struct UserRow {
     is_verified: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_change_password: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    password_version: i32,
     #[serde(default)]
     role: String,
     created_at: Option<BsonDateTime>,
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+const fn is_zero(version: &i32) -> bool {
+    *version == 0
 }
 
 impl UserStore {
@@ -137,6 +159,52 @@ impl UserStore {
         Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
     }
 
+    /// Replaces the password. Says whether it did: not when the user is gone, or has another password or address than
+    /// `change` counts on.
+    pub(crate) async fn set_password(
+        &self,
+        id: UserId,
+        change: &PasswordChange<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut filter = doc! { "_id": id.0 };
+        if let Some(version) = change.version {
+            filter.insert("passwordVersion", version_filter(version));
+        }
+        let mut set = doc! { "password": change.hash, "updatedAt": BsonDateTime::from_chrono(now) };
+        if let Some(email) = change.proves_email {
+            filter.insert("email", email);
+            set.insert("isVerified", true);
+        }
+        let mut update = doc! { "$set": set, "$inc": { "passwordVersion": 1 } };
+        if change.must_change {
+            update
+                .get_document_mut("$set")
+                .map(|set| set.insert("mustChangePassword", true))
+                .ok();
+        } else {
+            update.insert("$unset", doc! { "mustChangePassword": "" });
+        }
+        Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
+    }
+
+    /// Gives the user another address, which they have proven. Returns them as they were before.
+    pub(crate) async fn set_email(
+        &self,
+        id: UserId,
+        email: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>> {
+        let update = doc! { "$set": {
+            "email": email, "isVerified": true, "updatedAt": BsonDateTime::from_chrono(now),
+        } };
+        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
+        match changed.return_document(ReturnDocument::Before).await {
+            Ok(row) => Ok(row.map(User::from)),
+            Err(error) => Err(taken(error)),
+        }
+    }
+
     /// Gives the user another name.
     pub(crate) async fn set_username(
         &self,
@@ -170,6 +238,14 @@ impl UserStore {
     }
 }
 
+/// A user who never had another password has no number.
+fn version_filter(version: i32) -> Bson {
+    if version == 0 {
+        return bson!({ "$in": [0, null] });
+    }
+    version.into()
+}
+
 /// Says which of the two unique values somebody else has.
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
@@ -192,6 +268,8 @@ impl From<UserRow> for User {
             full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
+            must_change_password: row.must_change_password,
+            password_version: row.password_version,
             role: row.role.parse().unwrap_or_default(),
             version: row.version,
         }
@@ -208,6 +286,8 @@ impl From<&User> for UserRow {
             full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            must_change_password: user.must_change_password,
+            password_version: user.password_version,
             role: user.role.as_str().to_owned(),
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),

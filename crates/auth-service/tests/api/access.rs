@@ -65,7 +65,7 @@ async fn every_route_lets_in_exactly_whom_its_row_names() {
     for row in &table {
         let least = match row.access {
             Access::Public | Access::Optional => None,
-            Access::User => Some(Role::EndUser),
+            Access::User | Access::RestrictedUser => Some(Role::EndUser),
             Access::Supervisor => Some(Role::Supervisor),
             Access::Admin => Some(Role::Admin),
             Access::Service => {

@@ -35,6 +35,7 @@ fn claims() -> AccessClaims {
         username: "ada".to_owned(),
         email: "ada@example.com".to_owned(),
         role: Role::Admin,
+        must_change_password: false,
     }
 }
 
@@ -48,6 +49,19 @@ fn refresh_claims() -> RefreshClaims {
         iat: NOW,
         exp: NOW + 900,
         kind: TokenType::Refresh,
+    }
+}
+
+fn pending_claims() -> PendingClaims {
+    PendingClaims {
+        iss: "flowgate".to_owned(),
+        aud: "people".into(),
+        sub: "65f0c0ffee65f0c0ffee0001".to_owned(),
+        jti: "token".to_owned(),
+        password_version: 3,
+        iat: NOW,
+        exp: NOW + 300,
+        kind: TokenType::Pending,
     }
 }
 
@@ -155,8 +169,17 @@ fn no_kind_does_anothers_job() {
     let access = signer.access(&claims()).unwrap();
     let refresh = signer.refresh(&refresh_claims()).unwrap();
     let service = signer.service(&service_claims()).unwrap();
+    let pending = signer.pending(&pending_claims()).unwrap();
     let services = Verifier::for_services(KeyRing::new([VerifyingKey::hs256(SECRET)]), "people");
 
+    assert_eq!(verifier().pending(&pending, at(0)), Ok(pending_claims()));
+    assert_eq!(verifier().pending(&pending, at(331)), Err(Invalid::Expired));
+    assert!(verifier().access(&pending, at(0)).is_err());
+    assert!(verifier().refresh(&pending, at(0)).is_err());
+    assert!(services.service(&pending, at(0)).is_err());
+    for other in [&access, &refresh, &service] {
+        assert!(verifier().pending(other, at(0)).is_err());
+    }
     assert_eq!(verifier().refresh(&access, at(0)), Err(Invalid::Kind));
     assert_eq!(services.service(&access, at(0)), Err(Invalid::Kind));
     for (what, result) in [

@@ -19,7 +19,7 @@ async fn status_and_code(client: &Client, row: &Row) -> (u16, String) {
 fn least_role(access: Access) -> Option<Role> {
     match access {
         Access::Public | Access::Optional => None,
-        Access::User | Access::UserOrService => Some(Role::EndUser),
+        Access::User | Access::RestrictedUser | Access::UserOrService => Some(Role::EndUser),
         Access::Supervisor | Access::SupervisorOrService => Some(Role::Supervisor),
         Access::Admin => Some(Role::Admin),
         Access::Service => panic!("this service has no route for services"),

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors,
-    observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, ServiceTokens, SessionCheck,
+    ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
@@ -15,19 +15,24 @@ use secrecy::ExposeSecret as _;
 use crate::{
     CONTRACT, NAME,
     config::Config,
+    gifts::Gifts,
     mailer::Mailer,
     metrics::AuthMetrics,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
+        imports::TableBytesMax,
         routes,
     },
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        bulk::Bulk,
         codes::Codes,
         credentials::{self, Credentials},
         email_changes::{self, EmailChanges},
+        imports::Imports,
         logins::Logins,
+        onboarding::OnboardingDesk,
         passwords::Passwords,
         registration::{Parts, Registration},
         resets::{self, Resets},
@@ -35,8 +40,8 @@ use crate::{
         sessions::Sessions,
     },
     store::{
-        audit::AuditStore, resets::ResetStore, revocations::RevocationStore, sessions::SessionStore,
-        users::UserStore, verifications::VerificationStore,
+        audit::AuditStore, onboarding::OnboardingStore, resets::ResetStore, revocations::RevocationStore,
+        sessions::SessionStore, users::UserStore, verifications::VerificationStore,
     },
 };
 
@@ -69,11 +74,19 @@ struct Services {
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
+    bulk: Bulk,
+    imports: Imports,
+    audit: AuditStore,
 }
 
 impl App {
     /// Connects, makes the indexes and the first admin, and binds; nothing is served before [`App::run`].
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        // Boxed, because it is large and every caller would carry it.
+        Box::pin(Self::put_together(config)).await
+    }
+
+    async fn put_together(config: Config) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
@@ -88,6 +101,7 @@ impl App {
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
         let sign_in_rule = config.sign_in_rule;
+        let (clock, table_bytes_max) = (config.clock.clone(), TableBytesMax(config.import_bytes_max));
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
             ActixApp::new()
@@ -100,6 +114,8 @@ impl App {
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
                 .app_data(web::Data::new(sign_in_rule))
+                .app_data(web::Data::new(clock.clone()))
+                .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
@@ -223,7 +239,15 @@ impl Services {
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let logins = Logins::new(config, users.clone(), sessions.clone(), passwords, audit, metrics);
+        let (bulk, imports) = Self::bulk(config, database, &parts, &passwords, &resets, lifecycle).await?;
+        let logins = Logins::new(
+            config,
+            users.clone(),
+            sessions.clone(),
+            passwords,
+            audit.clone(),
+            metrics,
+        );
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
@@ -238,7 +262,40 @@ impl Services {
             logins,
             sessions,
             revocations,
+            bulk,
+            imports,
+            audit,
         })
+    }
+
+    /// What makes people many at a time, and what runs for it.
+    async fn bulk(
+        config: &Config,
+        database: &Database,
+        parts: &Parts,
+        passwords: &Passwords,
+        resets: &Resets,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<(Bulk, Imports)> {
+        let (tasks, clock) = (lifecycle.tasks(), config.clock.clone());
+        let (users, audit) = (parts.users.clone(), parts.audit.clone());
+        let bulk = bulk(
+            config,
+            database,
+            users,
+            passwords.clone(),
+            audit.clone(),
+            &parts.metrics,
+        )
+        .await?;
+        let desk = bulk.desk();
+        tasks.spawn(desk.clone().keep_giving(lifecycle.cancelled()));
+        let inviting =
+            desk.clone()
+                .keep_inviting(resets.clone(), parts.mailer.clone(), lifecycle.cancelled());
+        tasks.spawn(inviting);
+        let imports = Imports::new(bulk.clone(), audit, tasks.clone(), lifecycle.cancelled(), clock);
+        Ok((bulk, imports))
     }
 
     fn register(&self, config: &mut web::ServiceConfig) {
@@ -251,7 +308,10 @@ impl Services {
             .app_data(web::Data::new(self.email_changes.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.revocations.clone()));
+            .app_data(web::Data::new(self.revocations.clone()))
+            .app_data(web::Data::new(self.bulk.clone()))
+            .app_data(web::Data::new(self.imports.clone()))
+            .app_data(web::Data::new(self.audit.clone()));
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {
@@ -296,7 +356,24 @@ impl Services {
     }
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Database> {
+/// What makes people many at a time.
+pub(crate) async fn bulk(
+    config: &Config,
+    database: &Database,
+    users: UserStore,
+    passwords: Passwords,
+    audit: AuditStore,
+    metrics: &AuthMetrics,
+) -> anyhow::Result<Bulk> {
+    let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
+    let gifts = Gifts::new(config.accounting_url.clone(), config.proxy_url.clone(), tokens)?;
+    let clock = config.clock.clone();
+    let store = OnboardingStore::open(database).await?;
+    let desk = OnboardingDesk::new(store, users.clone(), gifts, metrics.clone(), clock.clone());
+    Ok(Bulk::new(users, desk, passwords, audit, metrics.clone(), clock))
+}
+
+pub(crate) async fn connect(config: &Config) -> anyhow::Result<Database> {
     let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret())
         .await
         .context("MONGODB_URI is not the address of a MongoDB")?;

@@ -5,6 +5,7 @@ pub mod cli;
 mod config;
 pub mod domain;
 mod error;
+mod gifts;
 mod mailer;
 mod metrics;
 mod routes;

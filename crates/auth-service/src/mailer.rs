@@ -135,6 +135,12 @@ impl Mailer {
         Ok((mailer, postman))
     }
 
+    /// Waits until many mails more would not be lost.
+    pub(crate) async fn has_room(&self) {
+        // What is reserved is given back at once: it only shows that there is room.
+        let _ = self.queue.reserve_many(QUEUE_MAX / 2).await;
+    }
+
     /// Takes a mail. When the queue is full it is lost, counted and logged; whoever waits for it asks again.
     pub(crate) fn send(&self, mail: Mail) {
         if self.queue.try_send(mail).is_err() {

@@ -1,8 +1,11 @@
 //! Every path of the service, and who may call it.
 
+pub(crate) mod batches;
 pub(crate) mod bodies;
 pub(crate) mod cookies;
+pub(crate) mod exports;
 pub(crate) mod health;
+pub(crate) mod imports;
 pub(crate) mod origin;
 pub(crate) mod passwords;
 pub(crate) mod profile;
@@ -55,6 +58,9 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/api/users", Admin, user_list::list_users_bare)
         .get("/api/admin/users", Admin, user_list::list_users)
         .post("/api/admin/users", Admin, users::create_user)
+        .post("/api/admin/users/batch", Admin, batches::create_users)
+        .post("/api/admin/users/import", Admin, imports::import_users)
+        .get("/api/admin/users/export", Admin, exports::export_users)
         .get("/api/admin/users/{user_id}", Admin, users::show_user)
         .get(
             "/api/admin/users/by-email/{email}",

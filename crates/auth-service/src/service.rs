@@ -1,11 +1,14 @@
 //! The use cases: rules that span several stores.
 
 pub(crate) mod accounts;
+pub(crate) mod bulk;
 pub(crate) mod codes;
 pub(crate) mod credentials;
 pub(crate) mod email_changes;
 pub(crate) mod guesses;
+pub(crate) mod imports;
 pub(crate) mod logins;
+pub(crate) mod onboarding;
 pub(crate) mod passwords;
 pub(crate) mod registration;
 pub(crate) mod resets;

@@ -1,6 +1,7 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
 pub(crate) mod audit;
+pub(crate) mod onboarding;
 pub(crate) mod resets;
 pub(crate) mod revocations;
 pub(crate) mod sessions;

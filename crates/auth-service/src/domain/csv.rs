@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn whatever_is_written_is_read_back() {
-        let cells = ["", " ", "a", "\"", "a\"b", ";", ",", "\t", "\r\n", "'", "'a", "=", "''", "ö", "a b "];
+        let cells = [
+            "", " ", "a", "\"", "a\"b", ";", ",", "\t", "\r\n", "'", "'a", "=", "''", "ö", "a b ",
+        ];
         for separator in [';', ',', '\t'] {
             for one in cells {
                 for other in cells {

@@ -193,11 +193,15 @@ impl Header {
         }
         for (column, name) in [(Column::Username, "username"), (Column::Email, "email")] {
             if !seen.contains(&column) {
-                return Err(format!("the first line must be a header that names the column {name}"));
+                return Err(format!(
+                    "the first line must be a header that names the column {name}"
+                ));
             }
         }
         let unknown = cells.iter().zip(&columns).filter(|(_, column)| column.is_none());
-        let unknown = unknown.map(|(cell, _)| shortened(cell)).filter(|cell| !cell.is_empty());
+        let unknown = unknown
+            .map(|(cell, _)| shortened(cell))
+            .filter(|cell| !cell.is_empty());
         Ok(Self {
             separator,
             ignored: unknown.take(IGNORED_COLUMNS_MAX).collect(),
@@ -233,7 +237,10 @@ impl Header {
             chatflows: typed(Column::Chatflows),
         };
         let too_many = cells.len() > self.columns.len()
-            && cells.iter().skip(self.columns.len()).any(|cell| !cell.trim().is_empty());
+            && cells
+                .iter()
+                .skip(self.columns.len())
+                .any(|cell| !cell.trim().is_empty());
         let content = match typed(Column::Action).to_lowercase().as_str() {
             _ if too_many => Err("the row has more cells than the header: is a quote or a separator missing?".to_owned()),
             "" | "create" => raw.parse(),
@@ -285,17 +292,23 @@ impl RawRow<'_> {
         let (role, full_name) = (read_role(self.role), read_full_name(self.full_name));
         let (credits, chatflows) = (read_credits(self.credits), read_chatflows(self.chatflows));
         match (username, email, password, role, full_name, credits, chatflows) {
-            (Ok(username), Ok(email), Ok(password), Ok((role, role_word)), Ok(full_name), Ok(credits), Ok(chatflows)) => {
-                Ok(Candidate {
-                    username,
-                    email,
-                    password,
-                    role,
-                    role_word,
-                    full_name,
-                    gift: Gift { credits, chatflows },
-                })
-            }
+            (
+                Ok(username),
+                Ok(email),
+                Ok(password),
+                Ok((role, role_word)),
+                Ok(full_name),
+                Ok(credits),
+                Ok(chatflows),
+            ) => Ok(Candidate {
+                username,
+                email,
+                password,
+                role,
+                role_word,
+                full_name,
+                gift: Gift { credits, chatflows },
+            }),
             (username, email, password, role, full_name, credits, chatflows) => {
                 let mistakes = [
                     ("username", username.err()),
@@ -306,7 +319,9 @@ impl RawRow<'_> {
                     ("credits", credits.err()),
                     ("chatflows", chatflows.err()),
                 ];
-                let texts = mistakes.into_iter().filter_map(|(field, mistake)| Some(format!("{field} {}", mistake?)));
+                let texts = mistakes
+                    .into_iter()
+                    .filter_map(|(field, mistake)| Some(format!("{field} {}", mistake?)));
                 Err(texts.collect::<Vec<_>>().join("; "))
             }
         }
@@ -413,7 +428,10 @@ fn read_credits(text: &str) -> Result<u64, &'static str> {
         return Ok(0);
     }
     let is_number = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let credits = text.parse().ok().filter(|credits| is_number && *credits <= CREDITS_MAX);
+    let credits = text
+        .parse()
+        .ok()
+        .filter(|credits| is_number && *credits <= CREDITS_MAX);
     credits.ok_or(MISTAKE)
 }
 
@@ -461,7 +479,10 @@ mod tests {
             assert!(Header::parse(header).is_ok(), "{header}");
         }
         let header = Header::parse("email;username;Form;;Shoe, size").unwrap();
-        assert_eq!((header.separator, header.ignored), (';', vec!["Form".to_owned(), "Shoe, size".to_owned()]));
+        assert_eq!(
+            (header.separator, header.ignored),
+            (';', vec!["Form".to_owned(), "Shoe, size".to_owned()])
+        );
     }
 
     #[test]
@@ -486,9 +507,15 @@ mod tests {
         );
         let person = row.content.unwrap();
         assert_eq!(person.email.as_str(), "mei.lin@school.example");
-        assert_eq!((person.role, person.role_word.as_str()), (Role::EndUser, "student"));
+        assert_eq!(
+            (person.role, person.role_word.as_str()),
+            (Role::EndUser, "student")
+        );
         assert_eq!(person.full_name.as_deref(), Some("Lin, Mei"));
-        assert_eq!((person.gift.credits, person.gift.chatflows), (250, vec!["a1-b2".to_owned(), "c3".to_owned()]));
+        assert_eq!(
+            (person.gift.credits, person.gift.chatflows),
+            (250, vec!["a1-b2".to_owned(), "c3".to_owned()])
+        );
         assert!(person.password.is_some());
     }
 
@@ -504,12 +531,22 @@ mod tests {
     fn everything_wrong_with_a_row_is_said_at_once_and_no_password() {
         let header = "username;email;password;role;credits;chatflows;fullName";
         let said = mistake(header, "a;b;hunter2;god;-5;x y;\u{7}");
-        for part in ["username ", "email ", "password ", "role ", "credits ", "chatflows ", "fullName "] {
+        for part in [
+            "username ",
+            "email ",
+            "password ",
+            "role ",
+            "credits ",
+            "chatflows ",
+            "fullName ",
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert!(!said.contains("hunter2"));
         for credits in ["1.5", "+5", "1e3", "1000000001", "99999999999999999999", "٣"] {
-            assert!(mistake("username;email;credits", &format!("ada;a@b.c;{credits}")).contains("whole number"));
+            assert!(
+                mistake("username;email;credits", &format!("ada;a@b.c;{credits}")).contains("whole number")
+            );
         }
     }
 
@@ -529,7 +566,9 @@ mod tests {
 
     #[test]
     fn formulas_that_an_export_disarmed_are_read_as_they_were() {
-        let person = row("username,email,fullName", "'+ada,a@b.c,'=1+1").content.unwrap();
+        let person = row("username,email,fullName", "'+ada,a@b.c,'=1+1")
+            .content
+            .unwrap();
         assert_eq!(person.username.as_str(), "+ada");
         assert_eq!(person.full_name.as_deref(), Some("=1+1"));
     }

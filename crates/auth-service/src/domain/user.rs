@@ -87,6 +87,16 @@ impl SignInRule {
     }
 }
 
+/// What stands in place of a hash where there is no password: no password has this hash.
+pub const NO_PASSWORD: &str = "!";
+
+impl User {
+    /// Whether a password was ever chosen.
+    pub fn has_password(&self) -> bool {
+        self.password_hash != NO_PASSWORD
+    }
+}
+
 /// Without the hash: users end up in logs.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -56,7 +56,12 @@ pub(crate) async fn list_users(
     users: web::Data<UserStore>,
 ) -> Result<HttpResponse> {
     let Some(request) = query.page()? else {
-        return Ok(streamed(r#"{"users":["#, users.list().await?, UserBody::from, "]}"));
+        return Ok(streamed(
+            r#"{"users":["#,
+            users.list().await?,
+            UserBody::from,
+            "]}",
+        ));
     };
     let page = request.read(&users).await?;
     Ok(HttpResponse::Ok().json(UserPageBody {

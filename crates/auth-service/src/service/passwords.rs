@@ -5,11 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::spawn_blocking,
+};
 
 use crate::{
     domain::password::{NewPassword, is_checkable},
@@ -17,11 +20,18 @@ use crate::{
     metrics::AuthMetrics,
 };
 
+/// How long a password that nobody waits for stands back, before it takes its turn like the others.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Hashes and checks passwords.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     threads: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    /// Told when nobody waits any more.
+    lull: Arc<Notify>,
+    /// One password at a time is hashed for nobody who waits.
+    background: Arc<Semaphore>,
     queue_max: usize,
     cost: u32,
     /// What the password of somebody who does not exist is compared with, so that it takes as long.
@@ -38,6 +48,8 @@ impl Passwords {
         Ok(Self {
             threads: Arc::new(Semaphore::new(threads)),
             waiting: Arc::default(),
+            lull: Arc::default(),
+            background: Arc::new(Semaphore::new(1)),
             queue_max,
             cost,
             decoy: bcrypt::hash(uuid::Uuid::new_v4().as_bytes(), cost)?.into(),
@@ -48,6 +60,33 @@ impl Passwords {
     /// The hash to store.
     pub(crate) async fn hash(&self, password: &NewPassword) -> Result<String> {
         self.hash_unchecked(password.secret()).await
+    }
+
+    /// The hash to store, for work that nobody waits for: one at a time, and those who sign in go first.
+    pub(crate) async fn hash_in_background(&self, password: &NewPassword) -> Result<String> {
+        let _only_one = self.background.acquire().await.or(Err(Error::HashQueueFull))?;
+        loop {
+            self.wait_for_a_lull().await;
+            match self.hash(password).await {
+                Err(Error::HashQueueFull) => {}
+                hashed => return hashed,
+            }
+        }
+    }
+
+    async fn wait_for_a_lull(&self) {
+        let patience = tokio::time::sleep(BACKGROUND_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let lull = self.lull.notified();
+            if self.waiting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = lull => {}
+                () = &mut patience => return,
+            }
+        }
     }
 
     /// Whether `password` has this hash. Without a hash, or with one that is none, the answer is no and takes as long.
@@ -112,7 +151,9 @@ impl<'p> Place<'p> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.lull.notify_waiters();
+        }
         self.0.metrics.hash_queue.dec();
     }
 }

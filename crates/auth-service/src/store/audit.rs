@@ -1,6 +1,6 @@
 //! `audit_events`: who did what to whom, from where, and whether it worked. Only ever added to.
 
-use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+use bson::{DateTime as BsonDateTime, Document, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_http::RequestContext;
 use mongodb::{Collection, Database};
@@ -34,6 +34,9 @@ pub(crate) struct AuditEvent<'a> {
     pub(crate) origin: Option<&'a Origin>,
 }
 
+/// Small facts about an event, such as how many rows a table had.
+pub(crate) type Details<'a> = &'a [(&'static str, &'a str)];
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AuditRow {
@@ -48,6 +51,8 @@ struct AuditRow {
     address: Option<String>,
     user_agent: Option<String>,
     request_id: String,
+    #[serde(default, skip_serializing_if = "Document::is_empty")]
+    details: Document,
 }
 
 impl AuditStore {
@@ -65,7 +70,41 @@ impl AuditStore {
     /// Adds an event. The act is done by now, so a trail that cannot be written is an error in the log, not in the
     /// answer.
     pub(crate) async fn record(&self, event: AuditEvent<'_>, now: DateTime<Utc>) {
-        let row = AuditRow {
+        self.record_with(event, &[], now).await;
+    }
+
+    /// Adds an event and small facts about it.
+    pub(crate) async fn record_with(&self, event: AuditEvent<'_>, details: Details<'_>, now: DateTime<Utc>) {
+        if let Err(error) = self.rows.insert_one(AuditRow::new(&event, details, now)).await {
+            lost(&event, 1, &error);
+        }
+    }
+
+    /// Adds several events of one kind.
+    pub(crate) async fn record_all(&self, events: &[AuditEvent<'_>], now: DateTime<Utc>) {
+        let Some(first) = events.first() else {
+            return;
+        };
+        let rows = events.iter().map(|event| AuditRow::new(event, &[], now));
+        if let Err(error) = self.rows.insert_many(rows).ordered(false).await {
+            lost(first, events.len(), &error);
+        }
+    }
+}
+
+fn lost(event: &AuditEvent<'_>, count: usize, error: &mongodb::error::Error) {
+    tracing::error!(
+        ?error,
+        action = event.action,
+        outcome = event.outcome,
+        count,
+        "audit event is lost"
+    );
+}
+
+impl AuditRow {
+    fn new(event: &AuditEvent<'_>, details: Details<'_>, now: DateTime<Utc>) -> Self {
+        Self {
             id: ObjectId::new(),
             at: BsonDateTime::from_chrono(now),
             action: event.action.to_owned(),
@@ -78,14 +117,10 @@ impl AuditStore {
                 .map(|origin| origin.address.to_canonical().to_string()),
             user_agent: event.origin.and_then(|origin| origin.user_agent.clone()),
             request_id: RequestContext::current().request_id().to_owned(),
-        };
-        if let Err(error) = self.rows.insert_one(row).await {
-            tracing::error!(
-                ?error,
-                action = event.action,
-                outcome = event.outcome,
-                "audit event is lost"
-            );
+            details: details
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+                .collect(),
         }
     }
 }

@@ -105,7 +105,8 @@ impl Survey {
         while let Some(row) = table.next_row()? {
             survey.rows += 1;
             if survey.rows > ROWS_MAX {
-                return Err(Unusable::Content(format!("has more than {ROWS_MAX} rows; cut it in parts")));
+                let mistake = format!("the table has more than {ROWS_MAX} rows; cut it in parts");
+                return Err(Unusable::Content(mistake));
             }
             if let Ok(person) = row.content {
                 survey.has_credits |= person.gift.credits > 0;
@@ -122,7 +123,11 @@ impl Table {
         let mut lines = Lines::open(file, encoding)?;
         let header = loop {
             match lines.next()? {
-                None => return Err(Unusable::Content("is empty: the first line must name the columns".to_owned())),
+                None => {
+                    return Err(Unusable::Content(
+                        "the table is empty: the first line must name the columns".to_owned(),
+                    ));
+                }
                 Some(line) if line.text.trim().is_empty() || is_remark(&line.text) => {}
                 Some(line) => break line,
             }
@@ -152,7 +157,7 @@ impl Table {
             if first.is_too_long {
                 return Ok(Some(Row::unreadable(first.number, "the line is too long")));
             }
-            let row = self.whole_row(first)?;
+            let row = self.whole_row(&first)?;
             if row.is_some() {
                 return Ok(row);
             }
@@ -161,7 +166,7 @@ impl Table {
     }
 
     /// Joins lines while a quote is open. If it stays open, only the first line is lost: the others are read again.
-    fn whole_row(&mut self, first: Line) -> io::Result<Option<Row>> {
+    fn whole_row(&mut self, first: &Line) -> io::Result<Option<Row>> {
         let is_open =
             |text: &str| !is_remark(text) && csv::split(text, self.header.separator) == Err(Broken::Open);
         if !is_open(&first.text) {
@@ -211,7 +216,9 @@ impl Lines {
 
     fn next(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        (&mut self.file).take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)?;
+        (&mut self.file)
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -246,17 +253,23 @@ fn encoding_of(file: &File) -> Result<Encoding, Unusable> {
     let head = reader.fill_buf()?;
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(Unusable::Content(
-            "is written in UTF-16; save it as «CSV UTF-8»".to_owned(),
+            "the table is written in UTF-16; save it as «CSV UTF-8»".to_owned(),
         ));
     }
     let mut rest: Vec<u8> = Vec::new();
     loop {
         let piece = reader.fill_buf()?;
         if piece.is_empty() {
-            return Ok(if rest.is_empty() { Encoding::Utf8 } else { Encoding::Windows1252 });
+            return Ok(if rest.is_empty() {
+                Encoding::Utf8
+            } else {
+                Encoding::Windows1252
+            });
         }
         if piece.contains(&0) {
-            return Err(Unusable::Content("is no text: it holds zero bytes".to_owned()));
+            return Err(Unusable::Content(
+                "the table is no text: it holds zero bytes".to_owned(),
+            ));
         }
         let length = piece.len();
         rest.extend_from_slice(piece);
@@ -314,8 +327,10 @@ mod tests {
         let survey = Survey::take(&file).unwrap();
         let mut table = Table::open(&file, survey.encoding).unwrap();
         let rows = table.batch(1_000, 1_000).unwrap();
-        assert_eq!(rows.len() as u64, survey.rows);
-        rows.into_iter().map(|row| (row.line, row.username, row.content.is_ok())).collect()
+        assert_eq!(u64::try_from(rows.len()).unwrap(), survey.rows);
+        rows.into_iter()
+            .map(|row| (row.line, row.username, row.content.is_ok()))
+            .collect()
     }
 
     fn named(line: u64, username: &str) -> (u64, String, bool) {
@@ -332,21 +347,23 @@ mod tests {
 
     #[test]
     fn remarks_and_empty_lines_may_stand_before_the_header() {
-        assert_eq!(rows(b"# class 7b\n\nusername,email\nada,a@b.c\n"), [named(4, "ada")]);
+        assert_eq!(
+            rows(b"# class 7b\n\nusername,email\nada,a@b.c\n"),
+            [named(4, "ada")]
+        );
     }
 
     #[test]
     fn cells_may_hold_line_breaks() {
-        let text = b"username,email,fullName,remark\nada,a@b.c,,\"two\r\nlines, \"\"quoted\"\"\"\nbob,b@b.c,,\n";
+        let text =
+            b"username,email,fullName,remark\nada,a@b.c,,\"two\r\nlines, \"\"quoted\"\"\"\nbob,b@b.c,,\n";
         assert_eq!(rows(text), [named(2, "ada"), named(4, "bob")]);
     }
 
     #[test]
     fn an_open_quote_costs_one_row_and_no_more() {
         let mut text = String::from("username,email\n\"eve,e@b.c\n");
-        for number in 0..200 {
-            text.push_str(&format!("ada{number},a{number}@b.c\n"));
-        }
+        text.extend((0..200).map(|number| format!("ada{number},a{number}@b.c\n")));
         text.push_str("\"mallory,m@b.c\nzoe,z@b.c");
         let rows = rows(text.as_bytes());
         assert_eq!(rows.len(), 203);
@@ -369,7 +386,11 @@ mod tests {
         let file = file(b"username;email;fullName\n\xd6d\xf6n;o@b.c;\x80uro\n");
         let survey = Survey::take(&file).unwrap();
         assert_eq!(survey.encoding, Encoding::Windows1252);
-        let row = Table::open(&file, survey.encoding).unwrap().batch(1, 1).unwrap().remove(0);
+        let row = Table::open(&file, survey.encoding)
+            .unwrap()
+            .batch(1, 1)
+            .unwrap()
+            .remove(0);
         assert_eq!(row.username, "Ödön");
         assert_eq!(row.content.unwrap().full_name.as_deref(), Some("€uro"));
     }
@@ -377,7 +398,11 @@ mod tests {
     #[test]
     fn characters_on_the_edge_of_what_is_read_at_once_are_whole() {
         for shift in 0..4 {
-            let text = format!("username,email\n#{}{}\nada,a@b.c\n", "x".repeat(shift), "€".repeat(4_000));
+            let text = format!(
+                "username,email\n#{}{}\nada,a@b.c\n",
+                "x".repeat(shift),
+                "€".repeat(4_000)
+            );
             let survey = Survey::take(&file(text.as_bytes())).unwrap();
             assert_eq!((survey.encoding, survey.rows), (Encoding::Utf8, 1));
         }
@@ -409,9 +434,7 @@ mod tests {
     #[test]
     fn too_many_rows_are_refused_before_the_first() {
         let mut text = String::from("username,email\n");
-        for number in 0..=ROWS_MAX {
-            text.push_str(&format!("u{number},u{number}@b.c\n"));
-        }
+        text.extend((0..=ROWS_MAX).map(|number| format!("u{number},u{number}@b.c\n")));
         let mistake = Survey::take(&file(text.as_bytes())).unwrap_err().to_string();
         assert!(mistake.contains("more than 100000"), "{mistake}");
     }

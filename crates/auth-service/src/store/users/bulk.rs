@@ -71,6 +71,16 @@ impl UserStore {
         }
     }
 
+    /// Those of these users who exist.
+    pub(crate) async fn list_by_ids(&self, ids: &[UserId]) -> Result<Vec<User>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Bson> = ids.iter().map(|id| id.0.into()).collect();
+        let found = self.rows.find(doc! { "_id": { "$in": ids } }).await?;
+        Ok(found.map_ok(User::from).try_collect().await?)
+    }
+
     /// All users, oldest first, with the words for their roles.
     pub(crate) async fn list_stored(&self) -> Result<impl Stream<Item = Result<StoredUser>> + use<>> {
         let users = self

@@ -83,6 +83,7 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),
             Access::Admin => (vec![Role::Admin], false),
+            Access::AdminOrService => (vec![Role::Admin], true),
             Access::Service => (vec![], true),
         };
         let name = format!("{} {}", row.method, row.path);

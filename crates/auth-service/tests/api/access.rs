@@ -74,7 +74,7 @@ async fn every_route_lets_in_exactly_whom_its_row_names() {
                 check(&app, row, &app.as_service("proxy-service"), "service", None).await;
                 continue;
             }
-            Access::UserOrService | Access::SupervisorOrService => panic!("not used by this service"),
+            Access::UserOrService | Access::SupervisorOrService | Access::AdminOrService => panic!("not used by this service"),
         };
         check(&app, row, &app.client, "nobody", least.map(|_| 401)).await;
         check(

@@ -21,7 +21,7 @@ fn least_role(access: Access) -> Option<Role> {
         Access::Public | Access::Optional => None,
         Access::User | Access::RestrictedUser | Access::UserOrService => Some(Role::EndUser),
         Access::Supervisor | Access::SupervisorOrService => Some(Role::Supervisor),
-        Access::Admin => Some(Role::Admin),
+        Access::Admin | Access::AdminOrService => Some(Role::Admin),
         Access::Service => panic!("this service has no route for services"),
     }
 }

@@ -20,7 +20,7 @@ use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
 /// Registers the whole table.
 pub fn routes(routes: &mut Routes<'_>) {
-    use Access::{Admin, Optional, Public, RestrictedUser, Service, Supervisor, User};
+    use Access::{Admin, AdminOrService, Optional, Public, RestrictedUser, Service, Supervisor, User};
     routes
         .post("/api/auth/signup", Public, registration::sign_up)
         .post("/api/auth/verify-email", Public, registration::verify_email)
@@ -64,7 +64,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/api/admin/users/{user_id}", Admin, users::show_user)
         .get(
             "/api/admin/users/by-email/{email}",
-            Admin,
+            AdminOrService,
             users::show_user_by_email,
         )
         .put("/api/admin/users/{user_id}/role", Admin, users::change_role)

@@ -29,7 +29,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/credits/check", Access::User),
         ("POST /api/credits/calculate", Access::UserOrService),
         ("POST /api/credits/deduct", Access::User),
-        ("POST /api/credits/allocate", Access::Supervisor),
+        ("POST /api/credits/allocate", Access::SupervisorOrService),
         ("POST /api/credits/allocate-by-email", Access::Admin),
         ("POST /api/credits/set", Access::Supervisor),
         ("DELETE /api/credits/remove", Access::Supervisor),
@@ -78,7 +78,9 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
     for row in &rows {
         let (roles, services) = match row.access {
             Access::Public | Access::Optional => continue,
-            Access::User | Access::RestrictedUser => (vec![Role::EndUser, Role::Supervisor, Role::Admin], false),
+            Access::User | Access::RestrictedUser => {
+                (vec![Role::EndUser, Role::Supervisor, Role::Admin], false)
+            }
             Access::UserOrService => (vec![Role::EndUser, Role::Supervisor, Role::Admin], true),
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),

@@ -4,6 +4,8 @@
 
 mod access;
 mod bad_bodies;
+mod batches;
+mod imports;
 mod injection;
 mod mails;
 mod operations;

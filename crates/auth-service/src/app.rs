@@ -1,5 +1,7 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod secrets;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
@@ -12,6 +14,7 @@ use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
+use self::secrets::{Base, Secrets};
 use crate::{
     CONTRACT, NAME,
     config::Config,
@@ -21,27 +24,24 @@ use crate::{
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
         imports::TableBytesMax,
-        routes,
+        routes, testing_routes,
     },
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
         bulk::Bulk,
-        codes::Codes,
-        credentials::{self, Credentials},
-        email_changes::{self, EmailChanges},
         imports::Imports,
         logins::Logins,
         onboarding::OnboardingDesk,
         passwords::Passwords,
         registration::{Parts, Registration},
-        resets::{self, Resets},
+        resets::Resets,
         revocations::Revocations,
         sessions::Sessions,
     },
     store::{
-        audit::AuditStore, onboarding::OnboardingStore, resets::ResetStore, revocations::RevocationStore,
-        sessions::SessionStore, users::UserStore, verifications::VerificationStore,
+        audit::AuditStore, onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
+        users::UserStore,
     },
 };
 
@@ -68,9 +68,7 @@ struct Services {
     users: UserStore,
     accounts: Accounts,
     registration: Registration,
-    credentials: Credentials,
-    resets: Resets,
-    email_changes: EmailChanges,
+    secrets: Secrets,
     logins: Logins,
     sessions: Sessions,
     revocations: Revocations,
@@ -82,11 +80,11 @@ struct Services {
 impl App {
     /// Connects, makes the indexes and the first admin, and binds; nothing is served before [`App::run`].
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        // Boxed, because it is large and every caller would carry it.
-        Box::pin(Self::put_together(config)).await
+        // On the heap: all the services at once are much for a caller's stack.
+        Box::pin(Self::assemble(config)).await
     }
 
-    async fn put_together(config: Config) -> anyhow::Result<Self> {
+    async fn assemble(config: Config) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
@@ -103,6 +101,10 @@ impl App {
         let sign_in_rule = config.sign_in_rule;
         let (clock, table_bytes_max) = (config.clock.clone(), TableBytesMax(config.import_bytes_max));
         let origins = config.cors_origins.clone();
+        let has_testing_routes = config.testing_endpoints;
+        if has_testing_routes {
+            tracing::warn!("TESTING_ENDPOINTS is on: anybody can read mailed codes and verify any account");
+        }
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -121,6 +123,9 @@ impl App {
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
+                    if has_testing_routes {
+                        testing_routes(&mut table);
+                    }
                     table.finish();
                 })
                 .wrap(from_fn(refuse_foreign_pages))
@@ -196,55 +201,34 @@ impl Services {
             audit.clone(),
             config.clock.clone(),
         );
-        let verifications = VerificationStore::open(database).await?;
-        let reset_store = ResetStore::open(database).await?;
-        let codes = Codes::new(config, verifications.clone());
-        let parts = credentials::Parts {
+        let base = Base {
             users: users.clone(),
             sessions: sessions.clone(),
             passwords: passwords.clone(),
-            resets: reset_store.clone(),
-            verifications,
-            audit: audit.clone(),
-            mailer: mailer.clone(),
-            metrics: metrics.clone(),
-        };
-        let credentials = Credentials::new(config, parts);
-        let parts = resets::Parts {
-            users: users.clone(),
-            store: reset_store.clone(),
-            credentials: credentials.clone(),
             audit: audit.clone(),
             mailer: mailer.clone(),
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let resets = Resets::new(config, parts);
-        let parts = email_changes::Parts {
-            users: users.clone(),
-            codes: codes.clone(),
-            resets: reset_store,
-            credentials: credentials.clone(),
-            audit: audit.clone(),
-            mailer: mailer.clone(),
-        };
-        let email_changes = EmailChanges::new(config, parts);
+        let secrets = Secrets::open(config, database, base).await?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            codes,
-            email_changes: email_changes.clone(),
+            codes: secrets.codes.clone(),
+            email_changes: secrets.email_changes.clone(),
             audit: audit.clone(),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let (bulk, imports) = Self::bulk(config, database, &parts, &passwords, &resets, lifecycle).await?;
+        let (bulk, imports) =
+            Self::bulk(config, database, &parts, &passwords, &secrets.resets, lifecycle).await?;
         let logins = Logins::new(
             config,
             users.clone(),
             sessions.clone(),
             passwords,
+            secrets.pending.clone(),
             audit.clone(),
             metrics,
         );
@@ -256,9 +240,7 @@ impl Services {
             users,
             accounts,
             registration: Registration::new(config, parts),
-            credentials,
-            resets,
-            email_changes,
+            secrets,
             logins,
             sessions,
             revocations,
@@ -299,13 +281,11 @@ impl Services {
     }
 
     fn register(&self, config: &mut web::ServiceConfig) {
+        self.secrets.register(config);
         config
             .app_data(web::Data::new(self.users.clone()))
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.registration.clone()))
-            .app_data(web::Data::new(self.credentials.clone()))
-            .app_data(web::Data::new(self.resets.clone()))
-            .app_data(web::Data::new(self.email_changes.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.revocations.clone()))

@@ -7,6 +7,7 @@ pub mod origin;
 pub mod password;
 pub mod readable;
 pub mod reset;
+pub mod second_factor;
 pub mod session;
 pub mod user;
 pub mod user_list;

@@ -5,6 +5,8 @@ use common_http::{FieldError, Problem};
 use common_jwt::SigningError;
 use mongodb::error::{ErrorKind, WriteFailure};
 
+use crate::sealing::Unopened;
+
 /// What this service's functions return.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -105,6 +107,27 @@ pub(crate) enum Error {
     /// Malformed, unknown, used, expired or void: one answer.
     #[error("the link is not valid any more; ask for a new one")]
     InvalidResetToken,
+    /// The password was right; the code is wrong, was used before, or is void.
+    #[error("the code of the second factor is wrong or was used before")]
+    SecondFactorRefused,
+    /// Malformed, expired, used, out of tries, or of another password: one answer.
+    #[error("this sign-in cannot be finished any more; sign in again")]
+    InvalidPendingToken,
+    /// The caller is signed in, and the code beside the request is wrong or was used before.
+    #[error("the code is wrong or was used before")]
+    WrongCode,
+    /// There is one; it has to be disabled before another is set up.
+    #[error("the second factor is enabled already")]
+    SecondFactorOn,
+    /// There is none.
+    #[error("the second factor is not enabled")]
+    SecondFactorOff,
+    /// No secret waits for its first code, or it waited too long.
+    #[error("the second factor has to be set up first")]
+    SecondFactorNotSetUp,
+    /// Nothing that could be shown to a test.
+    #[error("there is no such token")]
+    NoToken,
     /// This address was sent enough codes for now.
     #[error("enough codes were sent to this address; wait a little")]
     TooManyCodes {
@@ -120,6 +143,18 @@ pub(crate) enum Error {
     /// The hashing thread ended early.
     #[error("a hashing task was lost")]
     HashingLost(#[from] tokio::task::JoinError),
+    /// A stored secret could not be opened.
+    #[error("a stored secret cannot be opened")]
+    Unopened(#[from] Unopened),
+    /// A secret could not be sealed.
+    #[error("a secret could not be sealed")]
+    Unsealed(#[from] aws_lc_rs::error::Unspecified),
+    /// The address for an authenticator app could not be written.
+    #[error("the address for an authenticator app could not be written")]
+    Totp(#[from] totp_rs::TotpError),
+    /// The picture for an authenticator app could not be drawn.
+    #[error("a QR code could not be drawn")]
+    QrCode(#[from] qrcode::types::QrError),
     /// A token could not be written.
     #[error("a token could not be signed")]
     Signing(#[from] SigningError),
@@ -170,12 +205,23 @@ impl Error {
             Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),
             Self::WrongPassword => (StatusCode::BAD_REQUEST, "wrong_password"),
             Self::InvalidResetToken => (StatusCode::BAD_REQUEST, "invalid_reset_token"),
+            Self::SecondFactorRefused => (StatusCode::UNAUTHORIZED, "invalid_second_factor"),
+            Self::InvalidPendingToken => (StatusCode::UNAUTHORIZED, "invalid_pending_token"),
+            Self::WrongCode => (StatusCode::BAD_REQUEST, "wrong_code"),
+            Self::SecondFactorOn => (StatusCode::CONFLICT, "second_factor_enabled"),
+            Self::SecondFactorOff => (StatusCode::CONFLICT, "second_factor_not_enabled"),
+            Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
+            Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::HashQueueFull => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::CodesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Spool(_)
             | Self::Hashing(_)
             | Self::HashingLost(_)
+            | Self::Unopened(_)
+            | Self::Unsealed(_)
+            | Self::Totp(_)
+            | Self::QrCode(_)
             | Self::Signing(_)
             | Self::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

@@ -10,12 +10,13 @@ mod mailer;
 mod metrics;
 mod routes;
 mod same_origin;
+mod sealing;
 mod service;
 mod store;
 
 pub use app::App;
 pub use config::{BootstrapAdmin, Config, MailRoute, Smtp};
-pub use routes::routes;
+pub use routes::{routes, testing_routes};
 
 /// The service's name in logs, metrics and service tokens.
 pub const NAME: &str = "auth-service";

@@ -3,6 +3,7 @@
 mod addresses;
 mod letters;
 mod passwords;
+mod second_factors;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 

@@ -10,6 +10,24 @@ use self::bulk::BulkMetrics;
 /// From "at once" to the longest queue.
 const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
+/// How sign-ins end.
+const LOGINS: [&str; 8] = [
+    "ok",
+    "invalid_credentials",
+    "not_verified",
+    "second_factor_needed",
+    "second_factor_wrong",
+    "disabled",
+    "throttled",
+    "busy",
+];
+
+/// What becomes of changes of passwords by their owners.
+const PASSWORD_CHANGES: [&str; 3] = ["ok", "refused", "throttled"];
+
+/// What becomes of mails.
+const MAILS: [&str; 4] = ["sent", "failed", "dropped", "disabled"];
+
 /// What becomes of links to choose a password.
 const PASSWORD_RESETS: [&str; 9] = [
     "sent",
@@ -21,6 +39,19 @@ const PASSWORD_RESETS: [&str; 9] = [
     "bad_password",
     "refused",
     "by_admin",
+];
+
+/// What becomes of second factors.
+const SECOND_FACTORS: [&str; 9] = [
+    "ok",
+    "recovery_code",
+    "wrong",
+    "replayed",
+    "throttled",
+    "enabled",
+    "disabled",
+    "recovery_codes_renewed",
+    "removed_by_admin",
 ];
 
 /// What the service counts.
@@ -36,6 +67,8 @@ pub(crate) struct AuthMetrics {
     pub(crate) password_changes: IntCounterVec,
     /// Links and gifts of passwords, by outcome.
     pub(crate) password_resets: IntCounterVec,
+    /// Second factors tried and changed, by outcome.
+    pub(crate) second_factors: IntCounterVec,
     /// Mails by outcome.
     pub(crate) mails: IntCounterVec,
     /// Ended sessions by reason.
@@ -59,19 +92,7 @@ impl AuthMetrics {
             metrics.register(counter.clone())?;
             Ok(counter)
         };
-        let logins = counter(
-            "auth_logins_total",
-            "Sign-ins by outcome.",
-            "outcome",
-            &[
-                "ok",
-                "invalid_credentials",
-                "not_verified",
-                "disabled",
-                "throttled",
-                "busy",
-            ],
-        )?;
+        let logins = counter("auth_logins_total", "Sign-ins by outcome.", "outcome", &LOGINS)?;
         let refreshes = counter(
             "auth_refreshes_total",
             "Refreshes by outcome.",
@@ -88,7 +109,7 @@ impl AuthMetrics {
             "auth_password_changes_total",
             "Changes of passwords by their owners, by outcome.",
             "outcome",
-            &["ok", "refused", "throttled"],
+            &PASSWORD_CHANGES,
         )?;
         let password_resets = counter(
             "auth_password_resets_total",
@@ -96,12 +117,13 @@ impl AuthMetrics {
             "outcome",
             &PASSWORD_RESETS,
         )?;
-        let mails = counter(
-            "auth_mails_total",
-            "Mails by outcome.",
+        let second_factors = counter(
+            "auth_second_factor_total",
+            "Second factors tried and changed, by outcome.",
             "outcome",
-            &["sent", "failed", "dropped", "disabled"],
+            &SECOND_FACTORS,
         )?;
+        let mails = counter("auth_mails_total", "Mails by outcome.", "outcome", &MAILS)?;
         let sessions_revoked = counter(
             "auth_sessions_revoked_total",
             "Sessions ended before their time, by reason.",
@@ -138,6 +160,7 @@ impl AuthMetrics {
             verifications,
             password_changes,
             password_resets,
+            second_factors,
             mails,
             sessions_revoked,
             bulk: BulkMetrics::new(metrics)?,

@@ -11,14 +11,16 @@ pub(crate) mod passwords;
 pub(crate) mod profile;
 pub(crate) mod registration;
 pub(crate) mod revocations;
+pub(crate) mod second_factors;
 pub(crate) mod sessions;
 pub(crate) mod user_list;
+pub(crate) mod testing;
 pub(crate) mod users;
 pub(crate) mod v1;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
-/// Registers the whole table.
+/// Registers the whole table, but for what tests of clients need.
 pub fn routes(routes: &mut Routes<'_>) {
     use Access::{Admin, AdminOrService, Optional, Public, RestrictedUser, Service, Supervisor, User};
     routes
@@ -30,6 +32,11 @@ pub fn routes(routes: &mut Routes<'_>) {
             registration::resend_verification,
         )
         .post("/api/auth/login", Public, sessions::log_in)
+        .post(
+            "/api/auth/verify-2fa",
+            Public,
+            second_factors::verify_second_factor,
+        )
         .post("/api/auth/refresh", Public, sessions::refresh_tokens)
         .post("/api/auth/logout", Optional, sessions::log_out)
         .post(
@@ -77,11 +84,57 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/api/v1/me", User, v1::show_me)
         .get("/api/v1/hello", User, v1::greet)
         .get("/api/v1/test", Public, v1::show_test)
+        .get("/api/2fa", User, second_factors::show_second_factor)
+        .post(
+            "/api/2fa/recovery-codes",
+            User,
+            second_factors::renew_recovery_codes,
+        )
+        .delete(
+            "/api/admin/users/{user_id}/2fa",
+            Admin,
+            second_factors::remove_second_factor,
+        )
         .get("/internal/revocations", Service, revocations::list_revocations)
         .get("/health", Public, health::show_health)
         .get("/api/health", Public, health::show_health)
         .get("/livez", Public, show_liveness)
         .get("/readyz", Public, health::show_readiness)
         .get("/metrics", Public, show_metrics);
+    for base in ["/api/2fa", "/users/me/2fa"] {
+        routes
+            .post(
+                &format!("{base}/setup"),
+                User,
+                second_factors::set_up_second_factor,
+            )
+            .post(
+                &format!("{base}/enable"),
+                User,
+                second_factors::enable_second_factor,
+            )
+            .post(
+                &format!("{base}/disable"),
+                User,
+                second_factors::disable_second_factor,
+            );
+    }
     Contract::routes(routes);
+}
+
+/// Registers what exists with `TESTING_ENDPOINTS` only.
+pub fn testing_routes(routes: &mut Routes<'_>) {
+    use Access::Public;
+    routes
+        .get(
+            "/api/testing/verification-token/{user_id}",
+            Public,
+            testing::show_code,
+        )
+        .get(
+            "/api/testing/verification-token/{user_id}/{type}",
+            Public,
+            testing::show_token,
+        )
+        .post("/api/testing/verify-user/{user_id}", Public, testing::verify_user);
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod audit;
 pub(crate) mod onboarding;
+pub(crate) mod pending_sign_ins;
 pub(crate) mod resets;
 pub(crate) mod revocations;
+pub(crate) mod second_factors;
 pub(crate) mod sessions;
 pub(crate) mod users;
 pub(crate) mod verifications;

@@ -110,7 +110,7 @@ mod tests {
             ("\"two\r\nlines\";x", vec!["two\r\nlines", "x"]),
             (r#"  "a" ; "b""#, vec!["a", "b"]),
             (r#"5" disk;x"#, vec!["5\" disk", "x"]),
-            (r#"""""#, vec!["\""]),
+            (r#""""""#, vec!["\""]),
         ] {
             assert_eq!(split(text, ';').unwrap(), cells, "{text:?}");
         }

@@ -66,18 +66,18 @@ mod tests {
             },
             12,
         );
-        assert_eq!(shown, "7enr-3ahq-z6dm");
-        for typed in ["7enr3ahqz6dm", "7ENR-3AHQ-Z6DM", " 7enr 3ahq z6dm "] {
-            assert_eq!(normalised(typed, 12).as_deref(), Some("7enr3ahqz6dm"), "{typed}");
+        assert_eq!(shown, "7enw-3ahr-z6dm");
+        for typed in ["7enw3ahrz6dm", "7ENW-3AHR-Z6DM", " 7enw 3ahr z6dm "] {
+            assert_eq!(normalised(typed, 12).as_deref(), Some("7enw3ahrz6dm"), "{typed}");
         }
         assert_eq!(normalised("O0oIl1", 6).as_deref(), Some("000111"));
         for typed in [
             "",
-            "7enr-3ahq-z6d",
-            "7enr-3ahq-z6dmm",
-            "7enr-3ahq-z6d!",
-            "uenr-3ahq-z6dm",
-            "7enr-3ahq-z6d\u{0}",
+            "7enw-3ahr-z6d",
+            "7enw-3ahr-z6dmm",
+            "7enw-3ahr-z6d!",
+            "uenw-3ahr-z6dm",
+            "7enw-3ahr-z6d\u{0}",
         ] {
             assert_eq!(normalised(typed, 12), None, "{typed:?}");
         }

@@ -111,7 +111,7 @@ mod tests {
             now += QUICK_PAUSE;
             sent = with_one_more(Some(sent), now).unwrap();
         }
-        for _ in 0..300 {
+        for _ in 0..140 {
             assert_eq!(
                 with_one_more(Some(sent), now + PAUSE - Duration::seconds(1)),
                 None

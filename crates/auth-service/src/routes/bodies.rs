@@ -55,6 +55,12 @@ pub(crate) struct LogIn {
     pub(crate) username: String,
     /// The password.
     pub(crate) password: SecretString,
+    /// A code of the authenticator app, where it is known to be needed.
+    #[serde(rename = "totpCode", alias = "totp_code")]
+    pub(crate) totp_code: Option<SecretString>,
+    /// A recovery code in its place.
+    #[serde(rename = "recoveryCode", alias = "recovery_code")]
+    pub(crate) recovery_code: Option<SecretString>,
 }
 
 /// The answer to a sign-in.

@@ -19,11 +19,12 @@ use crate::{
     error::{Error, Result},
     routes::{
         bodies::{Done, LogIn},
+        second_factors::{proof_of, second_factor_needed},
         user_list::streamed,
     },
     service::{
         accounts::{Accounts, NewAccount, Verification},
-        logins::Logins,
+        logins::{Logins, SignIn},
         registration::Registration,
         sessions::{EndReason, Sessions},
     },
@@ -42,8 +43,12 @@ pub(crate) async fn log_in(
     if body.password.expose_secret().is_empty() {
         return Err(Error::invalid("password", "is required"));
     }
-    let pair = logins.log_in(&body.username, &body.password, &origin).await?;
-    Ok(HttpResponse::Ok().json(LoggedIn::from(pair)))
+    let proof = proof_of(body.totp_code, body.recovery_code)?;
+    let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
+    Ok(match signing_in.await? {
+        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(pair)),
+        SignIn::Pending(pending) => second_factor_needed(&pending),
+    })
 }
 
 /// `POST /api/v1/auth/logout`: ends the session of the access token.

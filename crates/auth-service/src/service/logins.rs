@@ -7,12 +7,14 @@ use crate::{
     config::Config,
     domain::{
         origin::Origin,
+        second_factor::Proof,
         user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
+        pending_sign_ins::{PendingSignIn, PendingSignIns},
         sessions::{EndReason, Sessions, TokenPair},
         throttle::LoginThrottle,
     },
@@ -28,11 +30,20 @@ pub(crate) struct Logins {
     users: UserStore,
     sessions: Sessions,
     passwords: Passwords,
+    pending: PendingSignIns,
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
     sign_in_rule: SignInRule,
     clock: Clock,
+}
+
+/// How far a right password gets somebody.
+pub(crate) enum SignIn {
+    /// All the way.
+    Done(TokenPair),
+    /// To the question for the second factor.
+    Pending(PendingSignIn),
 }
 
 impl Logins {
@@ -42,6 +53,7 @@ impl Logins {
         users: UserStore,
         sessions: Sessions,
         passwords: Passwords,
+        pending: PendingSignIns,
         audit: AuditStore,
         metrics: AuthMetrics,
     ) -> Self {
@@ -49,6 +61,7 @@ impl Logins {
             users,
             sessions,
             passwords,
+            pending,
             throttle: LoginThrottle::default(),
             audit,
             metrics,
@@ -57,13 +70,15 @@ impl Logins {
         }
     }
 
-    /// Opens a session for whoever knows the password of the account `login`, a name or an address.
+    /// Opens a session for whoever knows the password of the account `login`, a name or an address, and has its second
+    /// factor, where there is one: at once, or in a second step (`finish`).
     pub(crate) async fn log_in(
         &self,
         login: &str,
         password: &SecretString,
+        proof: Option<&Proof>,
         origin: &Origin,
-    ) -> Result<TokenPair> {
+    ) -> Result<SignIn> {
         let now = self.clock.now();
         if let Some(retry_after_secs) = self.throttle.wait_secs(login, origin.address, now) {
             self.metrics.logins.with_label_values(&["throttled"]).inc();
@@ -87,9 +102,30 @@ impl Logins {
         self.throttle.succeeded(login, origin.address);
         self.refuse_shut_out(&user, origin).await?;
         self.renew_hash(&user, password).await;
-        let pair = self.open(&user, origin).await?;
-        self.record("ok", known, origin).await;
-        Ok(pair)
+        match self.counted(self.pending.ask(&user, proof, origin).await)? {
+            None => self.open(&user, origin).await.map(SignIn::Done),
+            Some(pending) => {
+                self.record("second_factor_needed", known, origin).await;
+                Ok(SignIn::Pending(pending))
+            }
+        }
+    }
+
+    /// Finishes a sign-in with the second factor it lacked.
+    pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<TokenPair> {
+        let user = self.counted(self.pending.finish(token, proof, origin).await)?;
+        self.open(&user, origin).await
+    }
+
+    /// The audit trail has it by now, from where the code was looked at.
+    fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::SecondFactorRefused) = result {
+            self.metrics
+                .logins
+                .with_label_values(&["second_factor_wrong"])
+                .inc();
+        }
+        result
     }
 
     /// Opens the session, unless the password that was found right was replaced meanwhile. Whoever replaced it ended the
@@ -102,6 +138,7 @@ impl Logins {
                 .await?;
             return Err(Error::InvalidCredentials);
         }
+        self.record("ok", Some(user.id), origin).await;
         Ok(pair)
     }
 

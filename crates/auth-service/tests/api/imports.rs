@@ -318,11 +318,12 @@ async fn results_come_as_lines_where_they_are_asked_for() {
         .header("content-type", "text/csv; charset=utf-8")
         .header("accept", "application/x-ndjson");
     let table = "username,email,remark\nada,ada@example.com,x\nx,y,z\n";
-    let answer = root.client.send(request.body(table)).await.expect(200);
+    let answer = request.body(table).send().await.unwrap();
 
-    assert_eq!(answer.headers["content-type"], "application/x-ndjson");
-    let lines: Vec<Value> = answer
-        .text
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+    let text = answer.text().await.unwrap();
+    let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -365,7 +366,7 @@ async fn every_import_is_audited_with_its_counts_and_counted() {
     );
     let made = doc! { "action": "user_created", "actor": event.get_object_id("actor").unwrap() };
     assert_eq!(app.count("audit_events", made).await, 1);
-    let series = r#"auth_imported_rows_total{service="auth-service",status="created"}"#;
+    let series = r#"auth_imported_rows_total{status="created",service="auth-service"}"#;
     assert_eq!(app.metric(series).await, 1.0);
 }
 

@@ -99,6 +99,11 @@ impl TestApp {
         Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
     }
 
+    /// The same with another configuration.
+    pub(crate) async fn spawn_beside_with(&self, config: Config) -> Self {
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
+    }
+
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {
         let app = App::build(config.clone()).await.unwrap();
         let base = format!("http://{}", app.address());
@@ -210,6 +215,52 @@ impl TestApp {
         after.chars().take(6).collect()
     }
 
+    /// The text of the newest mail to this address whose subject contains `subject`, once it has been sent.
+    pub(crate) async fn mail(&self, email: &str, subject: &str) -> String {
+        eventually(&format!("a mail {subject}"), async || {
+            let mails = self.mails_to(email).into_iter().rev();
+            let line = |mail: &String| {
+                mail.lines()
+                    .any(|line| line.starts_with("Subject: ") && line.contains(subject))
+            };
+            mails.into_iter().find(line)
+        })
+        .await
+    }
+
+    /// Asks for a link to choose a password, and reads the token once the `number`th such mail has been sent.
+    pub(crate) async fn reset_token(&self, email: &str, number: usize) -> String {
+        let body = json!({ "email": email });
+        self.client
+            .post("/api/auth/forgot-password", &body)
+            .await
+            .expect(200);
+        let mails = eventually("a mail with a link", async || {
+            let mails = self.mails_to(email);
+            let with_link: Vec<_> = mails
+                .into_iter()
+                .filter(|mail| mail.contains("Subject: Choose a new password"))
+                .collect();
+            (with_link.len() >= number).then_some(with_link)
+        })
+        .await;
+        token_of(&mails[number - 1])
+    }
+
+    pub(crate) async fn redeem(&self, token: &str, password: &str) -> Answer {
+        let body = json!({ "token": token, "newPassword": password });
+        self.client.post("/api/auth/reset-password", &body).await
+    }
+
+    /// Waits until this many audit events of this kind stand.
+    pub(crate) async fn audited(&self, action: &str, outcome: &str, count: u64) {
+        let filter = doc! { "action": action, "outcome": outcome };
+        eventually(&format!("{count} events {action} {outcome}"), async || {
+            (self.count("audit_events", filter.clone()).await == count).then_some(())
+        })
+        .await;
+    }
+
     /// The value of one series of `/metrics`; 0 where it does not exist.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.client.get("/metrics").await.expect(200).text;
@@ -247,6 +298,13 @@ pub(crate) fn claims_of(app: &TestApp, access: &str) -> AccessClaims {
     let ring = KeyRing::new([VerifyingKey::hs256(ACCESS_SECRET.as_bytes())]);
     let verifier = Verifier::new(ring, ISSUER_DEFAULT, AUDIENCE_DEFAULT);
     verifier.access(access, app.clock.now()).unwrap()
+}
+
+/// The token in the link of a mail. Long lines are broken with `=` there.
+pub(crate) fn token_of(mail: &str) -> String {
+    let whole = mail.replace("=\r\n", "").replace("=3D", "=");
+    let (_, after) = whole.split_once("/reset-password?token=").unwrap();
+    after.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
 pub(crate) fn email_of(username: &str) -> String {

@@ -167,9 +167,8 @@ impl Table {
 
     /// Joins lines while a quote is open. If it stays open, only the first line is lost: the others are read again.
     fn whole_row(&mut self, first: &Line) -> io::Result<Option<Row>> {
-        let is_open =
-            |text: &str| !is_remark(text) && csv::split(text, self.header.separator) == Err(Broken::Open);
-        if !is_open(&first.text) {
+        let is_open = csv::split(&first.text, self.header.separator) == Err(Broken::Open);
+        if is_remark(&first.text) || !is_open {
             return Ok(self.header.row(first.number, &first.text));
         }
         let (mut text, mut joined) = (first.text.clone(), VecDeque::new());
@@ -186,8 +185,11 @@ impl Table {
             if is_too_long {
                 break;
             }
-            if !is_open(&text) {
-                return Ok(self.header.row(first.number, &text));
+            match csv::split(&text, self.header.separator) {
+                Err(Broken::Open) => {}
+                Ok(_) => return Ok(self.header.row(first.number, &text)),
+                // The quote that seemed to close belongs to another row.
+                Err(Broken::TextAfterQuote) => break,
             }
         }
         joined.append(&mut self.ahead);

@@ -186,7 +186,7 @@ async fn what_could_not_be_given_is_given_later_and_once() {
     assert_eq!(again.body["results"][0]["credits"], "queued");
     app.advance_secs(300);
     eventually("the backlog is seen", async || {
-        let series = r#"auth_onboarding_open{service="auth-service",what="gifts"}"#;
+        let series = r#"auth_onboarding_open{what="gifts",service="auth-service"}"#;
         (app.metric(series).await >= 3.0
             && app
                 .metric(r#"auth_onboarding_oldest_seconds{service="auth-service"}"#)
@@ -213,6 +213,7 @@ async fn what_could_not_be_given_is_given_later_and_once() {
         .filter(|(path, ..)| path == "/api/credits/allocate")
         .count();
     assert_eq!(credits, 2, "{given:?}");
+    let root = app.log_in("root1").await;
     let again = import(&root, "", TABLE).await.expect(200);
     assert_eq!(again.body["results"][0]["credits"], "handed_over");
     assert_eq!(again.body["results"][0]["chatflows"], "handed_over");
@@ -246,6 +247,7 @@ async fn credits_that_may_have_been_given_a_day_ago_are_not_given_again() {
     })
     .await;
     assert_eq!(neighbours.server.received_requests().await.unwrap().len(), before);
+    let root = app.log_in("root1").await;
     let again = import(&root, "", "username,email,credits\nada,ada@example.com,5\n")
         .await
         .expect(200);

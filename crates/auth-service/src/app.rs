@@ -1,5 +1,6 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod offline;
 mod secrets;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -45,6 +46,8 @@ use crate::{
     },
 };
 
+pub(crate) use self::offline::Offline;
+
 /// The database where `MONGODB_URI` names none.
 const DATABASE_DEFAULT: &str = "auth_db";
 
@@ -88,7 +91,7 @@ impl App {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
-        let services = Services::build(&config, &database, &metrics, &lifecycle).await?;
+        let services = Box::pin(Services::build(&config, &database, &metrics, &lifecycle)).await?;
         services.bootstrap_admin(&config).await?;
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -337,7 +340,7 @@ impl Services {
 }
 
 /// What makes people many at a time.
-pub(crate) async fn bulk(
+async fn bulk(
     config: &Config,
     database: &Database,
     users: UserStore,
@@ -353,7 +356,7 @@ pub(crate) async fn bulk(
     Ok(Bulk::new(users, desk, passwords, audit, metrics.clone(), clock))
 }
 
-pub(crate) async fn connect(config: &Config) -> anyhow::Result<Database> {
+async fn connect(config: &Config) -> anyhow::Result<Database> {
     let mut options = ClientOptions::parse(config.mongodb_uri.expose_secret())
         .await
         .context("MONGODB_URI is not the address of a MongoDB")?;

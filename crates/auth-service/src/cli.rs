@@ -1,12 +1,15 @@
 //! What the program can be told to do: without a command it serves. Each command is a file in `cli/`.
 
 mod check_config;
+mod create_admin;
+mod import;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use common_config::Env;
 
+use self::{create_admin::CreateAdmin, import::Import};
 use crate::{App, Config, NAME};
 
 /// Accounts, sessions and tokens. Configured by environment variables only; without a command it serves.
@@ -24,6 +27,10 @@ struct Cli {
 enum Command {
     /// Say what is wrong with the configuration, and do nothing else; status 1 when something is.
     CheckConfig,
+    /// Make the people of a table; status 1 when any row failed.
+    Import(Import),
+    /// Make an administrator; nobody who exists is promoted.
+    CreateAdmin(CreateAdmin),
 }
 
 /// Does what the command line says.
@@ -32,6 +39,14 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let env = Env::from_process();
     match cli.command {
         Some(Command::CheckConfig) => Ok(check_config::run(&env)),
+        Some(Command::Import(import)) => match Config::from_env(&env) {
+            Ok(config) => Box::pin(import::run(config, import)).await,
+            Err(_) => Ok(complain(&env)),
+        },
+        Some(Command::CreateAdmin(admin)) => match Config::from_env(&env) {
+            Ok(config) => Box::pin(create_admin::run(&env, config, admin)).await,
+            Err(_) => Ok(complain(&env)),
+        },
         None if cli.check_config => Ok(check_config::run(&env)),
         None => serve(&env).await,
     }

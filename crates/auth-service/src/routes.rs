@@ -13,8 +13,8 @@ pub(crate) mod registration;
 pub(crate) mod revocations;
 pub(crate) mod second_factors;
 pub(crate) mod sessions;
-pub(crate) mod user_list;
 pub(crate) mod testing;
+pub(crate) mod user_list;
 pub(crate) mod users;
 pub(crate) mod v1;
 

@@ -5,8 +5,9 @@
 mod access;
 mod bad_bodies;
 mod batches;
-mod imports;
+mod commands;
 mod email_changes;
+mod imports;
 mod injection;
 mod mails;
 mod operations;

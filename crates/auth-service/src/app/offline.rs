@@ -1,0 +1,63 @@
+//! What commands work with while no service runs in this process: the same use cases on the same database.
+
+use common_http::{Lifecycle, Metrics};
+
+use super::{bulk, connect};
+use crate::{
+    NAME,
+    config::Config,
+    metrics::AuthMetrics,
+    service::{
+        accounts::Accounts, imports::Imports, passwords::Passwords, revocations::Revocations,
+        sessions::Sessions,
+    },
+    store::{audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore},
+};
+
+/// The use cases that have a command.
+pub(crate) struct Offline {
+    /// Makes one account.
+    pub(crate) accounts: Accounts,
+    /// Makes many.
+    pub(crate) imports: Imports,
+}
+
+impl Offline {
+    /// Connects and makes the indexes, as a start of the service does.
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let database = connect(config).await?;
+        let metrics = AuthMetrics::new(&Metrics::new(NAME)?)?;
+        let users = UserStore::open(&database).await?;
+        let audit = AuditStore::open(&database).await?;
+        let revocations = Revocations::open(config, RevocationStore::open(&database).await?).await?;
+        let sessions = Sessions::new(
+            config,
+            SessionStore::open(&database).await?,
+            users.clone(),
+            revocations,
+            audit.clone(),
+            metrics.clone(),
+        );
+        let (cost, queue_max, pool_metrics) = (config.bcrypt_cost, config.hash_queue_max, metrics.clone());
+        let passwords = tokio::task::spawn_blocking(move || Passwords::new(cost, 1, queue_max, pool_metrics));
+        let passwords = passwords.await??;
+        let clock = config.clock.clone();
+        let accounts = Accounts::new(
+            users.clone(),
+            sessions,
+            passwords.clone(),
+            audit.clone(),
+            clock.clone(),
+        );
+        let bulk = bulk(config, &database, users, passwords, audit.clone(), &metrics).await?;
+        let lifecycle = Lifecycle::default();
+        let imports = Imports::new(
+            bulk,
+            audit,
+            lifecycle.tasks().clone(),
+            lifecycle.cancelled(),
+            clock,
+        );
+        Ok(Self { accounts, imports })
+    }
+}

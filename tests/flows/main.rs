@@ -13,6 +13,7 @@ mod client_leaves;
 mod contract;
 mod documents;
 mod holds_never_overspend;
+mod import_makes_a_class;
 mod logout_reaches_everybody;
 mod outages;
 mod payment_table;

@@ -130,7 +130,7 @@ impl Platform {
         let flowise = StandInFlowise::start(&Options::default()).expect("the stand-in can listen");
         let mail = std::env::temp_dir().join(format!("flowgate-mail-{}", Uuid::new_v4().simple()));
 
-        let auth = Self::start_auth(&mongo, &mail).await;
+        let auth = Self::start_auth(&mongo, &mail, &[]).await;
         let accounting = Self::start_accounting(&postgres, &auth).await;
         let mut variables = common(&[
             ("MONGODB_URI", &mongo.uri),
@@ -158,7 +158,7 @@ impl Platform {
         platform
     }
 
-    async fn start_auth(mongo: &TestMongo, mail: &std::path::Path) -> Service {
+    async fn start_auth(mongo: &TestMongo, mail: &std::path::Path, more: &[(&str, &str)]) -> Service {
         let mut variables = common(&[
             (
                 "MONGODB_URI",
@@ -170,6 +170,10 @@ impl Platform {
             ("BOOTSTRAP_ADMIN_PASSWORD", ADMIN.2),
         ]);
         variables.push(("MAIL_DIR".to_owned(), mail.display().to_string()));
+        for (name, value) in pairs(more) {
+            variables.retain(|(known, _)| *known != name);
+            variables.push((name, value));
+        }
         start!(auth_service, variables, |config: &mut auth_service::Config| {
             config.bcrypt_cost = 4;
         })
@@ -196,6 +200,26 @@ impl Platform {
         let mut variables = variables.to_vec();
         variables.extend(pairs(&[("ACCOUNTING_SERVICE_URL", accounting_url)]));
         start!(proxy_service, variables, |_: &mut proxy_service::Config| {})
+    }
+
+    /// A second auth-service on the same database, which knows where the other two are.
+    pub async fn another_auth(&self) -> Service {
+        self.auth_on("0").await
+    }
+
+    /// auth-service again, on the address it had.
+    pub async fn restart_auth(&self) -> Service {
+        self.auth_on(&self.auth.address.port().to_string()).await
+    }
+
+    async fn auth_on(&self, port: &str) -> Service {
+        let (proxy, accounting) = (self.proxy.url(), self.accounting.url());
+        let more = [
+            ("PORT", port),
+            ("PROXY_SERVICE_URL", proxy.as_str()),
+            ("ACCOUNTING_SERVICE_URL", accounting.as_str()),
+        ];
+        Self::start_auth(&self.mongo, &self.mail, &more).await
     }
 
     /// A second accounting-service on the same database.

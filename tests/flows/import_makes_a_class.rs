@@ -33,7 +33,12 @@ async fn import(platform: &Platform, auth: &Service, table: &str) -> Value {
 }
 
 async fn balances(platform: &Platform) -> Vec<i64> {
-    let balance = async |number| Person::log_in(platform, &format!("pupil{number}"), PASSWORD).await.balance().await;
+    let balance = async |number| {
+        Person::log_in(platform, &format!("pupil{number}"), PASSWORD)
+            .await
+            .balance()
+            .await
+    };
     join_all((0..PUPILS).map(balance)).await
 }
 
@@ -45,14 +50,33 @@ async fn a_class_signs_in_is_paid_for_once_and_chats() {
     let first = import(&platform, &auth, &table).await;
     let second = import(&platform, &auth, &table).await;
 
-    assert_eq!((&first["summary"]["created"], &first["summary"]["giftsHandedOver"]), (&json!(PUPILS), &json!(PUPILS)));
-    assert_eq!((&second["summary"]["unchanged"], &second["results"][7]["credits"]), (&json!(PUPILS), &json!("handed_over")));
+    assert_eq!(
+        (&first["summary"]["created"], &first["summary"]["giftsHandedOver"]),
+        (&json!(PUPILS), &json!(PUPILS))
+    );
+    assert_eq!(
+        (&second["summary"]["unchanged"], &second["results"][7]["credits"]),
+        (&json!(PUPILS), &json!("handed_over"))
+    );
     assert_eq!(balances(&platform).await, vec![25; PUPILS]);
     let pupil = Person::log_in(&platform, "pupil49", PASSWORD).await;
-    let chatflows = pupil.proxy.get("/api/v1/chatflows/my-chatflows").await.expect(200);
-    assert_eq!(chatflows.body[0]["id"], platform.chatflow_id.as_str(), "{}", chatflows.text);
+    let chatflows = pupil
+        .proxy
+        .get("/api/v1/chatflows/my-chatflows")
+        .await
+        .expect(200);
+    assert_eq!(
+        chatflows.body[0]["id"],
+        platform.chatflow_id.as_str(),
+        "{}",
+        chatflows.text
+    );
     let question = json!({ "chatflow_id": platform.chatflow_id, "question": "hello" });
-    pupil.proxy.post("/api/v1/chat/predict", &question).await.expect(200);
+    pupil
+        .proxy
+        .post("/api/v1/chat/predict", &question)
+        .await
+        .expect(200);
     assert!(platform.verify_ledger().await.is_ok());
 }
 
@@ -70,12 +94,21 @@ async fn credits_that_could_not_be_given_are_given_when_accounting_is_back() {
 
     let imported = import(&platform, &auth, &table).await;
     assert_eq!(imported["summary"]["created"], PUPILS);
-    assert!(imported["results"].as_array().unwrap().iter().all(|row| row["credits"] == "queued"));
+    assert!(
+        imported["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["credits"] == "queued")
+    );
 
     let back = platform.restart_accounting().await;
     platform
         .until("all credits are given", async || {
-            platform.count("SELECT count(*) AS count FROM credit_allocations").await >= 50
+            platform
+                .count("SELECT count(*) AS count FROM credit_allocations")
+                .await
+                >= 50
         })
         .await;
     assert_eq!(balances(&platform).await, vec![25; PUPILS]);

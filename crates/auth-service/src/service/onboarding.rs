@@ -35,7 +35,7 @@ const LEASE: Duration = Duration::minutes(2);
 const LOOK_EVERY: StdDuration = StdDuration::from_secs(2);
 
 /// How often the backlog is counted.
-const COUNT_EVERY: u32 = 10;
+const COUNT_EVERY: u32 = 5;
 
 /// People whose gifts are taken up at once, and of whom credits are given at the same time.
 const GIFTS_AT_ONCE: usize = 200;
@@ -135,8 +135,8 @@ impl OnboardingDesk {
             looks = looks.wrapping_add(1);
             let look = RequestContext::background().scope(self.give_due());
             match look.await {
-                Ok(true) => continue,
-                Ok(false) => {}
+                Ok(true) if !stop.is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error) => tracing::warn!(?error, "gifts cannot be looked for; trying on"),
             }
             tokio::select! {
@@ -146,15 +146,15 @@ impl OnboardingDesk {
         }
     }
 
-    /// Gives what is due; says whether there may be more.
+    /// Gives what is due; says whether there may be more that can be given now.
     async fn give_due(&self) -> Result<bool> {
         let now = self.clock.now();
         let max = i64::try_from(GIFTS_AT_ONCE).unwrap_or(i64::MAX);
         let due = self.store.claim_gifts(max, now, now + LEASE).await?;
         let may_be_more = due.len() == GIFTS_AT_ONCE;
         let (due, _) = self.existing(due, now).await?;
-        self.give(due).await?;
-        Ok(may_be_more && self.can_give() != (false, false))
+        let was_given = self.give(due).await?;
+        Ok(may_be_more && was_given)
     }
 
     /// Those whose accounts exist. Notes about others wait, because they may be about to be made, or are forgotten.
@@ -174,15 +174,16 @@ impl OnboardingDesk {
         Ok((here, users))
     }
 
-    /// Tries to give all of it, and notes what is left.
-    async fn give(&self, mut all: Vec<Onboarding>) -> Result<()> {
+    /// Tries to give all of it, and notes what is left. Says whether anything was given.
+    async fn give(&self, mut all: Vec<Onboarding>) -> Result<bool> {
         let now = self.clock.now();
+        let wanted: Vec<_> = all.iter().map(|one| one.gift.clone()).collect();
         self.give_credits(&mut all, now).await?;
         self.give_chatflows(&mut all, now).await;
         for one in &all {
             self.store.gifts_left(one, now + back_off(one.tries)).await?;
         }
-        Ok(())
+        Ok(all.iter().zip(&wanted).any(|(one, wanted)| one.gift != *wanted))
     }
 
     async fn give_credits(&self, all: &mut [Onboarding], now: DateTime<Utc>) -> Result<()> {
@@ -204,17 +205,27 @@ impl OnboardingDesk {
         self.store.credits_are_being_given(&wanted, now).await?;
         let mut giving = JoinSet::new();
         for place in 0..all.len() {
-            if let Some(one) = all.get(place).filter(|one| one.gift.credits > 0) {
-                let (gifts, id, credits) = (self.gifts.clone(), one.user_id, one.gift.credits);
-                let give = async move { (place, gifts.give_credits(id, credits, now).await) };
+            if let Some(one) = all.get_mut(place).filter(|one| one.gift.credits > 0) {
+                let (gifts, id, credits, before) = (
+                    self.gifts.clone(),
+                    one.user_id,
+                    one.gift.credits,
+                    one.unclear_since,
+                );
+                // Until the answer says otherwise.
+                one.unclear_since = before.or(Some(now));
+                let give = async move {
+                    let given = gifts.give_credits(id, credits, now).await;
+                    Attempt { place, before, given }
+                };
                 giving.spawn(RequestContext::current().scope(give));
             }
             if giving.len() == CREDITS_AT_ONCE {
-                note_given(all, giving.join_next().await.as_ref(), now);
+                note_given(all, giving.join_next().await.as_ref());
             }
         }
         while let Some(given) = giving.join_next().await {
-            note_given(all, Some(&given), now);
+            note_given(all, Some(&given));
         }
         Ok(())
     }
@@ -306,15 +317,24 @@ impl OnboardingDesk {
     }
 }
 
+/// What came of giving credits once.
+struct Attempt {
+    place: usize,
+    /// Since when it was unclear whether they had been given, before this attempt.
+    before: Option<DateTime<Utc>>,
+    given: Given,
+}
+
 /// A task that was lost leaves things as unclear as a lost answer.
-fn note_given(all: &mut [Onboarding], given: Option<&Result<(usize, Given), JoinError>>, now: DateTime<Utc>) {
-    let Some(Ok((place, given))) = given else { return };
-    let Some(one) = all.get_mut(*place) else { return };
-    match given {
+fn note_given(all: &mut [Onboarding], attempt: Option<&Result<Attempt, JoinError>>) {
+    let Some(Ok(attempt)) = attempt else { return };
+    let Some(one) = all.get_mut(attempt.place) else {
+        return;
+    };
+    match attempt.given {
         Given::Made => (one.gift.credits, one.unclear_since) = (0, None),
-        // As unclear as it was before this attempt.
-        Given::NotMade => {}
-        Given::Unknown => one.unclear_since = one.unclear_since.or(Some(now)),
+        Given::NotMade => one.unclear_since = attempt.before,
+        Given::Unknown => {}
     }
 }
 

@@ -33,10 +33,15 @@ pub(crate) async fn measure(
     table: &mut Table,
 ) -> anyhow::Result<()> {
     if let Some(resident) = resident_kib(stack)? {
-        table.note(format!("auth-service, idle: {} MiB resident (aim: below 25)", resident / 1_024));
+        table.note(format!(
+            "auth-service, idle: {} MiB resident (aim: below 25)",
+            resident / 1_024
+        ));
     }
     let client = Client::with_uri_str(&stack.auth_mongodb).await?;
-    let database = client.default_database().context("the address names a database")?;
+    let database = client
+        .default_database()
+        .context("the address names a database")?;
     log_ins(stack, &database.collection("users"), duration, table).await?;
     pages(stack, &database.collection("users"), users, duration, table).await
 }
@@ -63,7 +68,12 @@ async fn log_ins(
     for index in 0..CLIENTS {
         let body = json!({ "username": format!("client{index:02}"), "password": PASSWORD });
         let answer = stack.call(stack.auth, "/api/auth/login", None, &body).await?;
-        refreshers.push(answer["refreshToken"].as_str().context("no refresh token")?.to_owned());
+        refreshers.push(
+            answer["refreshToken"]
+                .as_str()
+                .context("no refresh token")?
+                .to_owned(),
+        );
     }
     let refreshes = run(stack.auth, load, |index| Refreshes {
         address: stack.auth,
@@ -83,7 +93,9 @@ async fn log_ins(
     let (_, flooded) = tokio::try_join!(flood, run(stack.auth, one, profile))?;
     table.add("GET /api/profile, hash pool full", &flooded, None);
     let times = flooded.percentile(99).as_secs_f64() / idle.percentile(99).as_secs_f64();
-    table.note(format!("GET /api/profile beside a flood of log-ins: p99 {times:.1} x idle (aim: at most 3)"));
+    table.note(format!(
+        "GET /api/profile beside a flood of log-ins: p99 {times:.1} x idle (aim: at most 3)"
+    ));
     Ok(())
 }
 
@@ -123,12 +135,19 @@ async fn fill(people: &Collection<Document>, users: usize) -> anyhow::Result<Obj
     for start in (0..users).step_by(BATCH) {
         let batch: Vec<_> = (start..users.min(start + BATCH))
             .map(|number| {
-                let role = if number % 500 == 0 { "supervisor" } else { "enduser" };
+                let role = if number % 500 == 0 {
+                    "supervisor"
+                } else {
+                    "enduser"
+                };
                 person(&format!("pupil{number:07}"), "!", role, number)
             })
             .collect();
         if start <= users / DEEP.1 * DEEP.0 {
-            deep = batch.first().context("a batch is not empty")?.get_object_id("_id")?;
+            deep = batch
+                .first()
+                .context("a batch is not empty")?
+                .get_object_id("_id")?;
         }
         people.insert_many(batch).ordered(false).await?;
     }
@@ -151,7 +170,9 @@ fn person(username: &str, hash: &str, role: &str, number: usize) -> Document {
 async fn cursor_after(stack: &Stack, token: &str, id: ObjectId) -> anyhow::Result<String> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-    let client = reqwest::Client::builder().timeout(Duration::from_mins(1)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_mins(1))
+        .build()?;
     let url = format!("http://{}/api/admin/users?limit=1", stack.auth);
     let page: Value = client.get(url).bearer_auth(token).send().await?.json().await?;
     let cursor = URL_SAFE_NO_PAD.decode(page["nextCursor"].as_str().context("no cursor")?)?;

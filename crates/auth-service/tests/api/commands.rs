@@ -141,7 +141,7 @@ async fn an_admin_is_made_and_nobody_is_promoted() {
     let app = TestApp::spawn().await;
     app.sign_up("ada").await;
     let secret = file(&app, "password", &format!("{PASSWORD}\n"));
-    let make = async |more: &[&str]| {
+    let create = async |more: &[&str]| {
         let arguments = [
             &[
                 "create-admin",
@@ -156,16 +156,16 @@ async fn an_admin_is_made_and_nobody_is_promoted() {
         run(&app, &arguments).await
     };
 
-    let (no_terminal, _, err) = make(&[]).await;
+    let (no_terminal, _, err) = create(&[]).await;
     assert_eq!(no_terminal.status.code(), Some(1));
     assert!(err.contains("no terminal"), "{err}");
-    let (made, out, err) = make(&["--password-file", secret.to_str().unwrap()]).await;
+    let (made, out, err) = create(&["--password-file", secret.to_str().unwrap()]).await;
     assert!(made.status.success(), "{err}");
     assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD));
     let root = app.log_in("root1").await;
     root.client.get("/api/admin/users?limit=1").await.expect(200);
 
-    let (again, _, err) = make(&["--generate"]).await;
+    let (again, _, err) = create(&["--generate"]).await;
     assert_eq!(again.status.code(), Some(1));
     assert!(err.contains("already exists"), "{err}");
     let promoted = [

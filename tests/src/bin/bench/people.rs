@@ -75,11 +75,11 @@ async fn log_ins(
                 .to_owned(),
         );
     }
-    let refreshes = run(stack.auth, load, |index| Refreshes {
+    let exchanges = run(stack.auth, load, |index| Refreshes {
         address: stack.auth,
         token: refreshers.get(index).cloned().unwrap_or_default(),
     });
-    table.add("refreshes, one device each", &refreshes.await?, None);
+    table.add("refreshes, one device each", &exchanges.await?, None);
 
     let one = Load {
         connections: 4,

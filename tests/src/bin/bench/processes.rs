@@ -58,12 +58,9 @@ impl Stack {
         };
         let database = format!("flowgate_bench_{run}");
         create_database(postgres, &database).await?;
-        let mongodb_uri = |name: &str| {
-            let mut uri = mongodb.clone();
-            uri.set_path(name);
-            uri.to_string()
-        };
-        stack.auth_mongodb = mongodb_uri(&format!("flowgate_bench_auth_{run}"));
+        let mut auth_mongodb = mongodb.clone();
+        auth_mongodb.set_path(&format!("flowgate_bench_auth_{run}"));
+        stack.auth_mongodb = auth_mongodb.into();
         let refresh_secret = secret();
         let common = [
             ("HOST", "127.0.0.1".to_owned()),

@@ -128,7 +128,7 @@ fn every_operation_says_what_readers_need() {
 /// What each kind of access implies: the refusals, and the tokens.
 #[test]
 fn access_implies_refusals_and_security() {
-    let kinds: [(Access, &[&str], Value); 9] = [
+    let kinds: [(Access, &[&str], Value); 10] = [
         (Access::Public, &[], json!([])),
         (Access::Optional, &[], json!(["", "accessToken"])),
         (Access::User, &["401"], json!(["accessToken"])),
@@ -143,6 +143,11 @@ fn access_implies_refusals_and_security() {
         ),
         (
             Access::SupervisorOrService,
+            &["401", "403"],
+            json!(["accessToken", "serviceToken"]),
+        ),
+        (
+            Access::AdminOrService,
             &["401", "403"],
             json!(["accessToken", "serviceToken"]),
         ),

@@ -14,6 +14,7 @@ mod contract;
 mod documents;
 mod forged_tokens;
 mod holds_never_overspend;
+mod import_makes_a_class;
 mod keys_are_rotated;
 mod logout_reaches_everybody;
 mod outages;

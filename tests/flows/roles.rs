@@ -32,6 +32,7 @@ fn who(access: Access) -> Option<(Option<Role>, bool)> {
         Access::User | Access::RestrictedUser => Some((Some(Role::EndUser), false)),
         Access::Supervisor => Some((Some(Role::Supervisor), false)),
         Access::Admin => Some((Some(Role::Admin), false)),
+        Access::AdminOrService => Some((Some(Role::Admin), true)),
         Access::Service => Some((None, true)),
         Access::UserOrService => Some((Some(Role::EndUser), true)),
         Access::SupervisorOrService => Some((Some(Role::Supervisor), true)),

@@ -41,7 +41,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/credits/deduct", Access::User, credits::deduct_credits)
         .post(
             "/api/credits/allocate",
-            Access::Supervisor,
+            Access::SupervisorOrService,
             allocations::allocate_credits,
         )
         .post(

@@ -1,5 +1,6 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod offline;
 mod people;
 mod secrets;
 
@@ -8,8 +9,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors,
-    observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, ServiceTokens, SessionCheck,
+    ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
@@ -22,23 +23,29 @@ use self::{
 use crate::{
     CONTRACT, NAME,
     config::Config,
+    gifts::Gifts,
     mailer::Mailer,
     metrics::AuthMetrics,
     quota::show_quota,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
+        imports::TableBytesMax,
         routes, testing_routes,
     },
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        bulk::Bulk,
         guesses::GuessBudget,
+        imports::Imports,
         introspection::{Introspection, TokenMetrics},
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
+        onboarding::OnboardingDesk,
         passwords::Passwords,
         registration::{Parts, Registration},
+        resets::Resets,
         revocations::Revocations,
         sessions::Sessions,
         signing_keys::SigningKeys,
@@ -48,9 +55,12 @@ use crate::{
     },
     store::{
         audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        revocations::RevocationStore, sessions::SessionStore, throttles::ThrottleStore, users::UserStore,
+        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
+        throttles::ThrottleStore, users::UserStore,
     },
 };
+
+pub(crate) use self::offline::Offline;
 
 /// The database where `MONGODB_URI` names none.
 const DATABASE_DEFAULT: &str = "auth_db";
@@ -85,6 +95,8 @@ struct Services {
     signing_keys: SigningKeys,
     introspection: Introspection,
     people: People,
+    bulk: Bulk,
+    imports: Imports,
 }
 
 impl App {
@@ -98,7 +110,7 @@ impl App {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
-        let services = Services::build(&config, &database, &metrics, &lifecycle).await?;
+        let services = Box::pin(Services::build(&config, &database, &metrics, &lifecycle)).await?;
         services.bootstrap_admin(&config).await?;
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -109,6 +121,7 @@ impl App {
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
         let sign_in_rule = config.sign_in_rule;
+        let table_bytes_max = TableBytesMax(config.import_bytes_max);
         let origins = config.cors_origins.clone();
         let has_testing_routes = config.testing_endpoints;
         if has_testing_routes {
@@ -127,6 +140,8 @@ impl App {
                 .app_data(our_origins.clone())
                 .app_data(clock.clone())
                 .app_data(web::Data::new(sign_in_rule))
+                .app_data(web::Data::new(clock.clone()))
+                .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
@@ -271,6 +286,8 @@ impl Services {
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
+        let (bulk, imports) =
+            Self::bulk(config, database, &parts, &passwords, &secrets.resets, lifecycle).await?;
         let logins = Logins::new(
             config,
             users.clone(),
@@ -304,7 +321,39 @@ impl Services {
             limits,
             revocations,
             people,
+            bulk,
+            imports,
         })
+    }
+
+    /// What makes people many at a time, and what runs for it.
+    async fn bulk(
+        config: &Config,
+        database: &Database,
+        parts: &Parts,
+        passwords: &Passwords,
+        resets: &Resets,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<(Bulk, Imports)> {
+        let (tasks, clock) = (lifecycle.tasks(), config.clock.clone());
+        let (users, audit) = (parts.users.clone(), parts.audit.clone());
+        let bulk = bulk(
+            config,
+            database,
+            users,
+            passwords.clone(),
+            audit.clone(),
+            &parts.metrics,
+        )
+        .await?;
+        let desk = bulk.desk();
+        tasks.spawn(desk.clone().keep_giving(lifecycle.cancelled()));
+        let inviting =
+            desk.clone()
+                .keep_inviting(resets.clone(), parts.mailer.clone(), lifecycle.cancelled());
+        tasks.spawn(inviting);
+        let imports = Imports::new(bulk.clone(), audit, tasks.clone(), lifecycle.cancelled(), clock);
+        Ok((bulk, imports))
     }
 
     fn register(&self, config: &mut web::ServiceConfig) {
@@ -320,7 +369,9 @@ impl Services {
             .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.revocations.clone()))
             .app_data(web::Data::new(self.signing_keys.clone()))
-            .app_data(web::Data::new(self.introspection.clone()));
+            .app_data(web::Data::new(self.introspection.clone()))
+            .app_data(web::Data::new(self.bulk.clone()))
+            .app_data(web::Data::new(self.imports.clone()));
         self.people.register(config);
     }
 
@@ -357,6 +408,23 @@ impl Services {
             session_check: Some(check),
         }
     }
+}
+
+/// What makes people many at a time.
+async fn bulk(
+    config: &Config,
+    database: &Database,
+    users: UserStore,
+    passwords: Passwords,
+    audit: AuditStore,
+    metrics: &AuthMetrics,
+) -> anyhow::Result<Bulk> {
+    let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
+    let gifts = Gifts::new(config.accounting_url.clone(), config.proxy_url.clone(), tokens)?;
+    let clock = config.clock.clone();
+    let store = OnboardingStore::open(database).await?;
+    let desk = OnboardingDesk::new(store, users.clone(), gifts, metrics.clone(), clock.clone());
+    Ok(Bulk::new(users, desk, passwords, audit, metrics.clone(), clock))
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Database> {

@@ -1,6 +1,8 @@
 //! What the program can be told to do: without a command it serves. Each command is a file in `cli/`.
 
 mod check_config;
+mod create_admin;
+mod import;
 mod rotate_keys;
 
 use std::process::ExitCode;
@@ -8,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use common_config::Env;
 
-use self::rotate_keys::RotateKeys;
+use self::{create_admin::CreateAdmin, import::Import, rotate_keys::RotateKeys};
 use crate::{App, Config, NAME};
 
 /// Accounts, sessions and tokens. Configured by environment variables only; without a command it serves.
@@ -27,6 +29,10 @@ enum Command {
     /// Say what is wrong with the configuration, and do nothing else; status 1 when something is.
     CheckConfig,
     RotateKeys(RotateKeys),
+    /// Make the people of a table; status 1 when any row failed.
+    Import(Import),
+    /// Make an administrator; nobody who exists is promoted.
+    CreateAdmin(CreateAdmin),
 }
 
 /// Does what the command line says.
@@ -36,6 +42,14 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Some(Command::CheckConfig) => Ok(check_config::run(&env)),
         Some(Command::RotateKeys(command)) => command.run(&env),
+        Some(Command::Import(import)) => match Config::from_env(&env) {
+            Ok(config) => Box::pin(import::run(config, import)).await,
+            Err(_) => Ok(complain(&env)),
+        },
+        Some(Command::CreateAdmin(admin)) => match Config::from_env(&env) {
+            Ok(config) => Box::pin(create_admin::run(&env, config, admin)).await,
+            Err(_) => Ok(complain(&env)),
+        },
         None if cli.check_config => Ok(check_config::run(&env)),
         None => serve(&env).await,
     }

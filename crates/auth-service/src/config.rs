@@ -95,6 +95,8 @@ pub struct Config {
     pub proxy_url: Option<Url>,
     /// Where accounting-service is, likewise.
     pub accounting_url: Option<Url>,
+    /// Bytes that a table of people may have.
+    pub import_bytes_max: usize,
     /// Web pages that may read our answers.
     pub cors_origins: Vec<String>,
     /// Whether cookies are sent over TLS only.
@@ -185,6 +187,7 @@ impl Config {
         let public_url = env.var("PUBLIC_URL").alias("HOST_URL").or(default_public_url());
         let proxy_url = env.var("PROXY_SERVICE_URL").optional();
         let accounting_url = env.var("ACCOUNTING_SERVICE_URL").optional();
+        let import_bytes_max = env.var("IMPORT_BYTES_MAX").within(1_000..=1 << 30, 32 << 20);
         let cors_origins = env.var("CORS_ORIGIN").list();
         let is_production = env
             .var("NODE_ENV")
@@ -238,6 +241,7 @@ impl Config {
             public_url: public_url?,
             proxy_url: proxy_url?,
             accounting_url: accounting_url?,
+            import_bytes_max: import_bytes_max?,
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),

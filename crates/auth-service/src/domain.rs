@@ -1,8 +1,10 @@
 //! What the service reasons about: pure types and rules. No driver, no HTTP, no clock.
 
+pub mod csv;
 pub mod device;
 pub mod distinct;
 pub mod email;
+pub mod import;
 pub mod keyset;
 pub mod known_devices;
 pub mod network;
@@ -17,5 +19,6 @@ pub mod signing_keys;
 pub mod spraying;
 pub mod throttle;
 pub mod user;
+pub mod user_list;
 pub mod username;
 pub mod verification;

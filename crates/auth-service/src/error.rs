@@ -67,6 +67,40 @@ pub(crate) enum Error {
     /// Not 24 hex digits.
     #[error("this is not a user id: 24 hex digits are needed")]
     InvalidUserId,
+    /// Not one that this list gave.
+    #[error("the cursor is not one of this list; begin again without it")]
+    InvalidCursor,
+    /// The table cannot be read as one of people.
+    #[error("{0}")]
+    UnusableTable(String),
+    /// One table at a time.
+    #[error("another import is running; wait until it is done")]
+    ImportRunning,
+    /// A row of a batch that spoils the whole.
+    #[error("{message}")]
+    InvalidRow {
+        /// What is wrong with it.
+        message: &'static str,
+        /// The row, without its password.
+        row: serde_json::Value,
+        /// Whether it asks for an admin.
+        wants_admin: bool,
+    },
+    /// The table is larger than we take.
+    #[error("the table may have at most {limit_bytes} bytes")]
+    TableTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The body is no table.
+    #[error("the body must be a table, with Content-Type: text/csv")]
+    NotCsv,
+    /// The body broke off, or came too slowly.
+    #[error("the request body could not be read")]
+    UnreadableBody,
+    /// The machine's disk.
+    #[error("a temporary file could not be used")]
+    Spool(#[from] std::io::Error),
     /// Nobody has this id or address.
     #[error("there is no such user")]
     UserNotFound,
@@ -183,8 +217,20 @@ impl Error {
             Self::RefreshRefused => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_revoked"),
             Self::InvalidUserId => (StatusCode::BAD_REQUEST, "invalid_user_id"),
+            Self::UnusableTable(_) => (StatusCode::BAD_REQUEST, "unusable_table"),
+            Self::ImportRunning => (StatusCode::CONFLICT, "import_running"),
+            Self::InvalidRow {
+                wants_admin: false, ..
+            } => (StatusCode::BAD_REQUEST, "invalid_user"),
+            Self::TableTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::NotCsv => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::UnreadableBody => (StatusCode::BAD_REQUEST, "unreadable_body"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
-            Self::AdminNotCreatable => (StatusCode::FORBIDDEN, "admin_not_creatable"),
+            Self::AdminNotCreatable
+            | Self::InvalidRow {
+                wants_admin: true, ..
+            } => (StatusCode::FORBIDDEN, "admin_not_creatable"),
             Self::LastAdmin => (StatusCode::CONFLICT, "last_admin"),
             Self::OwnAccount => (StatusCode::BAD_REQUEST, "own_account"),
             Self::AdminNotDeletable => (StatusCode::FORBIDDEN, "admin_not_deletable"),
@@ -203,7 +249,8 @@ impl Error {
             }
             Self::Database(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::CodesExhausted | Self::FeedBusy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::Hashing(_)
+            Self::Spool(_)
+            | Self::Hashing(_)
             | Self::HashingLost(_)
             | Self::Unopened(_)
             | Self::Unsealed(_)
@@ -232,6 +279,15 @@ impl Error {
         | Self::RateLimited { retry_after_secs } = self
         {
             return problem.retry_after(*retry_after_secs);
+        }
+        if let Self::InvalidRow { row, .. } = self {
+            return problem.with("invalidUser", row.clone());
+        }
+        if let Self::TableTooLarge { limit_bytes } = self {
+            return problem.with("limit_bytes", *limit_bytes);
+        }
+        if matches!(self, Self::ImportRunning) {
+            return problem.retry_after(10);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return problem.retry_after(1);

@@ -5,6 +5,7 @@ pub mod cli;
 mod config;
 pub mod domain;
 mod error;
+mod gifts;
 mod key_file;
 mod mailer;
 mod metrics;

@@ -138,6 +138,12 @@ impl Mailer {
         Ok((mailer, postman))
     }
 
+    /// Waits until many mails more would not be lost.
+    pub(crate) async fn has_room(&self) {
+        // What is reserved is given back at once: it only shows that there is room.
+        let _ = self.queue.reserve_many(QUEUE_MAX / 2).await;
+    }
+
     /// Takes a mail. When the queue is full it is lost, counted and logged; whoever waits for it asks again.
     pub(crate) fn send(&self, mail: Mail) {
         if self.queue.try_send(mail).is_err() {
@@ -308,6 +314,7 @@ mod tests {
             username: username.to_owned(),
             email: email.to_owned(),
             password_hash: String::new(),
+            full_name: None,
             is_verified: false,
             is_disabled: false,
             must_change_password: false,

@@ -1,11 +1,12 @@
 //! This service's own numbers. Labels are the fixed words below, never a user or an address.
 
+pub(crate) mod bulk;
 mod protection;
 
 use common_http::Metrics;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 
-use self::protection::ProtectionMetrics;
+use self::{bulk::BulkMetrics, protection::ProtectionMetrics};
 
 /// From "at once" to the longest queue.
 const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
@@ -73,6 +74,8 @@ pub(crate) struct AuthMetrics {
     pub(crate) mails: IntCounterVec,
     /// Ended sessions by reason.
     pub(crate) sessions_revoked: IntCounterVec,
+    /// About people who are made many at once.
+    pub(crate) bulk: BulkMetrics,
     /// Passwords waiting for a hashing thread.
     pub(crate) hash_queue: IntGauge,
     /// How long they waited.
@@ -167,6 +170,7 @@ impl AuthMetrics {
             second_factors,
             mails,
             sessions_revoked,
+            bulk: BulkMetrics::new(metrics)?,
             hash_queue,
             hash_wait,
             protection,

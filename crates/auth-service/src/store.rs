@@ -5,6 +5,7 @@ pub(crate) mod deletions;
 pub(crate) mod failed_sign_ins;
 pub(crate) mod known_devices;
 pub(crate) mod locks;
+pub(crate) mod onboarding;
 pub(crate) mod pending_sign_ins;
 pub(crate) mod personal;
 pub(crate) mod resets;

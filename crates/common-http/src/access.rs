@@ -45,6 +45,8 @@ pub enum Access {
     UserOrService,
     /// Supervisors, admins, or one of our services.
     SupervisorOrService,
+    /// Admins, or one of our services.
+    AdminOrService,
 }
 
 impl Access {
@@ -60,6 +62,7 @@ impl Access {
             Self::Service => "service",
             Self::UserOrService => "userOrService",
             Self::SupervisorOrService => "supervisorOrService",
+            Self::AdminOrService => "adminOrService",
         }
     }
 
@@ -70,7 +73,7 @@ impl Access {
                 Some(Role::EndUser)
             }
             Self::Supervisor | Self::SupervisorOrService => Some(Role::Supervisor),
-            Self::Admin => Some(Role::Admin),
+            Self::Admin | Self::AdminOrService => Some(Role::Admin),
             Self::Service => None,
         }
     }
@@ -78,7 +81,11 @@ impl Access {
     const fn admits_services(self) -> bool {
         matches!(
             self,
-            Self::Service | Self::UserOrService | Self::SupervisorOrService | Self::Optional
+            Self::Service
+                | Self::UserOrService
+                | Self::SupervisorOrService
+                | Self::AdminOrService
+                | Self::Optional
         )
     }
 }

@@ -28,6 +28,7 @@ fn claims() -> AccessClaims {
         kind: TokenType::Access,
         username: "mei.lin".to_owned(),
         email: "mei.lin@school.example".to_owned(),
+        must_change_password: false,
         role: Role::EndUser,
     }
 }

@@ -19,10 +19,16 @@ pub enum Right {
     ReadReports,
     /// Granting credits to a user id.
     GrantCredits,
+    /// Setting, taking and adjusting what somebody can spend.
+    CorrectCredits,
     /// Everything else about other people's credits.
     ManageCredits,
     /// Other people's accounts, roles and devices.
     ManageUsers,
+    /// Finding somebody by their address.
+    FindUsers,
+    /// Giving people chatflows, many at a time.
+    AssignChatflows,
     /// Chatflows, and who may use which.
     ManageChatflows,
     /// What services tell each other.
@@ -31,7 +37,7 @@ pub enum Right {
 
 impl Right {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::OwnAccount,
         Self::Chat,
         Self::OwnCredits,
@@ -39,8 +45,11 @@ impl Right {
         Self::ReadBalances,
         Self::ReadReports,
         Self::GrantCredits,
+        Self::CorrectCredits,
         Self::ManageCredits,
         Self::ManageUsers,
+        Self::FindUsers,
+        Self::AssignChatflows,
         Self::ManageChatflows,
         Self::Internal,
     ];
@@ -55,9 +64,12 @@ impl Right {
             Self::SettleCredits => ("settle-credits", Some(Role::EndUser), true),
             Self::ReadBalances => ("read-balances", Some(Role::Supervisor), true),
             Self::ReadReports => ("read-reports", Some(Role::Supervisor), false),
-            Self::GrantCredits => ("grant-credits", Some(Role::Supervisor), false),
+            Self::GrantCredits => ("grant-credits", Some(Role::Supervisor), true),
+            Self::CorrectCredits => ("correct-credits", Some(Role::Supervisor), false),
             Self::ManageCredits => ("manage-credits", Some(Role::Admin), false),
             Self::ManageUsers => ("manage-users", Some(Role::Admin), false),
+            Self::FindUsers => ("find-users", Some(Role::Admin), true),
+            Self::AssignChatflows => ("assign-chatflows", Some(Role::Admin), true),
             Self::ManageChatflows => ("manage-chatflows", Some(Role::Admin), false),
             Self::Internal => ("internal", None, true),
         }

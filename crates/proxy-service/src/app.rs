@@ -50,7 +50,15 @@ impl App {
 
         let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         let http = upstream::client()?;
-        let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
+        let catalog = Catalog::open(
+            &config,
+            &database,
+            &http,
+            &metrics,
+            &authenticator,
+            tokens.clone(),
+        )
+        .await?;
         catalog.start(&config, &lifecycle);
         let access = catalog.access.clone();
         let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;

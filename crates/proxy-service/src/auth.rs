@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use common_http::{CurrentUser, RequestContext};
+use common_http::{Caller, Clock, CurrentUser, RequestContext, ServiceTokens};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -14,6 +14,8 @@ use crate::{
     error::{Error, Result},
     upstream::{Failure, read_json},
 };
+
+const AUDIENCE: &str = "auth-service";
 
 /// The documented limit.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ const RETRY_AFTER_SECS: u64 = 60;
 pub(crate) struct AuthClient {
     http: reqwest::Client,
     base: Url,
+    tokens: ServiceTokens,
+    clock: Clock,
 }
 
 /// Who asks, as far as auth-service wants to know: the device goes into the list of sessions, the address into limits.
@@ -107,8 +111,13 @@ struct Refusal {
 
 impl AuthClient {
     /// A client of the service at `base`.
-    pub(crate) fn new(http: reqwest::Client, base: Url) -> Self {
-        Self { http, base }
+    pub(crate) fn new(http: reqwest::Client, base: Url, tokens: ServiceTokens, clock: Clock) -> Self {
+        Self {
+            http,
+            base,
+            tokens,
+            clock,
+        }
     }
 
     /// Signs a person in.
@@ -185,15 +194,18 @@ impl AuthClient {
         }
     }
 
-    /// The person with this address, looked up with the administrator's own rights.
-    pub(crate) async fn find_by_email(
-        &self,
-        admin: &CurrentUser,
-        email: &Email,
-    ) -> Result<Option<KnownPerson>> {
+    /// The person with this address, looked up with the administrator's own rights, or with ours when a service asks.
+    pub(crate) async fn find_by_email(&self, admin: &Caller, email: &Email) -> Result<Option<KnownPerson>> {
         let url = self.url(&["admin", "users", "by-email", email.as_str()]);
         let request = self.http.get(url);
-        let response = send(request.bearer_auth(admin.access_token.expose_secret())).await?;
+        let request = match admin {
+            Caller::User(user) => request.bearer_auth(user.access_token.expose_secret()),
+            Caller::Service(_) => {
+                let token = self.tokens.token(AUDIENCE, self.clock.now());
+                request.bearer_auth(token.map_err(|error| Error::AuthUnavailable(error.into()))?)
+            }
+        };
+        let response = send(request).await?;
         match response.status() {
             StatusCode::OK => read(response)
                 .await
@@ -284,6 +296,8 @@ mod tests {
         let client = AuthClient::new(
             crate::upstream::client().unwrap(),
             "http://auth.example:3000/base/".parse().unwrap(),
+            ServiceTokens::new("proxy-service", &"unused".into()),
+            Clock::System,
         );
         let path = |email: &str| client.url(&["admin", "users", "by-email", email]).to_string();
         assert_eq!(

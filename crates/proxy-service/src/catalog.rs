@@ -1,7 +1,7 @@
 //! Puts the catalog together: who signs in, which chatflows there are, who may use them.
 
 use actix_web::web::{Data, ServiceConfig};
-use common_http::{Authenticator, Clock, Lifecycle, Metrics};
+use common_http::{Authenticator, Clock, Lifecycle, Metrics, ServiceTokens};
 use mongodb::Database;
 use uuid::Uuid;
 
@@ -54,12 +54,13 @@ impl Catalog {
         http: &reqwest::Client,
         metrics: &Metrics,
         authenticator: &Authenticator,
+        tokens: ServiceTokens,
     ) -> anyhow::Result<Self> {
         let clock = config.clock.clone();
         let store = ChatflowStore::open(database, config.chatflow_price).await?;
         let rows = AssignmentStore::open(database).await?;
         let copies = PersonStore::open(database).await?;
-        let auth = AuthClient::new(http.clone(), config.auth_url.clone());
+        let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
 
         let access = Access::new(store.clone(), rows.clone(), copies.clone());
         let people = People::new(auth.clone(), copies.clone(), access.clone(), clock.clone());

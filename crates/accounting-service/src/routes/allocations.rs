@@ -5,7 +5,7 @@ use common_http::{Body, Query};
 
 use super::{
     bodies::{AllocateByEmail, AllocateCredits, AllocatedBody, AllocationsBody, ListAllocations},
-    request::{Arrival, OwnAccount},
+    request::{Arrival, OwnAccount, Party},
 };
 use crate::{
     domain::ids::UserId,
@@ -18,9 +18,10 @@ use crate::{
 const ALLOCATIONS_MAX: u16 = 10_000;
 
 /// `POST /api/credits/allocate`: grants credits to a user id, known or not, or to the only account of a name.
+/// A service does it for people it has just made.
 pub(super) async fn allocate_credits(
     arrival: Arrival,
-    giver: OwnAccount,
+    giver: Party,
     body: Body<AllocateCredits>,
     accounts: web::Data<Accounts>,
     credits: web::Data<Credits>,
@@ -38,7 +39,7 @@ pub(super) async fn allocate_credits(
         credits: body.0.credits,
         expiry_days: body.0.expiry_days,
         notes: body.0.notes,
-        allocated_by: giver.id,
+        allocated_by: giver.name(),
     };
     let render = move |grant: &_| serde_json::to_string(&AllocatedBody::new(grant, user_id.clone(), None));
     credits.allocate(allocating, origin, render).await
@@ -59,7 +60,7 @@ pub(super) async fn allocate_credits_by_email(
         credits: body.0.credits,
         expiry_days: body.0.expiry_days,
         notes: body.0.notes,
-        allocated_by: giver.id,
+        allocated_by: giver.id.to_string(),
     };
     let render = move |grant: &_| {
         serde_json::to_string(&AllocatedBody::new(

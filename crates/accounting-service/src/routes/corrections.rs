@@ -28,7 +28,14 @@ pub(super) async fn set_credits(
     let body = body.0;
     let user_id = accounts.resolve(&body.user_id).await?.id;
     let target = Amount::new(body.credits.get())
-        .map(|amount| credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id))
+        .map(|amount| {
+            credits.grant(
+                amount,
+                body.expiry_days,
+                body.notes.as_ref(),
+                actor.id.to_string(),
+            )
+        })
         .transpose()?;
     let owner = user_id.clone();
     let render = Box::new(move |outcome: &_| {
@@ -83,7 +90,12 @@ pub(super) async fn adjust_credits(
     });
     let amount = difference.amount();
     let adjustment = if difference.is_raise() {
-        Adjustment::Raise(credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id)?)
+        Adjustment::Raise(credits.grant(
+            amount,
+            body.expiry_days,
+            body.notes.as_ref(),
+            actor.id.to_string(),
+        )?)
     } else {
         Adjustment::Lower(amount)
     };

@@ -87,6 +87,14 @@ impl Party {
             Self::Service(actor) => actor.clone(),
         }
     }
+
+    /// The caller as an allocation names its giver: a user id, or an actor that is none.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Person(account) => account.id.to_string(),
+            Self::Service(actor) => actor.to_string(),
+        }
+    }
 }
 
 impl FromRequest for Party {

@@ -29,7 +29,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/credits/check", Access::User),
         ("POST /api/credits/calculate", Access::UserOrService),
         ("POST /api/credits/deduct", Access::User),
-        ("POST /api/credits/allocate", Access::Supervisor),
+        ("POST /api/credits/allocate", Access::SupervisorOrService),
         ("POST /api/credits/allocate-by-email", Access::Admin),
         ("POST /api/credits/set", Access::Supervisor),
         ("DELETE /api/credits/remove", Access::Supervisor),
@@ -86,6 +86,7 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),
             Access::Admin => (vec![Role::Admin], false),
+            Access::AdminOrService => (vec![Role::Admin], true),
             Access::Service => (vec![], true),
         };
         let name = format!("{} {}", row.method, row.path);

@@ -48,7 +48,7 @@ pub(super) struct Secrets {
     pub(super) credentials: Credentials,
     pub(super) second_factors: SecondFactors,
     pub(super) reset_store: ResetStore,
-    resets: Resets,
+    pub(super) resets: Resets,
     testing: Testing,
 }
 

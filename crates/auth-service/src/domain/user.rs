@@ -41,6 +41,8 @@ pub struct User {
     pub email: String,
     /// A bcrypt hash.
     pub password_hash: String,
+    /// What people call them, where it is known.
+    pub full_name: Option<String>,
     /// Whether the address is proven to be theirs.
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
@@ -140,6 +142,16 @@ impl SignInRule {
     /// Whether the user may hold a session.
     pub fn admits(self, user: &User) -> bool {
         !user.is_disabled && self.admits_address_of(user)
+    }
+}
+
+/// What stands in place of a hash where there is no password: no password has this hash.
+pub const NO_PASSWORD: &str = "!";
+
+impl User {
+    /// Whether a password was ever chosen.
+    pub fn has_password(&self) -> bool {
+        self.password_hash != NO_PASSWORD
     }
 }
 

@@ -215,6 +215,9 @@ pub(crate) struct UserBody {
     pub(crate) is_verified: bool,
     /// Whether the account is open; an admin may have shut it.
     pub(crate) is_active: bool,
+    /// What people call them, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) full_name: Option<String>,
     /// What they may administer.
     pub(crate) role: Role,
     /// When the account was made.
@@ -298,6 +301,7 @@ impl From<User> for UserBody {
             email: user.email,
             is_verified: user.is_verified,
             is_active: !user.is_disabled,
+            full_name: user.full_name,
             role: user.role,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),

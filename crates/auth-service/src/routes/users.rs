@@ -1,17 +1,14 @@
 //! What administrators see and change of others.
 
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use common_http::{Body, Caller, CurrentUser, Path};
 use common_jwt::{Right, Role};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     domain::{
         origin::Origin,
-        user::{User, UserId, parse_role},
+        user::{UserId, parse_role},
     },
     error::{Error, Result},
     routes::bodies::{CreateUser, PublicUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
@@ -22,49 +19,6 @@ use crate::{
     },
     store::users::UserStore,
 };
-
-/// Users written in one piece of an answer.
-const PIECE: usize = 100;
-
-/// `GET /api/admin/users`: everybody.
-pub(crate) async fn list_users(users: web::Data<UserStore>) -> Result<HttpResponse> {
-    let users = users.list().await?;
-    Ok(streamed(r#"{"users":["#, users, UserBody::from, "]}"))
-}
-
-/// `GET /api/users`: everybody, as a bare array.
-pub(crate) async fn list_users_bare(users: web::Data<UserStore>) -> Result<HttpResponse> {
-    let users = users.list().await?;
-    Ok(streamed("[", users, UserBody::from, "]"))
-}
-
-/// Writes users as they are read, so that a list of a million costs no more memory than one of a hundred. When the
-/// database fails half way the connection is cut: the client sees an incomplete answer, not a short list.
-pub(crate) fn streamed<T: Serialize + 'static>(
-    before: &'static str,
-    users: impl Stream<Item = Result<User>> + 'static,
-    show: fn(User) -> T,
-    after: &'static str,
-) -> HttpResponse {
-    let mut is_first = true;
-    let pieces = users.map_ok(show).try_chunks(PIECE).map(move |piece| {
-        let users = piece.map_err(|error| error.1)?;
-        let mut text = Vec::new();
-        for user in users {
-            if !std::mem::take(&mut is_first) {
-                text.push(b',');
-            }
-            serde_json::to_writer(&mut text, &user).map_err(std::io::Error::from)?;
-        }
-        Ok(Bytes::from(text))
-    });
-    let edge =
-        |text: &'static str| stream::once(std::future::ready(Ok::<_, actix_web::Error>(Bytes::from(text))));
-    let whole = edge(before).chain(pieces).chain(edge(after));
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .streaming(Box::pin(whole))
-}
 
 /// `GET /api/admin/users/{user_id}`.
 pub(crate) async fn show_user(

@@ -4,12 +4,13 @@
 mod bodies;
 
 use actix_web::{HttpResponse, web};
-use common_http::{Body, CurrentUser};
+use common_http::{Body, CurrentUser, Path};
 use common_jwt::Role;
 use secrecy::ExposeSecret as _;
 
 use self::bodies::{
-    Account, ListedPerson, LoggedIn, Person, PersonEnvelope, Register, RegisterOther, Registered,
+    Account, AccountUpdated, ListedPerson, LoggedIn, Person, PersonEnvelope, Register, RegisterOther,
+    Registered, UpdateAccount, UpdateOther,
 };
 use crate::{
     domain::{
@@ -21,11 +22,13 @@ use crate::{
     routes::{
         bodies::{Done, LogIn},
         second_factors::{proof_of, second_factor_needed},
-        users::streamed,
+        user_list::streamed,
     },
     service::{
         accounts::{NewAccount, Verification},
         administration::Administration,
+        credentials::{Credentials, GivenPassword},
+        email_changes::EmailChanges,
         limits::{Limit, Limits},
         logins::{Logins, SignIn},
         registration::Registration,
@@ -48,10 +51,10 @@ pub(crate) async fn log_in(
     }
     let proof = proof_of(body.totp_code, body.recovery_code)?;
     let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
-    match signing_in.await? {
-        SignIn::Done(pair) => Ok(HttpResponse::Ok().json(LoggedIn::from(pair))),
-        SignIn::Pending(pending) => Ok(second_factor_needed(&pending)),
-    }
+    Ok(match signing_in.await? {
+        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(pair)),
+        SignIn::Pending(pending) => second_factor_needed(&pending),
+    })
 }
 
 /// `POST /api/v1/auth/logout`: ends the session of the access token.
@@ -147,6 +150,62 @@ pub(crate) async fn show_account(user: CurrentUser, users: web::Data<UserStore>)
     Ok(HttpResponse::Ok().json(PersonEnvelope {
         message: None,
         user: Account::from(user),
+    }))
+}
+
+/// `PUT /api/v1/auth/account`: another address, once it is proven; another password, at once. Either needs the current
+/// password. A new password ends every session, this one too.
+pub(crate) async fn update_account(
+    user: CurrentUser,
+    Body(body): Body<UpdateAccount>,
+    origin: Origin,
+    users: web::Data<UserStore>,
+    email_changes: web::Data<EmailChanges>,
+    credentials: web::Data<Credentials>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
+    let current = body.current_password.as_ref();
+    let email = body.email.filter(|text| !text.is_empty());
+    let prepared = match &email {
+        Some(email) => email_changes.prepare(id, email, current, &origin).await?,
+        None => None,
+    };
+    if let Some(prepared) = prepared {
+        email_changes.ask(prepared, &origin).await?;
+    }
+    let password = body.password.filter(|text| !text.expose_secret().is_empty());
+    let pair = match password {
+        Some(password) => {
+            let current = current
+                .ok_or_else(|| Error::invalid("current_password", "is required to change the password"))?;
+            Some(credentials.change(id, current, password, &origin).await?)
+        }
+        None => None,
+    };
+    let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
+    Ok(HttpResponse::Ok().json(AccountUpdated::new(user, pair)))
+}
+
+/// `PUT /api/v1/users/{user_id}`: what an administrator may change of somebody.
+pub(crate) async fn update_user(
+    admin: CurrentUser,
+    Path(user_id): Path<String>,
+    Body(body): Body<UpdateOther>,
+    origin: Origin,
+    administration: web::Data<Administration>,
+    credentials: web::Data<Credentials>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
+    let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
+    let (edit, password) = body.parse()?;
+    let mut user = administration.edit(id, edit, actor, &origin).await?;
+    if let Some(password) = password {
+        let given = GivenPassword::Chosen(password);
+        (user, _) = credentials.give(id, given, actor, &origin).await?;
+    }
+    Ok(HttpResponse::Ok().json(PersonEnvelope {
+        message: Some("User updated successfully"),
+        user: ListedPerson::from(user),
     }))
 }
 

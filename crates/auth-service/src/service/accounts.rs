@@ -109,6 +109,7 @@ impl Accounts {
             username: account.username.as_str().to_owned(),
             email: account.email.as_str().to_owned(),
             password_hash,
+            full_name: None,
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
             must_change_password: false,

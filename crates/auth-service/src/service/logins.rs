@@ -49,6 +49,10 @@ pub(crate) enum SignIn {
 
 impl Logins {
     /// Sign-ins over these stores.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, named where it is made"
+    )]
     pub(crate) fn new(
         config: &Config,
         users: UserStore,

@@ -6,12 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use prometheus::IntCounter;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::spawn_blocking,
+};
 
 use crate::{
     domain::password::{NewPassword, is_checkable},
@@ -27,12 +30,18 @@ const COST_MAX: u32 = 16;
 
 /// What bcrypt reads of a password.
 const BYTES_READ: usize = 72;
+/// How long a password that nobody waits for stands back, before it takes its turn like the others.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Hashes and checks passwords.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     threads: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    /// Told when nobody waits any more.
+    lull: Arc<Notify>,
+    /// One password at a time is hashed for nobody who waits.
+    background: Arc<Semaphore>,
     queue_max: usize,
     cost: u32,
     /// What every check costs, whoever is asked for: today's cost, or that of the costliest hash seen so far.
@@ -49,6 +58,8 @@ impl Passwords {
         Self {
             threads: Arc::new(Semaphore::new(threads)),
             waiting: Arc::default(),
+            lull: Arc::default(),
+            background: Arc::new(Semaphore::new(1)),
             queue_max,
             cost,
             floor: Arc::new(AtomicU32::new(cost)),
@@ -59,6 +70,33 @@ impl Passwords {
     /// The hash to store.
     pub(crate) async fn hash(&self, password: &NewPassword) -> Result<String> {
         self.hash_unchecked(password.secret()).await
+    }
+
+    /// The hash to store, for work that nobody waits for: one at a time, and those who sign in go first.
+    pub(crate) async fn hash_in_background(&self, password: &NewPassword) -> Result<String> {
+        let _only_one = self.background.acquire().await.or(Err(Error::HashQueueFull))?;
+        loop {
+            self.wait_for_a_lull().await;
+            match self.hash(password).await {
+                Err(Error::HashQueueFull) => {}
+                hashed => return hashed,
+            }
+        }
+    }
+
+    async fn wait_for_a_lull(&self) {
+        let patience = tokio::time::sleep(BACKGROUND_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let lull = self.lull.notified();
+            if self.waiting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = lull => {}
+                () = &mut patience => return,
+            }
+        }
     }
 
     /// Whether `password` has this hash. Without a hash, with one that is none or of another cost than today's, and for
@@ -132,7 +170,9 @@ impl<'p> Place<'p> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.lull.notify_waiters();
+        }
         self.0.metrics.hash_queue.dec();
     }
 }

@@ -145,7 +145,12 @@ impl Resets {
 
     /// Mails somebody whose account was made by an administrator the link to choose their password. It also proves
     /// their address. An earlier link of theirs dies.
-    pub(crate) async fn invite(&self, user: &User, actor: UserId, origin: Option<&Origin>) -> Result<()> {
+    pub(crate) async fn invite(
+        &self,
+        user: &User,
+        actor: Option<UserId>,
+        origin: Option<&Origin>,
+    ) -> Result<()> {
         let now = self.clock.now();
         let token = new_token();
         let reset = NewReset {
@@ -158,7 +163,7 @@ impl Resets {
         };
         self.store.issue(&reset).await?;
         self.count("invited");
-        self.record("user_invited", "ok", Some(actor), Some(user.id), origin)
+        self.record("user_invited", "ok", actor, Some(user.id), origin)
             .await;
         let mail = Mail::invitation(user, &token, self.invitation_life, &self.public_url);
         self.mailer.send(mail);
@@ -168,7 +173,7 @@ impl Resets {
     /// The same for a user who exists already: the first mail went astray, or its link has expired.
     pub(crate) async fn invite_by_id(&self, user_id: UserId, actor: UserId, origin: &Origin) -> Result<()> {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
-        self.invite(&user, actor, Some(origin)).await
+        self.invite(&user, Some(actor), Some(origin)).await
     }
 
     /// Sets the password of whoever the token was mailed to. All their sessions end.

@@ -15,7 +15,8 @@ use crate::{
 
 /// The collections with rows about one user each, and the member that names the user. The audit trail is not among
 /// them: it keeps the bare id as long as it keeps anything. `tokens` is what older deployments left.
-const ABOUT_SOMEBODY: [(&str, &str); 7] = [
+const ABOUT_SOMEBODY: [(&str, &str); 8] = [
+    ("onboarding", "_id"),
     ("known_devices", "_id"),
     ("sessions", "userId"),
     ("verifications", "userId"),

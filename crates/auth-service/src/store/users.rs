@@ -3,7 +3,9 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+pub(crate) mod bulk;
 pub(crate) mod changes;
+pub(crate) mod pages;
 
 use std::collections::HashMap;
 
@@ -56,6 +58,8 @@ struct UserRow {
     email: String,
     #[serde(default)]
     password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    full_name: Option<String>,
     #[serde(default)]
     is_verified: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -94,10 +98,10 @@ impl UserStore {
         rows.create_indexes([
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
-            super::plain(doc! { "role": 1 }),
             super::sparse(doc! { changes::UNTOLD: 1 }),
         ])
         .await?;
+        rows.create_indexes(pages::indexes()).await?;
         Ok(Self { rows, roles })
     }
 
@@ -269,7 +273,7 @@ fn version_filter(version: i32) -> Bson {
 /// Says which of the two unique values somebody else has.
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
-        Some(message) if message.contains("username") => Error::UsernameTaken,
+        Some(message) if message.contains("index: username") => Error::UsernameTaken,
         Some(_) => Error::EmailTaken,
         None => Error::Database(error),
     }
@@ -286,6 +290,7 @@ impl UserStore {
             username: row.username,
             email: row.email,
             password_hash: row.password,
+            full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
             role: self.roles.read(&row.role),
@@ -303,6 +308,7 @@ impl From<&User> for UserRow {
             username: user.username.clone(),
             email: user.email.clone(),
             password: user.password_hash.clone(),
+            full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
             must_change_password: user.must_change_password,

@@ -72,7 +72,7 @@ async fn every_route_lets_in_exactly_whom_its_row_names() {
             Access::Public | Access::Optional => None,
             Access::User | Access::RestrictedUser => Some(Role::EndUser),
             Access::Supervisor => Some(Role::Supervisor),
-            Access::Admin => Some(Role::Admin),
+            Access::Admin | Access::AdminOrService => Some(Role::Admin),
             Access::Service => {
                 check(&app, row, &app.client, "nobody", Some(401)).await;
                 check(&app, row, &app.log_in("root1").await.client, "admin", Some(403)).await;
@@ -87,7 +87,9 @@ async fn every_route_lets_in_exactly_whom_its_row_names() {
             row,
             &app.as_service("proxy-service"),
             "service",
-            least.map(|_| 401),
+            least
+                .filter(|_| row.access != Access::AdminOrService)
+                .map(|_| 401),
         )
         .await;
         for (name, role) in [

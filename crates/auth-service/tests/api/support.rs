@@ -87,6 +87,7 @@ impl TestApp {
             public_url: "https://chat.example.com".parse().unwrap(),
             proxy_url: None,
             accounting_url: None,
+            import_bytes_max: 32 << 20,
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),

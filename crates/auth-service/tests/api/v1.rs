@@ -151,3 +151,75 @@ async fn where_addresses_need_no_proof_a_registration_signs_in() {
     app.update_user(&again.id, doc! { "isDisabled": true }).await;
     app.try_log_in("ada", PASSWORD).await.expect(401);
 }
+
+#[tokio::test]
+async fn one_changes_ones_account_with_the_current_password_only() {
+    let app = TestApp::spawn().await;
+    let ada = app.user("ada", "enduser").await;
+    let path = "/api/v1/auth/account";
+    let other = "another plenty of trees";
+
+    let without = json!({ "password": other });
+    ada.client
+        .put(path, &without)
+        .await
+        .expect_problem(400, "validation_failed");
+    let wrong = json!({ "password": other, "current_password": "wrong" });
+    ada.client
+        .put(path, &wrong)
+        .await
+        .expect_problem(400, "wrong_password");
+    let email = json!({ "email": "new@example.com", "current_password": PASSWORD });
+    let asked = ada.client.put(path, &email).await.expect(200);
+    assert_eq!(
+        asked.body["user"]["email"], "ada@example.com",
+        "it has to be proven first"
+    );
+    assert!(asked.body.get("access_token").is_none());
+
+    let right = json!({ "password": other, "current_password": PASSWORD });
+    let changed = ada.client.put(path, &right).await.expect(200);
+    ada.client
+        .get("/api/v1/me")
+        .await
+        .expect_problem(401, "session_revoked");
+    let again = app.client.with_token(text(&changed.body["access_token"]));
+    again.get("/api/v1/me").await.expect(200);
+    app.try_log_in("ada", other).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_admin_changes_others() {
+    let app = TestApp::spawn().await;
+    let root = app.user("root1", "admin").await;
+    let ada = app.user("ada", "enduser").await;
+    let path = format!("/api/v1/users/{}", ada.id);
+    let given = "given by the office 1";
+
+    let edit = json!({ "email": "Ada2@example.com", "is_admin": true, "password": given });
+    let changed = root.client.put(&path, &edit).await.expect(200);
+    assert_eq!(changed.body["user"]["email"], "ada2@example.com");
+    assert_eq!(changed.body["user"]["is_admin"], true);
+    let signed_in = app.try_log_in("ada", given).await.expect(200);
+    assert_eq!(signed_in.body["mustChangePassword"], true);
+
+    root.client
+        .put(&path, &json!({ "is_active": false }))
+        .await
+        .expect(200);
+    app.try_log_in("ada", given).await.expect(401);
+    let own = format!("/api/v1/users/{}", root.id);
+    root.client
+        .put(&own, &json!({ "is_admin": false }))
+        .await
+        .expect_problem(409, "last_admin");
+    root.client
+        .put("/api/v1/users/short", &json!({}))
+        .await
+        .expect_problem(400, "invalid_user_id");
+    let nobody = format!("/api/v1/users/{}", "a".repeat(24));
+    root.client
+        .put(&nobody, &json!({}))
+        .await
+        .expect_problem(404, "user_not_found");
+}

@@ -1,10 +1,17 @@
 //! What the routes under `/api/v1` carry.
 
 use common_jwt::Role;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::{domain::user::User, service::sessions::TokenPair};
+use crate::{
+    domain::{
+        email::EmailAddress,
+        user::{Edit, User},
+    },
+    error::{Error, Result},
+    service::sessions::TokenPair,
+};
 
 /// `POST /api/v1/auth/register`.
 #[derive(Debug, Deserialize)]
@@ -28,6 +35,71 @@ pub(crate) struct RegisterOther {
     pub(crate) password: SecretString,
     /// Whether they become an admin.
     pub(crate) is_admin: Option<bool>,
+}
+
+/// `PUT /api/v1/auth/account`. Missing, null and empty members leave things as they are.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpdateAccount {
+    /// Another address.
+    pub(crate) email: Option<String>,
+    /// Another password.
+    pub(crate) password: Option<SecretString>,
+    /// The password they have.
+    #[serde(alias = "currentPassword")]
+    pub(crate) current_password: Option<SecretString>,
+}
+
+/// `PUT /api/v1/users/{user_id}`. Missing, null and empty members leave things as they are.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpdateOther {
+    email: Option<String>,
+    is_admin: Option<bool>,
+    is_active: Option<bool>,
+    password: Option<SecretString>,
+}
+
+impl UpdateOther {
+    /// The edit, and the password to be given. Whoever is no admin any more is an `enduser`.
+    pub(crate) fn parse(self) -> Result<(Edit, Option<SecretString>)> {
+        let email = self.email.filter(|text| !text.is_empty());
+        let email = email.as_deref().map(EmailAddress::parse).transpose();
+        let edit = Edit {
+            username: None,
+            email: email.map_err(|message| Error::invalid("email", message))?,
+            role: self
+                .is_admin
+                .map(|is_admin| if is_admin { Role::Admin } else { Role::EndUser }),
+            is_active: self.is_active,
+            is_verified: None,
+        };
+        let password = self.password.filter(|text| !text.expose_secret().is_empty());
+        Ok((edit, password))
+    }
+}
+
+/// The answer to a change of one's own account.
+#[derive(Serialize)]
+pub(crate) struct AccountUpdated {
+    message: &'static str,
+    user: ListedPerson,
+    /// Only after a change of the password, which ended the session of the old tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl AccountUpdated {
+    /// What `user` is now, and the tokens of the new session, if there is one.
+    pub(crate) fn new(user: User, pair: Option<TokenPair>) -> Self {
+        let (access_token, refresh_token) = pair.map(|pair| (pair.access, pair.refresh)).unzip();
+        Self {
+            message: "Account updated successfully",
+            user: user.into(),
+            access_token,
+            refresh_token,
+        }
+    }
 }
 
 /// The answer to a sign-in.

@@ -8,6 +8,7 @@
 )]
 
 mod admin_manages_credits;
+mod admin_scripts;
 mod chat_spends_credits;
 mod client_leaves;
 mod contract;

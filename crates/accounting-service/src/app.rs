@@ -17,10 +17,10 @@ use crate::{
     config::Config,
     metrics::LedgerMetrics,
     routes,
-    service::{Accounts, Credits, Ledger, Sessions, Sweeper, Usage, Writer},
+    service::{Accounts, Allowances, Audit, Credits, Ledger, Limits, Sessions, Sweeper, Usage, Writer},
     store::{
-        AccountStore, AllocationStore, Database, IdempotencyStore, PriceStore, SessionStore, UsageStore,
-        migrate,
+        AccountStore, AllocationStore, AllowanceStore, Database, IdempotencyStore, LapseStore, PriceStore,
+        ReceiptStore, SessionStore, TransactionStore, UsageStore, migrate,
     },
 };
 
@@ -58,12 +58,23 @@ impl App {
         let sweeper = Sweeper {
             ledger: ledger.clone(),
             sessions: SessionStore::new(database.clone()),
+            lapses: LapseStore::new(database.clone()),
             answers: IdempotencyStore::new(database.clone()),
+            allowances: AllowanceStore::new(database.clone()),
             clock: clock.clone(),
-            metrics: ledger_metrics,
+            metrics: ledger_metrics.clone(),
             interval: config.hold_sweep,
         };
         lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
+        if let Some(interval) = config.verify_every {
+            let audit = Audit {
+                database_url: config.database_url.clone(),
+                clock: clock.clone(),
+                metrics: ledger_metrics,
+                interval,
+            };
+            lifecycle.tasks().spawn(audit.run(lifecycle.cancelled()));
+        }
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
@@ -144,6 +155,10 @@ struct Services {
     allocations: AllocationStore,
     prices: PriceStore,
     session_store: SessionStore,
+    transactions: TransactionStore,
+    receipts: ReceiptStore,
+    allowances: Allowances,
+    limits: Limits,
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
@@ -157,6 +172,15 @@ impl Services {
         Ok(Self {
             accounts: Accounts::new(AccountStore::new(database.clone()), clock.clone()),
             allocations: AllocationStore::new(database.clone()),
+            transactions: TransactionStore::new(database.clone()),
+            receipts: ReceiptStore::new(database.clone()),
+            allowances: Allowances::new(
+                AllowanceStore::new(database.clone()),
+                IdempotencyStore::new(database.clone()),
+                clock.clone(),
+                config.supervisor_caps,
+            ),
+            limits: Limits::new(config.user_pace),
             credits: Credits::new(ledger.clone(), clock.clone()),
             sessions: Sessions::new(
                 ledger,
@@ -184,6 +208,10 @@ impl Services {
             .app_data(web::Data::new(self.allocations.clone()))
             .app_data(web::Data::new(self.prices.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.transactions.clone()))
+            .app_data(web::Data::new(self.receipts.clone()))
+            .app_data(web::Data::new(self.allowances.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.usage.clone()));

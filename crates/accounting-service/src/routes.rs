@@ -5,9 +5,12 @@ mod allocations;
 pub mod bodies;
 mod corrections;
 mod credits;
+mod holds;
 mod pages;
 mod request;
+mod session_reports;
 mod sessions;
+mod statements;
 mod usage;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
@@ -65,6 +68,38 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Supervisor,
             allocations::list_allocations,
         )
+        .patch(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::change_allocation,
+        )
+        .delete(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::delete_allocation,
+        )
+        .delete("/api/users/{id}", Access::Admin, accounts::close_account)
+        .delete(
+            "/api/credits/user/{id}",
+            Access::Admin,
+            accounts::close_account,
+        )
+        .get("/api/credits/holds", Access::User, holds::list_holds)
+        .post(
+            "/api/credits/holds/{id}/void",
+            Access::Admin,
+            holds::void_hold,
+        )
+        .get(
+            "/api/credits/transactions",
+            Access::User,
+            statements::list_transactions,
+        )
+        .get(
+            "/api/credits/receipts/{session_id}",
+            Access::UserOrService,
+            statements::show_receipt,
+        )
         .post(
             "/api/streaming-sessions/initialize",
             Access::UserOrService,
@@ -84,6 +119,26 @@ pub fn routes(routes: &mut Routes<'_>) {
             "/api/streaming-sessions/active",
             Access::User,
             sessions::list_active_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/active/all",
+            Access::Supervisor,
+            session_reports::list_all_active_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/active/{user_id}",
+            Access::Supervisor,
+            session_reports::list_active_sessions_of,
+        )
+        .get(
+            "/api/streaming-sessions/recent",
+            Access::Supervisor,
+            session_reports::list_recent_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/recent/{user_id}",
+            Access::Supervisor,
+            session_reports::list_recent_sessions_of,
         )
         .post("/api/usage/record", Access::UserOrService, usage::record_usage);
     Contract::routes(routes);

@@ -4,15 +4,22 @@
 //! JSON again, which is what the fingerprint of an idempotency key is taken of.
 
 mod answers;
+mod ledger;
 mod requests;
 
 pub use answers::{
-    AccountBody, ActiveSession, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
+    AccountBody, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
     CheckedBody, CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody,
-    PartialBody, RecordedBody, SpendableBody, TotalBalanceBody,
+    PartialBody, RecentFilterBody, RecentSessionsBody, RecordedBody, SessionBody, SpendableBody,
+    TotalBalanceBody,
+};
+pub use ledger::{
+    ClosedBody, HoldBody, HoldsBody, ReceiptBody, StatementBody, TransactionBody, VoidedBody, WithdrawnBody,
 };
 pub use requests::{
-    AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, CheckCredits,
-    CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, RecordUsage,
+    AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, ChangeAllocation,
+    CheckCredits,
+    CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, ListHolds,
+    ListRecentSessions, ListTransactions, NamedUser, RecordUsage,
     RemoveCredits, SetCredits, UsageDetails,
 };

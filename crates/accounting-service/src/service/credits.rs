@@ -7,13 +7,14 @@ use uuid::Uuid;
 use super::ledger::{Answer, Instruction, Ledger, Origin, Render};
 use crate::{
     domain::{
-        credits::Amount,
+        credits::{Amount, Credits as Remaining},
         expiry::ExpiryDays,
         ids::UserId,
         ledger::{Command, Grant, Refusal},
         text::Note,
     },
     error::{Error, Result},
+    store::FoundAllocation,
 };
 
 /// An allocation to be made.
@@ -29,6 +30,17 @@ pub struct Allocating {
     pub notes: Option<Note>,
     /// Who grants it.
     pub allocated_by: UserId,
+}
+
+/// Credits to be taken out of one allocation.
+#[derive(Clone, Debug)]
+pub struct Withdrawing {
+    /// Which.
+    pub allocation: FoundAllocation,
+    /// What stays in it.
+    pub keep: Remaining,
+    /// A remark.
+    pub notes: Option<Note>,
 }
 
 /// Granting and spending.
@@ -89,6 +101,36 @@ impl Credits {
             render,
         };
         self.ledger.submit(instruction).await.map_err(overdrawn)
+    }
+
+    /// Takes credits out of one allocation.
+    pub async fn withdraw(
+        &self,
+        withdrawing: Withdrawing,
+        origin: Origin,
+        render: Render,
+    ) -> Result<Answer> {
+        let command = Command::Withdraw {
+            allocation_id: withdrawing.allocation.id,
+            keep: withdrawing.keep,
+        };
+        let user_id = withdrawing.allocation.user_id;
+        self.correct(user_id, command, withdrawing.notes, origin, render)
+            .await
+    }
+
+    /// Takes everything away and closes the account. The ledger stays; what is known of the owner is blanked with it.
+    pub async fn close(&self, user_id: UserId, origin: Origin, render: Render) -> Result<Answer> {
+        self.ledger
+            .submit(Instruction {
+                user_id,
+                command: Command::Close,
+                description: Some("the account was closed".to_owned()),
+                origin,
+                status: 200,
+                render,
+            })
+            .await
     }
 
     /// An allocation of `credits` that begins now.

@@ -53,6 +53,8 @@ pub struct Account {
     pub id: UserId,
     /// The owner's address, when it is known.
     pub email: Option<String>,
+    /// When the owner left, and what was known of them was blanked.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -60,6 +62,7 @@ pub struct Account {
 struct Row {
     user_id: String,
     email: Option<String>,
+    closed_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for Account {
@@ -67,7 +70,11 @@ impl TryFrom<Row> for Account {
 
     fn try_from(row: Row) -> Result<Self> {
         let id = UserId::parse(&row.user_id).ok_or(Error::Unreadable("user_accounts.user_id"))?;
-        Ok(Self { id, email: row.email })
+        Ok(Self {
+            id,
+            email: row.email,
+            closed_at: row.closed_at,
+        })
     }
 }
 
@@ -88,8 +95,12 @@ const UPSERT: &str = "
                              THEN excluded.email_seen_at ELSE known.email_seen_at END,
         role = excluded.role,
         updated_at = excluded.updated_at
-    WHERE (known.username, known.email, known.role)
-        IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)";
+    WHERE known.closed_at IS NULL
+        AND (known.username, known.email, known.role) IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)";
+
+/// Lets an account live again under what is said of it now.
+const REOPEN: &str = "
+    UPDATE user_accounts SET closed_at = NULL, updated_at = $2 WHERE user_id = $1 AND closed_at IS NOT NULL";
 
 /// Accounts.
 #[derive(Clone)]
@@ -112,6 +123,17 @@ impl AccountStore {
             .bind::<Nullable<Text>, _>(identity.email.as_ref().map(Email::as_str))
             .bind::<Timestamptz, _>(now)
             .bind::<Text, _>(identity.role.as_str())
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Opens a closed account again; one that is open stays as it is.
+    pub async fn reopen(&self, id: &UserId, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::sql_query(REOPEN)
+            .bind::<Text, _>(id.as_str())
+            .bind::<Timestamptz, _>(now)
             .execute(&mut connection)
             .await?;
         Ok(())

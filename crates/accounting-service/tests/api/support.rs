@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use accounting_service::{App, CONTRACT, Config, store::migrate, verify::verify};
+use accounting_service::{
+    App, CONTRACT, Config, domain::pace::Pace, service::AllocationCaps, store::migrate, verify::verify,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::Role;
@@ -46,6 +48,15 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         open_holds_max: 100,
         ledger_queue_max: 4_096,
         ledger_batch_max: 64,
+        supervisor_caps: AllocationCaps {
+            at_once: 100_000,
+            a_day: 1_000_000,
+        },
+        user_pace: Pace {
+            per_sec: 0,
+            burst: 2_000,
+        },
+        verify_every: None,
         workers: Some(1),
         shutdown_grace: Duration::from_secs(5),
         trusted_proxies: TrustedProxies::default(),

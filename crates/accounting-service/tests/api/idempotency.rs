@@ -75,6 +75,7 @@ async fn a_request_that_is_still_being_worked_on_is_not_waited_for() {
     let alice = app.person_with(100).await;
     let client = app.sign_in(&alice);
     let body = json!({ "credits": 10 });
+    assert_eq!(app.balance(&alice).await, 100, "her name is known from now on");
     let mut outsider = app.database.connect().await;
     let lock = format!(
         "SELECT * FROM user_accounts WHERE user_id = '{}' FOR UPDATE",

@@ -29,6 +29,12 @@ struct Number {
     number: i64,
 }
 
+#[derive(QueryableByName)]
+struct Words {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    text: String,
+}
+
 /// What every test begins with: nothing listens where auth-service should be, and holds are swept at once.
 pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
     Config {
@@ -110,6 +116,13 @@ impl TestApp {
         Self::start(self.database.clone(), config).await
     }
 
+    /// The same with another configuration.
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&self.database.url, self.clock.clone());
+        change(&mut config);
+        Self::start(self.database.clone(), config).await
+    }
+
     async fn start(database: Arc<TestPostgres>, config: Config) -> Self {
         let clock = config.clock.clone();
         let app = App::build(config).await.unwrap();
@@ -176,6 +189,13 @@ impl TestApp {
         let mut connection = self.database.connect().await;
         let query = diesel::sql_query(format!("SELECT ({sql})::bigint AS number"));
         query.get_result::<Number>(&mut connection).await.unwrap().number
+    }
+
+    /// One text out of the database.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let mut connection = self.database.connect().await;
+        let query = diesel::sql_query(format!("SELECT ({sql})::text AS text"));
+        query.get_result::<Words>(&mut connection).await.unwrap().text
     }
 
     /// Changes the database behind the service's back.

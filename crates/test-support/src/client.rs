@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::PublishedContract;
 
+/// The services close connections that were idle for 5 s; one that is being closed must not get a request.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// An answer, read whole.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -60,6 +63,7 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Self {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_mins(1))
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .build()
             .expect("a client can be built");
         Self {

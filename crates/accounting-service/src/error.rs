@@ -2,7 +2,10 @@
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header::{HeaderName, HeaderValue}},
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
 };
 use common_http::{FieldError, Problem};
 use diesel::{ConnectionError, result::DatabaseErrorKind};

@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common_http::Metrics;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::{
     domain::ledger::{Entry, Kind},

@@ -79,17 +79,9 @@ pub fn routes(routes: &mut Routes<'_>) {
             allocations::delete_allocation,
         )
         .delete("/api/users/{id}", Access::Admin, accounts::close_account)
-        .delete(
-            "/api/credits/user/{id}",
-            Access::Admin,
-            accounts::close_account,
-        )
+        .delete("/api/credits/user/{id}", Access::Admin, accounts::close_account)
         .get("/api/credits/holds", Access::User, holds::list_holds)
-        .post(
-            "/api/credits/holds/{id}/void",
-            Access::Admin,
-            holds::void_hold,
-        )
+        .post("/api/credits/holds/{id}/void", Access::Admin, holds::void_hold)
         .get(
             "/api/credits/transactions",
             Access::User,

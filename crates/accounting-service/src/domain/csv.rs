@@ -44,7 +44,16 @@ mod tests {
 
     #[test]
     fn formulas_become_text() {
-        for formula in ["=HYPERLINK(\"x\")", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "|x", "%x"] {
+        for formula in [
+            "=HYPERLINK(\"x\")",
+            "+1",
+            "-1+1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "|x",
+            "%x",
+        ] {
             assert_eq!(harmless(formula), format!("'{formula}"));
         }
         for words in ["autumn term", "a=b", ""] {

@@ -100,7 +100,10 @@ mod tests {
             too_fast.headers().map(|(_, value)| value),
             ["\"user\";q=2000;w=20".to_owned(), "\"user\";r=0;t=1".to_owned()]
         );
-        assert!(PACE.take(full_at, 10_000).is_ok(), "a hundredth of a second later");
+        assert!(
+            PACE.take(full_at, 10_000).is_ok(),
+            "a hundredth of a second later"
+        );
     }
 
     #[test]

@@ -8,18 +8,16 @@ mod ledger;
 mod requests;
 
 pub use answers::{
-    AccountBody, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody,
-    CheckedBody, CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody,
-    PartialBody, RecentFilterBody, RecentSessionsBody, RecordedBody, SessionBody, SpendableBody,
-    TotalBalanceBody,
+    AccountBody, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
+    CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody,
+    RecentFilterBody, RecentSessionsBody, RecordedBody, SessionBody, SpendableBody, TotalBalanceBody,
 };
 pub use ledger::{
     ClosedBody, HoldBody, HoldsBody, ReceiptBody, StatementBody, TransactionBody, VoidedBody, WithdrawnBody,
 };
 pub use requests::{
     AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, ChangeAllocation,
-    CheckCredits,
-    CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations, ListHolds,
-    ListRecentSessions, ListTransactions, NamedUser, RecordUsage,
-    RemoveCredits, SetCredits, UsageDetails,
+    CheckCredits, CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations,
+    ListHolds, ListRecentSessions, ListTransactions, NamedUser, RecordUsage, RemoveCredits, SetCredits,
+    UsageDetails,
 };

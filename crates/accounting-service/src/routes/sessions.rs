@@ -6,8 +6,8 @@ use serde::{Serialize, ser::Error as _};
 
 use super::{
     bodies::{
-        AbortSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody,
-        PartialBody, SessionBody, UsageDetails,
+        AbortSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody, PartialBody,
+        SessionBody, UsageDetails,
     },
     request::{Arrival, OwnAccount, Party},
 };

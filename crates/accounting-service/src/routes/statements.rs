@@ -58,7 +58,9 @@ pub(super) async fn list_transactions(
             transactions
                 .find_place(&filter.user_id, cursor)
                 .await?
-                .ok_or_else(|| Error::invalid("cursor", "is not the `nextCursor` of a page of this account"))?,
+                .ok_or_else(|| {
+                    Error::invalid("cursor", "is not the `nextCursor` of a page of this account")
+                })?,
         ),
         None => None,
     };
@@ -66,9 +68,7 @@ pub(super) async fn list_transactions(
         return table(transactions.as_ref().clone(), filter, before).await;
     }
     // One more than asked for tells whether there is another page.
-    let mut rows = transactions
-        .list(&filter, before, i64::from(limit) + 1)
-        .await?;
+    let mut rows = transactions.list(&filter, before, i64::from(limit) + 1).await?;
     let is_last = rows.len() <= usize::from(limit);
     rows.truncate(usize::from(limit));
     let next_cursor = rows.last().filter(|_| !is_last).map(|row| row.id);
@@ -119,16 +119,14 @@ fn filter(query: &ListTransactions, user_id: UserId) -> Result<StatementFilter> 
     let moment = |field: &str, text: &Option<String>, end: End| -> Result<Option<DateTime<Utc>>> {
         let Some(text) = text else { return Ok(None) };
         let moment = moment(text, end);
-        moment.map(Some).ok_or_else(|| {
-            Error::invalid(
-                field,
-                "must be a time (RFC 3339) or a day, such as 2026-11-21",
-            )
-        })
+        moment
+            .map(Some)
+            .ok_or_else(|| Error::invalid(field, "must be a time (RFC 3339) or a day, such as 2026-11-21"))
     };
     let kind = match &query.kind {
         Some(kind) => Some(
-            Kind::from_stored(kind).ok_or_else(|| Error::invalid("kind", "is none of the kinds of entries"))?,
+            Kind::from_stored(kind)
+                .ok_or_else(|| Error::invalid("kind", "is none of the kinds of entries"))?,
         ),
         None => None,
     };

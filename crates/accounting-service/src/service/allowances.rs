@@ -104,7 +104,10 @@ impl Reserved<'_> {
     /// A sum that stays too high costs a supervisor a part of one day, so a failure is only told.
     async fn give_back(self) {
         let store = &self.allowances.store;
-        if let Err(error) = store.subtract(self.supervisor, self.day, self.credits.get()).await {
+        if let Err(error) = store
+            .subtract(self.supervisor, self.day, self.credits.get())
+            .await
+        {
             tracing::warn!(%error, "credits that were not granted count towards a supervisor's day");
         }
     }

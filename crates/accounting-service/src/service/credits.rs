@@ -104,12 +104,7 @@ impl Credits {
     }
 
     /// Takes credits out of one allocation.
-    pub async fn withdraw(
-        &self,
-        withdrawing: Withdrawing,
-        origin: Origin,
-        render: Render,
-    ) -> Result<Answer> {
+    pub async fn withdraw(&self, withdrawing: Withdrawing, origin: Origin, render: Render) -> Result<Answer> {
         let command = Command::Withdraw {
             allocation_id: withdrawing.allocation.id,
             keep: withdrawing.keep,

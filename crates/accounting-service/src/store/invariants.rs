@@ -230,10 +230,7 @@ pub async fn check_invariants(connection: &mut AsyncPgConnection) -> Result<(Vec
         .await
 }
 
-async fn next_step(
-    connection: &mut AsyncPgConnection,
-    after: &str,
-) -> QueryResult<Option<String>> {
+async fn next_step(connection: &mut AsyncPgConnection, after: &str) -> QueryResult<Option<String>> {
     let step: Step = diesel::sql_query(NEXT_STEP)
         .bind::<Text, _>(after)
         .bind::<BigInt, _>(ACCOUNTS_PER_STEP)

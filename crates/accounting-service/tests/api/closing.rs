@@ -54,7 +54,10 @@ async fn a_token_that_outlives_the_account_finds_nothing_and_brings_nothing_back
     let app = TestApp::spawn().await;
     let alice = known_person(&app).await;
     let admin = app.as_role(Role::Admin);
-    admin.delete(&format!("/api/users/{}", alice.id)).await.expect(200);
+    admin
+        .delete(&format!("/api/users/{}", alice.id))
+        .await
+        .expect(200);
 
     assert_eq!(app.balance(&alice).await, 0);
     let hold = json!({ "sessionId": "s", "modelId": "m", "estimatedTokens": 1 });
@@ -69,10 +72,16 @@ async fn a_token_that_outlives_the_account_finds_nothing_and_brings_nothing_back
         .await
         .expect_problem(402, "insufficient_credits");
     for (path, body) in [
-        ("/api/credits/allocate", json!({ "userId": alice.id, "credits": 5 })),
+        (
+            "/api/credits/allocate",
+            json!({ "userId": alice.id, "credits": 5 }),
+        ),
         ("/api/credits/set", json!({ "userId": alice.id, "credits": 5 })),
     ] {
-        admin.post(path, &body).await.expect_problem(409, "account_closed");
+        admin
+            .post(path, &body)
+            .await
+            .expect_problem(409, "account_closed");
     }
     let adjust = json!({ "userId": alice.id, "adjustment": 5 });
     admin
@@ -93,12 +102,18 @@ async fn turns_that_run_while_an_account_is_closed_are_settled_and_return_nothin
         app.proxy().post(INITIALIZE, &body).await.expect(201);
     }
     let admin = app.as_role(Role::Admin);
-    let closed = admin.delete(&format!("/api/users/{}", alice.id)).await.expect(200);
+    let closed = admin
+        .delete(&format!("/api/users/{}", alice.id))
+        .await
+        .expect(200);
     assert_eq!(closed.body["removedCredits"], 80);
 
     let body = json!({ "sessionId": "paid", "actualCredits": 4 });
     let paid = app.proxy().post(FINALIZE, &body).await.expect(200);
-    assert_eq!((&paid.body["actualCredits"], &paid.body["refund"]), (&json!(4), &json!(6)));
+    assert_eq!(
+        (&paid.body["actualCredits"], &paid.body["refund"]),
+        (&json!(4), &json!(6))
+    );
     app.advance_secs(900);
     let open = "SELECT count(*) FROM streaming_sessions WHERE status = 'open'";
     crate::support::eventually("the expiry", async || app.number(open).await == 0).await;
@@ -106,7 +121,11 @@ async fn turns_that_run_while_an_account_is_closed_are_settled_and_return_nothin
     assert_eq!(app.balance(&alice).await, 0);
     let written_off = "SELECT -sum(amount) FROM credit_transactions WHERE kind = 'write_off'";
     assert_eq!(app.number(written_off).await, 16);
-    assert_eq!(app.number("SELECT sum(remaining_credits) FROM credit_allocations").await, 0);
+    assert_eq!(
+        app.number("SELECT sum(remaining_credits) FROM credit_allocations")
+            .await,
+        0
+    );
     app.assert_sound().await;
 }
 
@@ -115,9 +134,13 @@ async fn an_admin_opens_a_closed_account_again() {
     let app = TestApp::spawn().await;
     let alice = known_person(&app).await;
     let admin = app.as_role(Role::Admin);
-    admin.delete(&format!("/api/users/{}", alice.id)).await.expect(200);
+    admin
+        .delete(&format!("/api/users/{}", alice.id))
+        .await
+        .expect(200);
 
-    let body = json!({ "sub": alice.id, "email": alice.email, "role": "enduser", "username": alice.username });
+    let body =
+        json!({ "sub": alice.id, "email": alice.email, "role": "enduser", "username": alice.username });
     admin.post("/api/admin/users", &body).await.expect(201);
 
     let grant = json!({ "email": alice.email, "credits": 25 });
@@ -134,7 +157,10 @@ async fn a_person_created_again_with_the_same_address_begins_anew() {
     let app = TestApp::spawn().await;
     let alice = known_person(&app).await;
     let admin = app.as_role(Role::Admin);
-    admin.delete(&format!("/api/users/{}", alice.id)).await.expect(200);
+    admin
+        .delete(&format!("/api/users/{}", alice.id))
+        .await
+        .expect(200);
     let again = Person {
         id: "c".repeat(24),
         ..alice.clone()
@@ -153,7 +179,10 @@ async fn only_admins_close_accounts_and_only_those_that_are_there() {
     let alice = known_person(&app).await;
     let admin = app.as_role(Role::Admin);
     let path = format!("/api/users/{}", alice.id);
-    admin.delete("/api/users/nobody").await.expect_problem(404, "user_not_found");
+    admin
+        .delete("/api/users/nobody")
+        .await
+        .expect_problem(404, "user_not_found");
     admin
         .delete(&format!("/api/users/{}", "f".repeat(24)))
         .await

@@ -92,10 +92,11 @@ async fn a_hold_is_due_at_its_time_and_not_before() {
         let body = json!({ "sessionId": "marker", "modelId": "m", "userId": marker.id, "credits": 1 });
         app.proxy().post(INITIALIZE, &body).await.expect(201);
         app.execute(
-            "UPDATE streaming_sessions SET expires_at = 'epoch' + interval '1 day' WHERE session_id = 'marker'",
+            "UPDATE streaming_sessions SET expires_at = to_timestamp(86400) WHERE session_id = 'marker'",
         )
         .await;
-        let swept = "SELECT count(*) FROM streaming_sessions WHERE session_id = 'marker' AND status = 'expired'";
+        let swept =
+            "SELECT count(*) FROM streaming_sessions WHERE session_id = 'marker' AND status = 'expired'";
         eventually("the sweep", async || app.number(swept).await == 1).await;
 
         let found =
@@ -130,8 +131,7 @@ async fn credits_of_somebody_who_never_comes_back_are_written_off_once() {
     app.advance_secs(86_400);
     eventually("the second", async || app.number(written_off).await == 910).await;
 
-    let rows =
-        "SELECT count(*) FROM credit_transactions WHERE kind = 'write_off' AND actor = 'system' AND amount < 0";
+    let rows = "SELECT count(*) FROM credit_transactions WHERE kind = 'write_off' AND actor = 'system' AND amount < 0";
     assert_eq!(app.number(rows).await, 140);
     assert_eq!(
         app.number("SELECT sum(remaining_credits) FROM credit_allocations")
@@ -161,11 +161,22 @@ async fn an_entry_says_what_expired_before_the_next_thing_happened() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|line| (line["type"].as_str().unwrap(), line["amount"].as_i64().unwrap(), line["balanceAfter"].as_i64().unwrap()))
+        .map(|line| {
+            (
+                line["type"].as_str().unwrap(),
+                line["amount"].as_i64().unwrap(),
+                line["balanceAfter"].as_i64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         lines,
-        [("deduct", -5, 15), ("write_off", -10, 20), ("allocate", 20, 30), ("allocate", 10, 10)]
+        [
+            ("deduct", -5, 15),
+            ("write_off", -10, 20),
+            ("allocate", 20, 30),
+            ("allocate", 10, 10)
+        ]
     );
     app.assert_sound().await;
 }

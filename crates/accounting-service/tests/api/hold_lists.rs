@@ -47,8 +47,15 @@ async fn people_see_their_own_holds_and_supervisors_anybodys() {
     );
     assert_eq!(listed["holds"].as_array().unwrap().len(), 1);
     let supervisor = app.as_role(Role::Supervisor);
-    assert_eq!(sessions(&supervisor, "").await.0, [""; 0], "her own, of which there are none");
-    assert_eq!(sessions(&supervisor, &format!("?userId={}", bob.id)).await.0, ["b-1"]);
+    assert_eq!(
+        sessions(&supervisor, "").await.0,
+        [""; 0],
+        "her own, of which there are none"
+    );
+    assert_eq!(
+        sessions(&supervisor, &format!("?userId={}", bob.id)).await.0,
+        ["b-1"]
+    );
     assert_eq!(sessions(&supervisor, "?all=true").await.0, ["b-1", "a-2"]);
     app.sign_in(&alice)
         .get(&format!("{HOLDS}?all=true"))
@@ -81,7 +88,10 @@ async fn pages_of_holds_are_whole_also_when_some_end_meanwhile() {
     let (second, cursor) = sessions(&supervisor, &next).await;
     assert_eq!(second, ["s-3", "s-4", "s-5"]);
     let next = format!("?all=true&limit=3&cursor={}", cursor.as_str().unwrap());
-    assert_eq!(sessions(&supervisor, &next).await, (vec!["s-6".to_owned()], Value::Null));
+    assert_eq!(
+        sessions(&supervisor, &next).await,
+        (vec!["s-6".to_owned()], Value::Null)
+    );
 }
 
 #[actix_web::test]

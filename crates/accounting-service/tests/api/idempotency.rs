@@ -92,7 +92,10 @@ async fn a_request_that_is_still_being_worked_on_is_not_waited_for() {
         })
         .await;
         let twin = post_with_key(&client, DEDUCT, "k-1", &body).await;
-        diesel::sql_query("ROLLBACK").execute(&mut outsider).await.unwrap();
+        diesel::sql_query("ROLLBACK")
+            .execute(&mut outsider)
+            .await
+            .unwrap();
         twin
     };
     let (first, twin) = futures_util::join!(first, others);

@@ -24,7 +24,10 @@ async fn capped() -> TestApp {
 async fn a_person_who_asks_too_fast_is_told_when_to_come_back() {
     // So slow that no request passes by the mere passing of time while the test runs.
     let app = TestApp::spawn_with(|config| config.user_pace = Pace { per_sec: 1, burst: 5 }).await;
-    let (alice, bob) = (Person::new("alice", Role::EndUser), Person::new("bob", Role::EndUser));
+    let (alice, bob) = (
+        Person::new("alice", Role::EndUser),
+        Person::new("bob", Role::EndUser),
+    );
     let client = app.sign_in(&alice);
 
     let asked = (0..40).map(|_| client.get("/api/credits/total-balance"));
@@ -35,10 +38,18 @@ async fn a_person_who_asks_too_fast_is_told_when_to_come_back() {
     for answer in answers.into_iter().filter(|answer| answer.status != 200) {
         let answer = answer.expect_problem(429, "rate_limited");
         assert_eq!(answer.headers["ratelimit-policy"], "\"user\";q=5;w=5");
-        assert!(answer.headers["ratelimit"].to_str().unwrap().starts_with("\"user\";r=0;t="));
+        assert!(
+            answer.headers["ratelimit"]
+                .to_str()
+                .unwrap()
+                .starts_with("\"user\";r=0;t=")
+        );
         assert!(answer.headers.contains_key("retry-after"));
     }
-    app.sign_in(&bob).get("/api/credits/total-balance").await.expect(200);
+    app.sign_in(&bob)
+        .get("/api/credits/total-balance")
+        .await
+        .expect(200);
 }
 
 #[actix_web::test]
@@ -56,7 +67,10 @@ async fn a_burst_of_two_thousand_passes_and_services_and_admins_are_never_too_fa
     let supervisor = app.as_role(Role::Supervisor);
     let asked = (0..30).map(|_| supervisor.get("/api/credits/allocations/all"));
     let refused = join_all(asked).await;
-    assert!(refused.iter().any(|answer| answer.status == 429), "supervisors are people");
+    assert!(
+        refused.iter().any(|answer| answer.status == 429),
+        "supervisors are people"
+    );
 
     let app = TestApp::spawn_with(|config| {
         config.user_pace = Pace {
@@ -141,19 +155,23 @@ async fn only_what_was_granted_counts_towards_the_day() {
     client.post(ALLOCATE, &last).await.expect(201);
     assert_eq!(app.balance(&alice).await, 250);
     let again = post_with_key(&client, ALLOCATE, "k-2", &body).await.expect(201);
-    assert_eq!(again.headers["idempotency-replayed"], "true", "also when the day is full");
+    assert_eq!(
+        again.headers["idempotency-replayed"], "true",
+        "also when the day is full"
+    );
 }
 
 #[actix_web::test]
 async fn grants_that_race_for_the_rest_of_a_day_stay_within_it() {
     let app = capped().await;
-    let replica = app.replica_with(|config| {
-        config.supervisor_caps = AllocationCaps {
-            at_once: 100,
-            a_day: 250,
-        };
-    })
-    .await;
+    let replica = app
+        .replica_with(|config| {
+            config.supervisor_caps = AllocationCaps {
+                at_once: 100,
+                a_day: 250,
+            };
+        })
+        .await;
     let alice = Person::new("alice", Role::EndUser);
     let sue = Person::new("sue", Role::Supervisor);
     let clients = [app.sign_in(&sue), replica.sign_in(&sue)];

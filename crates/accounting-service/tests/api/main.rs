@@ -9,6 +9,7 @@ mod access;
 mod allocations;
 mod balances;
 mod closing;
+mod commands;
 mod corrections;
 mod deduct;
 mod expiry;

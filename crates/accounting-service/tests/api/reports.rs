@@ -76,7 +76,10 @@ async fn recent_sessions_come_running_then_completed_then_failed() {
     finalize("completed", true).await;
     finalize("failed", false).await;
     app.advance_secs(1);
-    client.post(ABORT, &json!({ "sessionId": "aborted" })).await.expect(200);
+    client
+        .post(ABORT, &json!({ "sessionId": "aborted" }))
+        .await
+        .expect(200);
     finalize("later", true).await;
     let supervisor = app.as_role(Role::Supervisor);
 
@@ -89,8 +92,16 @@ async fn recent_sessions_come_running_then_completed_then_failed() {
     assert_eq!(ended, ["later", "completed", "aborted", "failed"]);
     assert_eq!(recent["filter"], json!({ "minutes": 5 }));
     assert_eq!(recent["timestamp"], "2027-01-15T08:05:02.000Z");
-    let states: Vec<_> = recent["sessions"].as_array().unwrap().iter().map(|s| s["status"].as_str().unwrap()).collect();
-    assert_eq!(states, ["active", "active", "completed", "completed", "failed", "failed"]);
+    let states: Vec<_> = recent["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        states,
+        ["active", "active", "completed", "completed", "failed", "failed"]
+    );
 
     let path = format!("{RECENT}/{}?minutes=10", alice.id);
     let of_alice = supervisor.get(&path).await.expect(200).body;
@@ -112,7 +123,11 @@ async fn lists_of_recent_sessions_are_as_long_as_documented() {
 
     let all = supervisor.get(RECENT).await.expect(200).body;
     assert_eq!(names(&all["sessions"]).len(), 50);
-    let of_one = supervisor.get(&format!("{RECENT}/{}", alice.id)).await.expect(200).body;
+    let of_one = supervisor
+        .get(&format!("{RECENT}/{}", alice.id))
+        .await
+        .expect(200)
+        .body;
     assert_eq!(names(&of_one["sessions"]).len(), 20);
     for minutes in ["0", "-5", "soon", "1.5", "525601", "99999999999"] {
         supervisor

@@ -166,7 +166,11 @@ async fn what_returns_to_an_expired_allocation_cannot_be_spent() {
         0
     );
     let written_off = "SELECT -sum(amount) FROM credit_transactions WHERE kind = 'write_off'";
-    assert_eq!(app.number(written_off).await, 100, "what had expired, and what returned");
+    assert_eq!(
+        app.number(written_off).await,
+        100,
+        "what had expired, and what returned"
+    );
     assert_eq!(app.number("SELECT sum(amount) FROM credit_transactions").await, 0);
     app.assert_sound().await;
 }

@@ -167,7 +167,12 @@ async fn a_statement_is_exported_as_a_table_that_runs_nothing() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(10).await;
     let admin = app.as_role(Role::Admin);
-    for notes in ["=HYPERLINK(\"http://evil\",\"x\")", "two\nlines, and \"quotes\"", "@SUM(A1)", "harmless"] {
+    for notes in [
+        "=HYPERLINK(\"http://evil\",\"x\")",
+        "two\nlines, and \"quotes\"",
+        "@SUM(A1)",
+        "harmless",
+    ] {
         let body = json!({ "userId": alice.id, "credits": 1, "notes": notes });
         admin.post("/api/credits/allocate", &body).await.expect(201);
     }
@@ -186,16 +191,24 @@ async fn a_statement_is_exported_as_a_table_that_runs_nothing() {
         .await
         .expect(200);
 
-    assert_eq!(by_header.text, by_query.text, "a table is whole, whatever the limit");
+    assert_eq!(
+        by_header.text, by_query.text,
+        "a table is whole, whatever the limit"
+    );
     assert_eq!(by_query.headers["content-type"], "text/csv; charset=utf-8");
-    assert!(by_query.headers["content-disposition"]
-        .to_str()
-        .unwrap()
-        .starts_with("attachment"));
+    assert!(
+        by_query.headers["content-disposition"]
+            .to_str()
+            .unwrap()
+            .starts_with("attachment")
+    );
     let text = by_query.text;
     assert!(text.starts_with("id,type,amount,balanceAfter,description,actor,sessionId,createdAt\r\n"));
     assert!(text.contains(",deduct,-3,11,,user:"), "{text}");
-    assert!(text.contains(",\"'=HYPERLINK(\"\"http://evil\"\",\"\"x\"\")\","), "{text}");
+    assert!(
+        text.contains(",\"'=HYPERLINK(\"\"http://evil\"\",\"\"x\"\")\","),
+        "{text}"
+    );
     assert!(text.contains(",\"two\nlines, and \"\"quotes\"\"\","), "{text}");
     assert!(text.contains(",'@SUM(A1),"), "{text}");
     assert!(text.contains(",harmless,"), "{text}");
@@ -244,7 +257,11 @@ async fn a_receipt_says_what_a_turn_held_cost_and_gave_back() {
     let second = app.grant(&alice, 20, 30).await;
     turn(&app, &alice, "s-1", 4).await;
 
-    let receipt = app.sign_in(&alice).get("/api/credits/receipts/s-1").await.expect(200);
+    let receipt = app
+        .sign_in(&alice)
+        .get("/api/credits/receipts/s-1")
+        .await
+        .expect(200);
 
     let expected = json!({
         "sessionId": "s-1", "userId": alice.id, "status": "captured", "model": "flow-1", "tokens": 321,
@@ -281,7 +298,12 @@ async fn receipts_of_open_voided_and_late_holds_tell_it_as_it_is() {
 
     let running = client.get("/api/credits/receipts/late").await.expect(200).body;
     assert_eq!(
-        (&running["status"], &running["returned"], &running["settledAt"], &running["tokens"]),
+        (
+            &running["status"],
+            &running["returned"],
+            &running["settledAt"],
+            &running["tokens"]
+        ),
         (&json!("open"), &json!(0), &Value::Null, &Value::Null)
     );
     assert_eq!(running["allocations"][0]["captured"], 0);
@@ -297,7 +319,12 @@ async fn receipts_of_open_voided_and_late_holds_tell_it_as_it_is() {
         client.get("/api/credits/receipts/late").await.body["status"] == "expired"
     })
     .await;
-    let late = app.sign_in(&alice).get("/api/credits/receipts/late").await.expect(200).body;
+    let late = app
+        .sign_in(&alice)
+        .get("/api/credits/receipts/late")
+        .await
+        .expect(200)
+        .body;
     assert_eq!((&late["returned"], &late["writtenOff"]), (&json!(10), &json!(10)));
 }
 

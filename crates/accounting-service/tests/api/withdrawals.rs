@@ -77,7 +77,10 @@ async fn an_expired_allocation_has_nothing_to_take() {
     app.advance_secs(86_400);
     let admin = app.as_role(Role::Admin);
 
-    assert_eq!(delete(&admin, &granted["id"]).await.expect(200).body["removedCredits"], 0);
+    assert_eq!(
+        delete(&admin, &granted["id"]).await.expect(200).body["removedCredits"],
+        0
+    );
     patch(&admin, &granted["id"], &json!({ "remainingCredits": 1 }))
         .await
         .expect_problem(409, "allocation_has_less");
@@ -109,13 +112,21 @@ async fn allocations_that_are_none_and_bad_numbers_change_nothing() {
         json!(null),
         json!(9_223_372_036_854_775_808_u64),
     ] {
-        patch(&supervisor, &granted["id"], &json!({ "remainingCredits": number }))
-            .await
-            .expect_problem(400, "validation_failed");
-    }
-    patch(&app.sign_in(&alice), &granted["id"], &json!({ "remainingCredits": 0 }))
+        patch(
+            &supervisor,
+            &granted["id"],
+            &json!({ "remainingCredits": number }),
+        )
         .await
-        .expect_problem(403, "forbidden");
+        .expect_problem(400, "validation_failed");
+    }
+    patch(
+        &app.sign_in(&alice),
+        &granted["id"],
+        &json!({ "remainingCredits": 0 }),
+    )
+    .await
+    .expect_problem(403, "forbidden");
     delete(&app.sign_in(&alice), &granted["id"])
         .await
         .expect_problem(403, "forbidden");

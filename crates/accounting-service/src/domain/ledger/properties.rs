@@ -251,9 +251,7 @@ fn ask(
         Op::Deduct { credits } | Op::Remove { credits } | Op::Lower { credits } => {
             model.spend(count(credits), now)
         }
-        Op::Set { credits, secs } => {
-            model.set((credits > 0).then(|| (id, count(credits), later(secs))), now)
-        }
+        Op::Set { credits, secs } => model.set((credits > 0).then(|| (id, count(credits), later(secs))), now),
         Op::Hold {
             session,
             credits,
@@ -344,7 +342,11 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                     );
                 }
                 if effect == Effect::Written {
-                    prop_assert_eq!(outcome.balance_after.get(), ledger_sum, "the statement ends in the balance");
+                    prop_assert_eq!(
+                        outcome.balance_after.get(),
+                        ledger_sum,
+                        "the statement ends in the balance"
+                    );
                 } else {
                     prop_assert_eq!(outcome.entries().count(), 0);
                 }

@@ -148,7 +148,12 @@ fn ledger_rows(job: &Job, outcome: &Outcome) -> Vec<LedgerRow> {
     };
     let own = outcome.entry.as_ref().map(|entry| {
         let origin = &instruction.origin;
-        row(job.id, entry, origin.actor.clone(), instruction.description.clone())
+        row(
+            job.id,
+            entry,
+            origin.actor.clone(),
+            instruction.description.clone(),
+        )
     });
     [
         written_off(&outcome.lapsed_before, EXPIRED),

@@ -160,7 +160,7 @@ struct Left {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_commands_do_what_an_independent_model_says() {
-    let (accounts, commands) = (size("PROVE_ACCOUNTS", 500), size("PROVE_COMMANDS", 6_000));
+    let (accounts, commands) = (size("PROVE_ACCOUNTS", 400), size("PROVE_COMMANDS", 5_000));
     let seed = seed();
     let database = TestPostgres::create("empty", async |_: &str| {}).await;
     let books = Books { url: database.url };

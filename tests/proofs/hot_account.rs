@@ -11,7 +11,7 @@ use crate::ledger::{Books, Dice, grant, seed, signed_in, size};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deducts_on_one_account_over_two_replicas_are_exact_and_never_overdraw() {
-    let (deducts, clients) = (size("PROVE_DEDUCTS", 3_000), size("PROVE_CLIENTS", 64));
+    let (deducts, clients) = (size("PROVE_DEDUCTS", 2_000), size("PROVE_CLIENTS", 64));
     let (samples_wanted, seed) = (size("PROVE_SAMPLES", 50), seed());
     let database = TestPostgres::create("empty", async |_: &str| {}).await;
     let books = Books { url: database.url };

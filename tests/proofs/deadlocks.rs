@@ -76,11 +76,11 @@ async fn locks_and_deadlocks_never_make_somebody_poor() {
             .expect(200);
     }
 
-    let (running, spent, waited) = (AtomicBool::new(true), AtomicI64::new(0), AtomicI64::new(0));
-    let spend = async {
-        let sent = stream::iter(0..requests).map(|index| {
+    let (running, taken, waited) = (AtomicBool::new(true), AtomicI64::new(0), AtomicI64::new(0));
+    let everybody = async {
+        let answered = stream::iter(0..requests).map(|index| {
             let (at, person) = (&at[index % 2], &people[index % ACCOUNTS]);
-            let (spent, waited) = (&spent, &waited);
+            let (taken, waited) = (&taken, &waited);
             async move {
                 let (path, body, client) = if index % 3 == 0 {
                     let body = json!({ "sessionId": format!("s-{index}"), "modelId": "m", "userId": person.id, "credits": 2 });
@@ -90,7 +90,7 @@ async fn locks_and_deadlocks_never_make_somebody_poor() {
                 };
                 let answer = client.post(path, &body).await;
                 match answer.status.as_u16() {
-                    200 | 201 => spent.fetch_add(2, Ordering::Relaxed),
+                    200 | 201 => taken.fetch_add(2, Ordering::Relaxed),
                     503 => {
                         assert!(answer.headers.contains_key("retry-after"));
                         waited.fetch_add(1, Ordering::Relaxed)
@@ -99,10 +99,10 @@ async fn locks_and_deadlocks_never_make_somebody_poor() {
                 };
             }
         });
-        sent.buffer_unordered(24).collect::<Vec<()>>().await;
+        answered.buffer_unordered(24).collect::<Vec<()>>().await;
         running.store(false, Ordering::Relaxed);
     };
-    let ((), storms) = join(spend, get_in_the_way(&books, &people, &running, seed)).await;
+    let ((), storms) = join(everybody, get_in_the_way(&books, &people, &running, seed)).await;
 
     println!(
         "{storms} storms; {} requests were told to come again",
@@ -115,6 +115,6 @@ async fn locks_and_deadlocks_never_make_somebody_poor() {
     let entries = "SELECT -sum(amount) FROM credit_transactions WHERE kind IN ('deduct', 'hold')";
     assert_eq!(books.number(entries).await, gone);
     // A request that was told nobody knows may have been carried out.
-    assert!(gone >= spent.into_inner());
+    assert!(gone >= taken.into_inner());
     books.assert_sound().await;
 }

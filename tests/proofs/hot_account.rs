@@ -24,10 +24,10 @@ async fn deducts_on_one_account_over_two_replicas_are_exact_and_never_overdraw()
         grant(&at[0], &alice, part, 1 + part % 7).await;
     }
 
-    let (spent, running) = (AtomicI64::new(0), AtomicBool::new(true));
-    let spend = async {
-        let sent = stream::iter(0..deducts).map(|index| {
-            let (at, alice, spent) = (&at[index % 2], &alice, &spent);
+    let (total, running) = (AtomicI64::new(0), AtomicBool::new(true));
+    let everybody = async {
+        let answers = stream::iter(0..deducts).map(|index| {
+            let (at, alice, total) = (&at[index % 2], &alice, &total);
             async move {
                 let credits = Dice::new(seed, index).between(1, 7);
                 let client = signed_in(at, alice);
@@ -36,7 +36,7 @@ async fn deducts_on_one_account_over_two_replicas_are_exact_and_never_overdraw()
                     .await;
                 match answer.status.as_u16() {
                     200 => {
-                        spent.fetch_add(credits, Ordering::Relaxed);
+                        total.fetch_add(credits, Ordering::Relaxed);
                         true
                     }
                     400 => {
@@ -48,7 +48,7 @@ async fn deducts_on_one_account_over_two_replicas_are_exact_and_never_overdraw()
                 }
             }
         });
-        let done: Vec<bool> = sent.buffer_unordered(clients).collect().await;
+        let done: Vec<bool> = answers.buffer_unordered(clients).collect().await;
         running.store(false, Ordering::Relaxed);
         done.iter().filter(|done| **done).count()
     };
@@ -66,9 +66,9 @@ async fn deducts_on_one_account_over_two_replicas_are_exact_and_never_overdraw()
         }
         samples
     };
-    let (done, samples) = join(spend, watch).await;
+    let (done, samples) = join(everybody, watch).await;
 
-    let spent = spent.into_inner();
+    let spent = total.into_inner();
     println!("{done} of {deducts} deducts spent {spent} of {credits}; {samples} samples");
     let rows = "SELECT count(*) FROM credit_transactions WHERE kind = 'deduct'";
     assert_eq!(books.number(rows).await, i64::try_from(done).unwrap());

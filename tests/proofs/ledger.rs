@@ -15,20 +15,25 @@ use test_support::{ACCESS_SECRET, Answer, Client, Person, SERVICE_SECRET, TestTo
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_run-service");
 
+/// A number from the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a run is sized and repeated by its environment"
+)]
+pub(crate) fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// A size from the environment, or the one of continuous integration.
 pub(crate) fn size(name: &str, otherwise: usize) -> usize {
-    let given = std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let size = given.unwrap_or(otherwise);
+    let size = variable(name).unwrap_or(otherwise);
     println!("{name}={size}");
     size
 }
 
 /// A seed from the environment, or a new one; printed, so that a run can be repeated.
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("PROVE_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
+    let seed = variable("PROVE_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
     println!("PROVE_SEED={seed}");
     seed
 }

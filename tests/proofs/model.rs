@@ -80,8 +80,8 @@ impl Model {
     }
 
     /// Keeps at most `credits` of a hold; what was kept and what went back, or nothing when it has ended.
-    pub(crate) fn settle(&mut self, hold: usize, credits: i64) -> Option<(i64, i64)> {
-        let held = self.holds.get_mut(hold).filter(|held| held.open)?;
+    pub(crate) fn settle(&mut self, number: usize, credits: i64) -> Option<(i64, i64)> {
+        let held = self.holds.get_mut(number).filter(|held| held.open)?;
         held.open = false;
         let (mut keep, mut kept, mut back) = (credits, 0, 0);
         for (place, part) in held.parts.clone() {

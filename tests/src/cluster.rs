@@ -67,6 +67,12 @@ impl Cluster {
         while is_running(server) || backends.iter().any(|pid| is_running(*pid)) {
             std::thread::yield_now();
         }
+        // Where nobody collects dead processes, as in many containers, the next server would take its predecessor for
+        // alive and not start.
+        let home = std::fs::read_to_string(self.folder.join("postgres.home"));
+        let home = home.expect("the server has a home");
+        let lock = Path::new(home.trim()).join("data/postmaster.pid");
+        std::fs::remove_file(lock).expect("the dead server's lock can be removed");
     }
 
     fn run(&self, script: &str) -> String {

@@ -68,6 +68,34 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Supervisor,
             allocations::list_allocations,
         )
+        .post(
+            "/api/streaming-sessions/initialize",
+            Access::UserOrService,
+            sessions::initialize_session,
+        )
+        .post(
+            "/api/streaming-sessions/finalize",
+            Access::UserOrService,
+            sessions::finalize_session,
+        )
+        .post(
+            "/api/streaming-sessions/abort",
+            Access::UserOrService,
+            sessions::abort_session,
+        )
+        .get(
+            "/api/streaming-sessions/active",
+            Access::User,
+            sessions::list_active_sessions,
+        )
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+    books(routes);
+    Contract::routes(routes);
+}
+
+/// What has become of credits, and the rarer ways of changing them.
+fn books(routes: &mut Routes<'_>) {
+    routes
         .patch(
             "/api/credits/allocations/{id}",
             Access::Supervisor,
@@ -92,26 +120,6 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::UserOrService,
             statements::show_receipt,
         )
-        .post(
-            "/api/streaming-sessions/initialize",
-            Access::UserOrService,
-            sessions::initialize_session,
-        )
-        .post(
-            "/api/streaming-sessions/finalize",
-            Access::UserOrService,
-            sessions::finalize_session,
-        )
-        .post(
-            "/api/streaming-sessions/abort",
-            Access::UserOrService,
-            sessions::abort_session,
-        )
-        .get(
-            "/api/streaming-sessions/active",
-            Access::User,
-            sessions::list_active_sessions,
-        )
         .get(
             "/api/streaming-sessions/active/all",
             Access::Supervisor,
@@ -131,7 +139,5 @@ pub fn routes(routes: &mut Routes<'_>) {
             "/api/streaming-sessions/recent/{user_id}",
             Access::Supervisor,
             session_reports::list_recent_sessions_of,
-        )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
-    Contract::routes(routes);
+        );
 }

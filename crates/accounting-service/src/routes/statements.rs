@@ -171,7 +171,9 @@ impl Table {
             }
             Next::End => return Ok(None),
         };
-        page.iter().for_each(|row| push_row(&mut text, row));
+        for row in &page {
+            push_row(&mut text, row);
+        }
         let next = match page.last() {
             Some(last) if page.len() == usize::from(PAGE_MAX) => Next::Before(last.seq),
             _ => Next::End,

@@ -26,8 +26,9 @@ use crate::{
 /// Holds expired at once: one batch of the writer, so that waiting turns are not held up.
 const HOLDS_PER_STEP: i64 = 64;
 
-/// Accounts whose expired credits are written off at once, for the same reason.
-const ACCOUNTS_PER_STEP: i64 = 64;
+/// Accounts whose expired credits are written off at once, for the same reason; and how many are looked up together.
+const ACCOUNTS_PER_STEP: usize = 64;
+const ACCOUNTS_LISTED: i64 = 5_000;
 
 /// Remembered answers deleted at once.
 const ANSWERS_PER_STEP: i64 = 5_000;
@@ -91,10 +92,12 @@ impl Sweeper {
         loop {
             let accounts = self
                 .lapses
-                .list_accounts(since, now, after.as_ref(), ACCOUNTS_PER_STEP)
+                .list_accounts(since, now, after.as_ref(), ACCOUNTS_LISTED)
                 .await?;
-            let results = join_all(accounts.iter().map(|user_id| self.write_off(user_id))).await;
-            results.into_iter().collect::<Result<Vec<_>>>()?;
+            for step in accounts.chunks(ACCOUNTS_PER_STEP) {
+                let results = join_all(step.iter().map(|user_id| self.write_off(user_id))).await;
+                results.into_iter().collect::<Result<Vec<_>>>()?;
+            }
             match accounts.last() {
                 Some(last) => after = Some(last.clone()),
                 None => break,

@@ -20,10 +20,12 @@ const THROUGH: &str = "SELECT lapsed_through FROM ledger_state";
 
 const ADVANCE: &str = "UPDATE ledger_state SET lapsed_through = $1 WHERE lapsed_through < $1";
 
+/// By the time first: the index of accounts would be read from end to end for the few that it concerns.
 const LIST: &str = "
-    SELECT DISTINCT user_id FROM credit_allocations
-    WHERE expires_at > $1 AND expires_at <= $2 AND remaining_credits > 0 AND user_id > $3
-    ORDER BY user_id LIMIT $4";
+    WITH lapsed AS MATERIALIZED (
+        SELECT user_id FROM credit_allocations
+        WHERE expires_at > $1 AND expires_at <= $2 AND remaining_credits > 0)
+    SELECT DISTINCT user_id FROM lapsed WHERE user_id > $3 ORDER BY user_id LIMIT $4";
 
 #[derive(QueryableByName)]
 struct Through {

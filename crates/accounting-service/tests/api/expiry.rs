@@ -11,12 +11,13 @@ const INITIALIZE: &str = "/api/streaming-sessions/initialize";
 const FINALIZE: &str = "/api/streaming-sessions/finalize";
 const DEDUCT: &str = "/api/credits/deduct";
 
-/// A service whose clock stands `millis` before or after `moment`, without sweeps that would interfere.
-async fn at(app: &TestApp, moment: DateTime<Utc>, millis: i64) {
+/// Moves the clock to so many milliseconds before or after `moment`.
+fn at(app: &TestApp, moment: DateTime<Utc>, millis: i64) {
     app.clock
         .advance(moment - app.clock.now() + TimeDelta::milliseconds(millis));
 }
 
+/// A service whose sweeps do not interfere.
 async fn without_sweeps() -> TestApp {
     TestApp::spawn_with(|config| config.hold_sweep = std::time::Duration::from_hours(1)).await
 }
@@ -27,7 +28,7 @@ async fn credits_can_be_spent_until_the_moment_they_expire_and_not_in_it() {
         let app = without_sweeps().await;
         let alice = Person::new("alice", Role::EndUser);
         app.grant(&alice, 10, 1).await;
-        at(&app, noon() + TimeDelta::days(1), millis).await;
+        at(&app, noon() + TimeDelta::days(1), millis);
         let client = app.sign_in(&alice);
 
         let shown = client.get("/api/credits/balance").await.expect(200);
@@ -42,7 +43,8 @@ async fn credits_can_be_spent_until_the_moment_they_expire_and_not_in_it() {
             client.post(DEDUCT, &json!({ "credits": 1 })).await,
         );
         if spendable {
-            (held.expect(201), spent.expect(200));
+            held.expect(201);
+            spent.expect(200);
         } else {
             held.expect_problem(402, "insufficient_credits");
             let spent = spent.expect_problem(400, "insufficient_credits");
@@ -59,10 +61,10 @@ async fn what_returns_is_spendable_or_written_off_to_the_millisecond() {
         let alice = Person::new("alice", Role::EndUser);
         app.grant(&alice, 10, 1).await;
         app.grant(&alice, 5, 30).await;
-        at(&app, noon() + TimeDelta::days(1), -60_000).await;
+        at(&app, noon() + TimeDelta::days(1), -60_000);
         let body = json!({ "sessionId": "s", "modelId": "m", "userId": alice.id, "credits": 12 });
         app.proxy().post(INITIALIZE, &body).await.expect(201);
-        at(&app, noon() + TimeDelta::days(1), millis).await;
+        at(&app, noon() + TimeDelta::days(1), millis);
 
         let body = json!({ "sessionId": "s", "actualCredits": 4 });
         let settled = app.proxy().post(FINALIZE, &body).await.expect(200);
@@ -88,7 +90,7 @@ async fn a_hold_is_due_at_its_time_and_not_before() {
         app.proxy().post(INITIALIZE, &body).await.expect(201);
         // The sweep has looked at this moment once a later hold, made overdue already, has been expired.
         let marker = app.person_with(1).await;
-        at(&app, noon() + TimeDelta::minutes(15), millis).await;
+        at(&app, noon() + TimeDelta::minutes(15), millis);
         let body = json!({ "sessionId": "marker", "modelId": "m", "userId": marker.id, "credits": 1 });
         app.proxy().post(INITIALIZE, &body).await.expect(201);
         app.execute(

@@ -43,7 +43,7 @@ impl Outage {
 
     /// It does again.
     pub(super) fn end(&self) {
-        self.0.send_if_modified(|away| std::mem::take(away));
+        self.0.send_if_modified(std::mem::take);
     }
 }
 

@@ -283,7 +283,7 @@ fn withdraw(
 /// Turns that are running are settled as ever; what comes back from them is written off.
 fn close_account(account: &mut AccountState, now: DateTime<Utc>) -> Result<Change, Refusal> {
     if account.is_closed() {
-        return Ok(Change::default());
+        return Err(Refusal::AccountClosed);
     }
     let change = spend(account, account.spendable(now), Kind::Remove, now)?;
     account.close();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{ledger::Outcome, text::Name},
-    error::{Error, Result},
+    error::Result,
     service::{Accounts, Answer, Credits},
     store::Identity,
 };
@@ -53,11 +53,7 @@ pub(super) async fn close_account(
     credits: web::Data<Credits>,
 ) -> Result<Answer> {
     let origin = arrival.origin(admin.actor(), &user.0)?;
-    let account = accounts.resolve(&user).await?;
-    if account.closed_at.is_some() {
-        return Err(Error::UserNotFound);
-    }
-    let user_id = account.id;
+    let user_id = accounts.resolve(&user).await?.id;
     let owner = user_id.clone();
     let render = Box::new(move |outcome: &Outcome| {
         serde_json::to_string(&ClosedBody {

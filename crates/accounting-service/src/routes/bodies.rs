@@ -6,11 +6,12 @@
 mod answers;
 mod ledger;
 mod requests;
+mod sessions;
 
 pub use answers::{
     AccountBody, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
     CorrectedBody, DeductedBody, FinalizedBody, HealthBody, InitializedBody, OwnerBody, PartialBody,
-    RecentFilterBody, RecentSessionsBody, RecordedBody, SessionBody, SpendableBody, TotalBalanceBody,
+    RecordedBody, SpendableBody, TotalBalanceBody,
 };
 pub use ledger::{
     ClosedBody, HoldBody, HoldsBody, ReceiptBody, StatementBody, TransactionBody, VoidedBody, WithdrawnBody,
@@ -21,3 +22,4 @@ pub use requests::{
     ListHolds, ListRecentSessions, ListTransactions, NamedUser, RecordUsage, RemoveCredits, SetCredits,
     UsageDetails,
 };
+pub use sessions::{RecentFilterBody, RecentSessionsBody, SessionBody};

@@ -114,18 +114,24 @@ impl Credits {
             .await
     }
 
-    /// Takes everything away and closes the account. The ledger stays; what is known of the owner is blanked with it.
+    /// Takes everything away and closes the account. The ledger stays; what is known of the owner is blanked with it. An
+    /// account that is closed counts as gone.
     pub async fn close(&self, user_id: UserId, origin: Origin, render: Render) -> Result<Answer> {
-        self.ledger
-            .submit(Instruction {
-                user_id,
-                command: Command::Close,
-                description: Some("the account was closed".to_owned()),
-                origin,
-                status: 200,
-                render,
-            })
-            .await
+        let instruction = Instruction {
+            user_id,
+            command: Command::Close,
+            description: Some("the account was closed".to_owned()),
+            origin,
+            status: 200,
+            render,
+        };
+        self.ledger.submit(instruction).await.map_err(|error| {
+            if matches!(error, Error::Refused(Refusal::AccountClosed)) {
+                Error::UserNotFound
+            } else {
+                error
+            }
+        })
     }
 
     /// An allocation of `credits` that begins now.

@@ -53,8 +53,6 @@ pub struct Account {
     pub id: UserId,
     /// The owner's address, when it is known.
     pub email: Option<String>,
-    /// When the owner left, and what was known of them was blanked.
-    pub closed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -62,7 +60,6 @@ pub struct Account {
 struct Row {
     user_id: String,
     email: Option<String>,
-    closed_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for Account {
@@ -70,11 +67,7 @@ impl TryFrom<Row> for Account {
 
     fn try_from(row: Row) -> Result<Self> {
         let id = UserId::parse(&row.user_id).ok_or(Error::Unreadable("user_accounts.user_id"))?;
-        Ok(Self {
-            id,
-            email: row.email,
-            closed_at: row.closed_at,
-        })
+        Ok(Self { id, email: row.email })
     }
 }
 

@@ -192,6 +192,15 @@ async fn only_admins_close_accounts_and_only_those_that_are_there() {
         .await
         .expect_problem(403, "forbidden");
     assert_eq!(app.balance(&alice).await, 100);
-    admin.delete(&path).await.expect(200);
+    let with_key = async || {
+        let request = admin.request(reqwest::Method::DELETE, &path);
+        admin
+            .send(request.header("idempotency-key", "left-the-school"))
+            .await
+            .expect(200)
+    };
+    let (first, again) = (with_key().await, with_key().await);
+    assert_eq!(first.text, again.text);
+    assert_eq!(again.headers["idempotency-replayed"], "true");
     app.assert_sound().await;
 }

@@ -25,5 +25,6 @@ mod reports;
 mod sessions;
 mod statements;
 mod support;
+mod upgrade;
 mod usage;
 mod withdrawals;

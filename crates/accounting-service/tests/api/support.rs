@@ -105,6 +105,12 @@ impl TestApp {
         Self::start(database, config).await
     }
 
+    /// A service on a database that somebody else has filled.
+    pub(crate) async fn spawn_on(database: TestPostgres) -> Self {
+        let config = config(&database.url, Clock::manual(noon()));
+        Self::start(Arc::new(database), config).await
+    }
+
     /// A second instance on the same database, with the same clock.
     pub(crate) async fn replica(&self) -> Self {
         self.replica_at(&self.database.url).await

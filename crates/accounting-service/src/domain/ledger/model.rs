@@ -117,9 +117,9 @@ impl Model {
     }
 
     /// Closes the account.
-    pub(super) fn close(&mut self, now: DateTime<Utc>) -> Effect {
+    pub(super) fn close(&mut self, now: DateTime<Utc>) -> Result<Effect, Refusal> {
         if self.closed {
-            return Effect::Repeated;
+            return Err(Refusal::AccountClosed);
         }
         for coin in &mut self.coins {
             if coin.place == Place::Free && coin.expires_at > now {
@@ -127,7 +127,7 @@ impl Model {
             }
         }
         self.closed = true;
-        Effect::Written
+        Ok(Effect::Written)
     }
 
     /// Free coins, expired or not, by allocation: what the database would say remains.

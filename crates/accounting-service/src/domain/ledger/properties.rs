@@ -273,7 +273,7 @@ fn ask(
         Op::Void { session } => model.settle(&name(session), HoldStatus::Voided, 0, now),
         Op::Expire { session } => model.settle(&name(session), HoldStatus::Expired, 0, now),
         Op::Withdraw { place, keep } => model.withdraw(tables.allocation(place), count(keep), now),
-        Op::Close => Ok(model.close(now)),
+        Op::Close => model.close(now),
         Op::WriteOff => Ok(if model.write_off(now) > 0 {
             Effect::Written
         } else {

@@ -7,7 +7,7 @@ use common_jwt::Role;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures_util::{StreamExt as _, future::join, stream};
 use serde_json::json;
-use test_support::{Person, TestPostgres};
+use test_support::{Client, Person, TestPostgres};
 
 use crate::ledger::{Books, Dice, grant, proxy, seed, signed_in, size};
 
@@ -50,6 +50,16 @@ async fn get_in_the_way(books: &Books, people: &[Person], running: &AtomicBool, 
         storms += 1;
     }
     storms
+}
+
+/// How often the writer of a replica had to begin anew.
+async fn conflicts(at: &Client) -> u64 {
+    let metrics = at.get("/metrics").await.expect(200).text;
+    let line = "ledger_reconnects_total{service=\"accounting-service\"} ";
+    let counts = metrics
+        .lines()
+        .filter_map(|found| found.strip_prefix(line)?.parse::<u64>().ok());
+    counts.sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,8 +114,9 @@ async fn locks_and_deadlocks_never_make_somebody_poor() {
     };
     let ((), storms) = join(everybody, get_in_the_way(&books, &people, &running, seed)).await;
 
+    let conflicts = conflicts(&at[0]).await + conflicts(&at[1]).await;
     println!(
-        "{storms} storms; {} requests were told to come again",
+        "{storms} storms; the writers began anew {conflicts} times; {} requests were told to come again",
         waited.into_inner()
     );
     assert!(storms > 0);

@@ -20,7 +20,7 @@ export LEDGER_SEQUENCES="${LEDGER_SEQUENCES:-200000}"
 # One after the other, so that each has the machine to itself; in release mode, for a million requests take a while.
 what='binary(proofs) | test(the_rules_agree_with_a_naive_ledger) | test(a_thousand_holds) | test(/^expiry::/)'
 if cargo nextest --version >/dev/null 2>&1; then
-    exec "$here/test.sh" --release --test-threads 1 --no-capture -E "$what" "$@"
+    exec "$here/test.sh" --release --no-capture -E "$what" "$@"
 fi
 exec "$here/test.sh" --release -- --test-threads 1 --nocapture accounts_against_a_model deadlocks hot_account killed:: \
     repeated_requests naive_ledger a_thousand_holds expiry:: "$@"

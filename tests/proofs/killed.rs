@@ -231,9 +231,13 @@ async fn a_killed_database_keeps_exactly_what_was_acknowledged() {
         crowd.go_on(40).await;
         let killed = cluster.clone();
         tokio::task::spawn_blocking(move || killed.kill()).await.unwrap();
-        at.get("/readyz")
-            .map(|answer| assert_eq!(answer.status, 503))
+        at.get("/readyz").await.expect_problem(503, "unavailable");
+        let since = Instant::now();
+        let refused = signed_in(&at, &alice)
+            .post("/api/credits/deduct", &json!({ "credits": 1 }))
             .await;
+        refused.expect_problem(503, "unavailable");
+        told_after.push(since.elapsed());
         let restarted = cluster.clone();
         tokio::task::spawn_blocking(move || restarted.restart())
             .await

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod flowise;
+pub mod key_file;
 pub mod load;
 pub mod person;
 pub mod platform;

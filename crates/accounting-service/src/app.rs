@@ -6,10 +6,10 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
-    observe,
+    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
+    ServiceTokens, UserChangeFeed, cors, observe,
 };
-use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
 use crate::{
@@ -17,10 +17,12 @@ use crate::{
     config::Config,
     metrics::LedgerMetrics,
     routes,
-    service::{Accounts, Allowances, Audit, Credits, Ledger, Limits, Sessions, Sweeper, Usage, Writer},
+    service::{
+        Accounts, Allowances, Audit, Credits, Ledger, Limits, People, Sessions, Sweeper, Usage, Writer,
+    },
     store::{
-        AccountStore, AllocationStore, AllowanceStore, Database, IdempotencyStore, LapseStore, PriceStore,
-        ReceiptStore, SessionStore, TransactionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, AllowanceStore, Database, FeedStore, IdempotencyStore, LapseStore,
+        PersonalStore, PriceStore, ReceiptStore, SessionStore, TransactionStore, UsageStore, migrate,
     },
 };
 
@@ -55,7 +57,18 @@ impl App {
         // Not waited for at the end: every request that is answered has been through it before.
         tokio::spawn(writer.run());
 
+        let account_store = AccountStore::new(database.clone());
+        let accounts = Accounts::new(account_store.clone(), clock.clone());
+        let people = People::new(
+            accounts.clone(),
+            account_store,
+            SessionStore::new(database.clone()),
+            FeedStore::new(database.clone()),
+            ledger.clone(),
+            clock.clone(),
+        );
         let sweeper = Sweeper {
+            people: people.clone(),
             ledger: ledger.clone(),
             sessions: SessionStore::new(database.clone()),
             lapses: LapseStore::new(database.clone()),
@@ -80,16 +93,25 @@ impl App {
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
         let feed = RevocationFeed::new(
             &config.auth_url,
-            tokens,
+            tokens.clone(),
             revocations.clone(),
             clock.clone(),
             &metrics,
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+        let changes = UserChangeFeed::new(&config.auth_url, tokens, clock.clone(), &metrics)?;
+        let cursor = people.cursor().await?;
+        let take_in = move |body| {
+            let people = people.clone();
+            async move { people.take_in(body).await }
+        };
+        lifecycle
+            .tasks()
+            .spawn(changes.follow(cursor, take_in, lifecycle.cancelled()));
 
         let contract = Contract::from_yaml(CONTRACT)?;
-        let authenticator = authenticator(&config, revocations);
-        let services = Services::new(&config, database, ledger)?;
+        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        let services = Services::new(&config, database, accounts, ledger)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
         let mut server = HttpServer::new(move || {
@@ -162,15 +184,16 @@ struct Services {
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
+    personal: PersonalStore,
 }
 
 impl Services {
-    fn new(config: &Config, database: Database, ledger: Ledger) -> anyhow::Result<Self> {
+    fn new(config: &Config, database: Database, accounts: Accounts, ledger: Ledger) -> anyhow::Result<Self> {
         let clock = &config.clock;
         let prices = PriceStore::new(database.clone());
         let session_store = SessionStore::new(database.clone());
         Ok(Self {
-            accounts: Accounts::new(AccountStore::new(database.clone()), clock.clone()),
+            accounts,
             allocations: AllocationStore::new(database.clone()),
             transactions: TransactionStore::new(database.clone()),
             receipts: ReceiptStore::new(database.clone()),
@@ -195,6 +218,7 @@ impl Services {
                 IdempotencyStore::new(database.clone()),
                 clock.clone(),
             ),
+            personal: PersonalStore::new(database.clone()),
             prices,
             session_store,
             database,
@@ -214,24 +238,37 @@ impl Services {
             .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.usage.clone()));
+            .app_data(web::Data::new(self.usage.clone()))
+            .app_data(web::Data::new(self.personal.clone()));
     }
 }
 
-fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [
-        Some(&config.jwt_access_secret),
-        config.jwt_access_secret_previous.as_ref(),
-    ];
-    let keys = secrets.into_iter().flatten();
-    let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
+/// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.
+fn authenticator(
+    config: &Config,
+    revocations: RevocationSet,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Authenticator> {
+    let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
+    let secrets = secrets.into_iter().flatten();
+    let secrets = secrets.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+    let people = SharedKeyRing::from(KeyRing::new(secrets));
+    let key_feed = match &config.auth_jwks_url {
+        Some(url) => Some(KeyFeed::new(url, people.clone(), config.clock.clone(), metrics)?),
+        None => None,
+    };
+    if let Some(feed) = key_feed.clone() {
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    }
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
-    Authenticator {
+    Ok(Authenticator {
         people: Verifier::new(people, &config.jwt_issuer, &config.jwt_audience),
+        key_feed,
         services: Verifier::for_services(KeyRing::new([services]), SERVICE),
         revocations,
         clock: config.clock.clone(),
         cookie: None,
         session_check: None,
-    }
+    })
 }

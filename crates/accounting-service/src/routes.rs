@@ -7,6 +7,7 @@ mod corrections;
 mod credits;
 mod holds;
 mod pages;
+mod people;
 mod request;
 mod session_reports;
 mod sessions;
@@ -43,7 +44,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/credits/deduct", Access::User, credits::deduct_credits)
         .post(
             "/api/credits/allocate",
-            Access::Supervisor,
+            Access::SupervisorOrService,
             allocations::allocate_credits,
         )
         .post(
@@ -88,7 +89,12 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::User,
             sessions::list_active_sessions,
         )
-        .post("/api/usage/record", Access::UserOrService, usage::record_usage);
+        .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get(
+            "/internal/people/{user_id}/data",
+            Access::Service,
+            people::show_personal_data,
+        );
     books(routes);
     Contract::routes(routes);
 }

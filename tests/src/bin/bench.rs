@@ -7,6 +7,8 @@
 
 #[path = "bench/ledger.rs"]
 mod ledger;
+#[path = "bench/people.rs"]
+mod people;
 #[path = "bench/processes.rs"]
 mod processes;
 #[path = "bench/table.rs"]
@@ -20,7 +22,7 @@ use clap::Parser;
 
 use crate::{processes::Stack, table::Table};
 
-/// Measures chat turns and ledger commands beside what they are built on.
+/// Measures chat turns, ledger commands and sign-ins beside what they are built on.
 #[derive(Parser)]
 struct Arguments {
     /// Where the built programs are.
@@ -41,7 +43,10 @@ struct Arguments {
     /// How long each row is measured.
     #[arg(long, default_value_t = 8)]
     secs: u64,
-    /// Only the rows of one part: `turns` or `ledger`.
+    /// How many users the list has whose pages are measured.
+    #[arg(long, default_value_t = 1_000_000)]
+    users: usize,
+    /// Only the rows of one part: `turns`, `ledger` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -71,6 +76,9 @@ async fn main() -> anyhow::Result<()> {
             &mut table,
         )
         .await?;
+    }
+    if wanted("people") {
+        people::measure(&stack, arguments.users, duration, &mut table).await?;
     }
     stack.stop().await;
     println!("{table}");

@@ -105,6 +105,7 @@ pub fn apply(account: &mut AccountState, command: &Command, now: DateTime<Utc>) 
         Command::Allocate { grant } => allocate(account, grant, Kind::Allocate, now)?,
         Command::Deduct { credits } => spend(account, (*credits).into(), Kind::Deduct, now)?,
         Command::Remove { credits } => spend(account, (*credits).into(), Kind::Remove, now)?,
+        Command::RemoveAll => remove_all(account, now)?,
         Command::Adjust(Adjustment::Raise(grant)) => allocate(account, grant, Kind::Adjust, now)?,
         Command::Adjust(Adjustment::Lower(credits)) => spend(account, (*credits).into(), Kind::Adjust, now)?,
         Command::Set { target } => set(account, target.as_ref(), now)?,
@@ -225,6 +226,14 @@ fn spend(
         movements: draws.iter().map(Draw::taken).collect(),
         ..Change::default()
     })
+}
+
+/// Where nothing can be spent, nothing changes.
+fn remove_all(account: &mut AccountState, now: DateTime<Utc>) -> Result<Change, Refusal> {
+    match account.spendable(now) {
+        Credits::ZERO => Ok(Change::default()),
+        everything => spend(account, everything, Kind::Remove, now),
+    }
 }
 
 /// Takes everything that can be spent away and grants the target anew. Held credits are not touched: they belong to

@@ -9,7 +9,7 @@ use super::{
         AllocateByEmail, AllocateCredits, AllocatedBody, AllocationsBody, ChangeAllocation, ListAllocations,
         WithdrawnBody,
     },
-    request::{Arrival, OwnAccount},
+    request::{Arrival, OwnAccount, Party},
 };
 use crate::{
     domain::{credits::Credits as Remaining, ids::UserId, ledger::Outcome},
@@ -22,9 +22,10 @@ use crate::{
 const ALLOCATIONS_MAX: u16 = 10_000;
 
 /// `POST /api/credits/allocate`: grants credits to a user id, known or not, or to the only account of a name.
+/// A service does it for people it has just made.
 pub(super) async fn allocate_credits(
     arrival: Arrival,
-    giver: OwnAccount,
+    giver: Party,
     body: Body<AllocateCredits>,
     accounts: web::Data<Accounts>,
     allowances: web::Data<Allowances>,
@@ -34,7 +35,7 @@ pub(super) async fn allocate_credits(
     let asked = origin.clone();
     let user_id = match UserId::parse(&body.0.user_id) {
         Some(id) => {
-            accounts.ensure_id(&id).await?;
+            accounts.ensure_grantable(&id).await?;
             id
         }
         None => accounts.resolve(&body.0.user_id).await?.id,
@@ -44,14 +45,12 @@ pub(super) async fn allocate_credits(
         credits: body.0.credits,
         expiry_days: body.0.expiry_days,
         notes: body.0.notes,
-        allocated_by: giver.id.clone(),
+        allocated_by: giver.name(),
     };
     let render = move |grant: &_| serde_json::to_string(&AllocatedBody::new(grant, user_id.clone(), None));
     let granted = Some(allocating.credits);
     let allocate = credits.allocate(allocating, origin, render);
-    allowances
-        .grant((&giver.id, giver.role), granted, &asked, allocate)
-        .await
+    allowances.grant(giver.capped(), granted, &asked, allocate).await
 }
 
 /// `POST /api/credits/allocate-by-email`: grants credits to the account of an address.
@@ -69,7 +68,7 @@ pub(super) async fn allocate_credits_by_email(
         credits: body.0.credits,
         expiry_days: body.0.expiry_days,
         notes: body.0.notes,
-        allocated_by: giver.id,
+        allocated_by: giver.id.to_string(),
     };
     let render = move |grant: &_| {
         serde_json::to_string(&AllocatedBody::new(

@@ -30,7 +30,14 @@ pub(super) async fn set_credits(
     let user_id = accounts.resolve(&body.user_id).await?.id;
     let asked = origin.clone();
     let target = Amount::new(body.credits.get())
-        .map(|amount| credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id))
+        .map(|amount| {
+            credits.grant(
+                amount,
+                body.expiry_days,
+                body.notes.as_ref(),
+                actor.id.to_string(),
+            )
+        })
         .transpose()?;
     let owner = user_id.clone();
     let render = Box::new(move |outcome: &_| {
@@ -38,9 +45,7 @@ pub(super) async fn set_credits(
     });
     let granted = target.as_ref().map(|grant| grant.credits);
     let set = credits.correct(user_id, Command::Set { target }, body.notes, origin, render);
-    allowances
-        .grant((&actor.id, actor.role), granted, &asked, set)
-        .await
+    allowances.grant(actor.capped(), granted, &asked, set).await
 }
 
 /// `DELETE /api/credits/remove`: takes credits away, soonest expiry first; all of them or none.
@@ -89,13 +94,16 @@ pub(super) async fn adjust_credits(
     });
     let amount = difference.amount();
     let adjustment = if difference.is_raise() {
-        Adjustment::Raise(credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id)?)
+        Adjustment::Raise(credits.grant(
+            amount,
+            body.expiry_days,
+            body.notes.as_ref(),
+            actor.id.to_string(),
+        )?)
     } else {
         Adjustment::Lower(amount)
     };
     let granted = difference.is_raise().then_some(amount);
     let adjust = credits.correct(user_id, Command::Adjust(adjustment), body.notes, origin, render);
-    allowances
-        .grant((&actor.id, actor.role), granted, &asked, adjust)
-        .await
+    allowances.grant(actor.capped(), granted, &asked, adjust).await
 }

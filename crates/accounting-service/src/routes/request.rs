@@ -70,6 +70,11 @@ impl OwnAccount {
         Ok(Self { id, role })
     }
 
+    /// Who is kept to the caps of supervisors, if the caller is.
+    pub(super) fn capped(&self) -> Option<&UserId> {
+        (self.role < Role::Admin).then_some(&self.id)
+    }
+
     /// Refuses whoever may not see other people's accounts.
     pub(super) fn supervises(&self) -> Result<()> {
         if self.role < Role::Supervisor {
@@ -122,6 +127,22 @@ impl Party {
         match self {
             Self::Person(account) => account.actor(),
             Self::Service(actor) => actor.clone(),
+        }
+    }
+
+    /// Who is kept to the caps of supervisors, if the caller is.
+    pub(super) fn capped(&self) -> Option<&UserId> {
+        match self {
+            Self::Person(account) => account.capped(),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// The caller as an allocation names its giver: a user id, or an actor that is none.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Person(account) => account.id.to_string(),
+            Self::Service(actor) => actor.to_string(),
         }
     }
 }

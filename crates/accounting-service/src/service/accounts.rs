@@ -91,7 +91,16 @@ impl Accounts {
         self.store.upsert(identity, now).await
     }
 
-    /// Forgets what was known of the owner of a closed account, so that it is not taken as written.
+    /// The same for an account that is to be given credits: one whose owner was deleted gets none.
+    pub async fn ensure_grantable(&self, id: &UserId) -> Result<()> {
+        self.ensure_id(id).await?;
+        if self.store.is_deleted(id).await? {
+            return Err(Error::UserNotFound);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was last written of this account, since somebody else has written.
     pub async fn forget(&self, id: &UserId) {
         self.written.invalidate(id).await;
     }

@@ -28,8 +28,8 @@ pub struct Allocating {
     pub expiry_days: Option<ExpiryDays>,
     /// A remark.
     pub notes: Option<Note>,
-    /// Who grants it.
-    pub allocated_by: UserId,
+    /// Who grants it: a user id, or one of our services.
+    pub allocated_by: String,
 }
 
 /// Credits to be taken out of one allocation.
@@ -67,7 +67,7 @@ impl Credits {
             allocating.credits,
             allocating.expiry_days,
             allocating.notes.as_ref(),
-            &allocating.allocated_by,
+            allocating.allocated_by,
         )?;
         let granted = grant.clone();
         self.ledger
@@ -140,13 +140,13 @@ impl Credits {
         credits: Amount,
         expiry_days: Option<ExpiryDays>,
         notes: Option<&Note>,
-        allocated_by: &UserId,
+        allocated_by: String,
     ) -> Result<Grant> {
         Ok(Grant {
             id: Uuid::now_v7(),
             credits,
             expires_at: self.days_from_now(expiry_days.unwrap_or_default())?,
-            allocated_by: allocated_by.to_string(),
+            allocated_by,
             notes: notes.cloned().map(Note::into_inner),
         })
     }

@@ -12,7 +12,10 @@ use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{EXPIRED, Instruction, Ledger, Origin};
+use super::{
+    ledger::{EXPIRED, Instruction, Ledger, Origin},
+    people::People,
+};
 use crate::{
     domain::{
         ids::{Actor, UserId},
@@ -44,6 +47,8 @@ pub struct Sweeper {
     pub sessions: SessionStore,
     /// Finds expired credits.
     pub lapses: LapseStore,
+    /// Removes what is left of people who are gone.
+    pub people: People,
     /// Forgets answers.
     pub answers: IdempotencyStore,
     /// Forgets what supervisors granted on days that are over.
@@ -76,6 +81,7 @@ impl Sweeper {
         let now = self.clock.now();
         self.expire_holds(now).await?;
         self.write_off_expired(now).await?;
+        self.people.sweep().await?;
         let open = self.sessions.count_open().await?;
         self.metrics.open_holds.set(open.count);
         let age = open.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);

@@ -11,6 +11,16 @@ diesel::table! {
         updated_at -> Timestamptz,
         lapsed_to -> Timestamptz,
         closed_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+        removal_due -> Bool,
+    }
+}
+
+diesel::table! {
+    feed_cursors (feed) {
+        feed -> Text,
+        cursor -> Text,
+        updated_at -> Timestamptz,
     }
 }
 

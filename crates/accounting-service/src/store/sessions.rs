@@ -154,6 +154,18 @@ pub struct SessionStore {
 }
 
 impl SessionStore {
+    /// Whether something of this account is held.
+    pub async fn has_open(&self, user: &UserId) -> Result<bool> {
+        let mut connection = self.database.connection().await?;
+        let open: i64 = streaming_sessions::table
+            .filter(streaming_sessions::user_id.eq(user.as_str()))
+            .filter(streaming_sessions::status.eq("open"))
+            .count()
+            .get_result(&mut connection)
+            .await?;
+        Ok(open > 0)
+    }
+
     /// Sessions in `database`.
     pub fn new(database: Database) -> Self {
         Self { database }

@@ -29,7 +29,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/credits/check", Access::User),
         ("POST /api/credits/calculate", Access::UserOrService),
         ("POST /api/credits/deduct", Access::User),
-        ("POST /api/credits/allocate", Access::Supervisor),
+        ("POST /api/credits/allocate", Access::SupervisorOrService),
         ("POST /api/credits/allocate-by-email", Access::Admin),
         ("POST /api/credits/set", Access::Supervisor),
         ("DELETE /api/credits/remove", Access::Supervisor),
@@ -53,6 +53,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("GET /api/streaming-sessions/active/{user_id}", Access::Supervisor),
         ("GET /api/streaming-sessions/recent", Access::Supervisor),
         ("GET /api/streaming-sessions/recent/{user_id}", Access::Supervisor),
+        ("GET /internal/people/{user_id}/data", Access::Service),
         ("GET /openapi.json", Access::Public),
         ("GET /docs", Access::Public),
         ("GET /docs/reader.js", Access::Public),
@@ -94,11 +95,14 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
     for row in &rows {
         let (roles, services) = match row.access {
             Access::Public | Access::Optional => continue,
-            Access::User => (vec![Role::EndUser, Role::Supervisor, Role::Admin], false),
+            Access::User | Access::RestrictedUser => {
+                (vec![Role::EndUser, Role::Supervisor, Role::Admin], false)
+            }
             Access::UserOrService => (vec![Role::EndUser, Role::Supervisor, Role::Admin], true),
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),
             Access::Admin => (vec![Role::Admin], false),
+            Access::AdminOrService => (vec![Role::Admin], true),
             Access::Service => (vec![], true),
         };
         let name = format!("{} {}", row.method, row.path);

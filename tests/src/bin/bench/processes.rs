@@ -26,6 +26,10 @@ pub(crate) struct Stack {
     pub(crate) service_secret: String,
     pub(crate) admin_password: String,
     pub(crate) work: PathBuf,
+    /// auth-service's database.
+    pub(crate) auth_mongodb: String,
+    /// auth-service's process.
+    pub(crate) auth_process: Option<u32>,
     children: Vec<Child>,
 }
 
@@ -48,15 +52,15 @@ impl Stack {
             service_secret: secret(),
             admin_password: secret(),
             work: work.to_owned(),
+            auth_mongodb: String::new(),
+            auth_process: None,
             children: Vec::new(),
         };
         let database = format!("flowgate_bench_{run}");
         create_database(postgres, &database).await?;
-        let mongodb_uri = |name: &str| {
-            let mut uri = mongodb.clone();
-            uri.set_path(name);
-            uri.to_string()
-        };
+        let mut auth_mongodb = mongodb.clone();
+        auth_mongodb.set_path(&format!("flowgate_bench_auth_{run}"));
+        stack.auth_mongodb = auth_mongodb.into();
         let refresh_secret = secret();
         let common = [
             ("HOST", "127.0.0.1".to_owned()),
@@ -74,7 +78,7 @@ impl Stack {
         )?;
         let auth = [
             ("PORT", stack.auth.port().to_string()),
-            ("MONGODB_URI", mongodb_uri(&format!("flowgate_bench_auth_{run}"))),
+            ("MONGODB_URI", stack.auth_mongodb.clone()),
             ("JWT_REFRESH_SECRET", refresh_secret),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin".to_owned()),
             ("BOOTSTRAP_ADMIN_EMAIL", "admin@example.com".to_owned()),
@@ -86,6 +90,7 @@ impl Stack {
             &[],
             &[&common[..], &auth].concat(),
         )?;
+        stack.auth_process = stack.children.last().and_then(Child::id);
         let accounting = [
             ("PORT", stack.accounting.port().to_string()),
             ("DB_HOST", postgres.host_str().unwrap_or("127.0.0.1").to_owned()),

@@ -99,6 +99,8 @@ pub enum Command {
         /// How many.
         credits: Amount,
     },
+    /// Takes everything away that can be spent; what is held stays held.
+    RemoveAll,
     /// Ends a hold that nobody settled in time: returns all of it.
     Expire {
         /// The session.
@@ -129,7 +131,7 @@ impl Command {
             Self::Void { .. } => Kind::Void,
             Self::Set { .. } => Kind::Set,
             Self::Adjust(_) => Kind::Adjust,
-            Self::Remove { .. } | Self::Withdraw { .. } | Self::Close => Kind::Remove,
+            Self::Remove { .. } | Self::RemoveAll | Self::Withdraw { .. } | Self::Close => Kind::Remove,
             Self::Expire { .. } => Kind::Expire,
             Self::WriteOff => Kind::WriteOff,
         }
@@ -150,6 +152,7 @@ impl Command {
             | Self::Set { .. }
             | Self::Adjust(_)
             | Self::Remove { .. }
+            | Self::RemoveAll
             | Self::Withdraw { .. }
             | Self::Close
             | Self::WriteOff => None,
@@ -174,7 +177,7 @@ pub enum Kind {
     Set,
     /// [`Command::Adjust`].
     Adjust,
-    /// [`Command::Remove`], [`Command::Withdraw`] and [`Command::Close`].
+    /// [`Command::Remove`], [`Command::RemoveAll`], [`Command::Withdraw`] and [`Command::Close`].
     Remove,
     /// [`Command::Expire`].
     Expire,

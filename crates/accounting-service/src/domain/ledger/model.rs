@@ -182,6 +182,13 @@ impl Model {
         self.take(count, &Place::Spent, now)
     }
 
+    pub(super) fn remove_all(&mut self, now: DateTime<Utc>) -> Result<Effect, Refusal> {
+        if self.balance(now) == 0 {
+            return Ok(Effect::Repeated);
+        }
+        self.set(None, now)
+    }
+
     pub(super) fn set(
         &mut self,
         target: Option<(Uuid, usize, DateTime<Utc>)>,

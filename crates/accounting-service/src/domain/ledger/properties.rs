@@ -34,6 +34,7 @@ enum Op {
     Allocate { credits: i64, secs: i64 },
     Deduct { credits: i64 },
     Remove { credits: i64 },
+    RemoveAll,
     Raise { credits: i64, secs: i64 },
     Lower { credits: i64 },
     Set { credits: i64, secs: i64 },
@@ -64,6 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (credits.clone(), secs.clone()).prop_map(|(credits, secs)| Op::Allocate { credits, secs }),
         2 => credits.clone().prop_map(|credits| Op::Deduct { credits }),
         1 => credits.clone().prop_map(|credits| Op::Remove { credits }),
+        1 => Just(Op::RemoveAll),
         1 => (credits.clone(), secs.clone()).prop_map(|(credits, secs)| Op::Raise { credits, secs }),
         1 => credits.clone().prop_map(|credits| Op::Lower { credits }),
         1 => (0..15_i64, secs.clone()).prop_map(|(credits, secs)| Op::Set { credits, secs }),
@@ -191,6 +193,7 @@ fn command(step: &Step, tables: &Tables, now: DateTime<Utc>) -> Command {
         Op::Remove { credits } => Command::Remove {
             credits: amount(credits),
         },
+        Op::RemoveAll => Command::RemoveAll,
         Op::Raise { credits, secs } => {
             Command::Adjust(Adjustment::Raise(grant(step.id, credits, later(secs))))
         }
@@ -251,6 +254,7 @@ fn ask(
         Op::Deduct { credits } | Op::Remove { credits } | Op::Lower { credits } => {
             model.spend(count(credits), now)
         }
+        Op::RemoveAll => model.remove_all(now),
         Op::Set { credits, secs } => model.set((credits > 0).then(|| (id, count(credits), later(secs))), now),
         Op::Hold {
             session,

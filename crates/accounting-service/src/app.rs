@@ -79,15 +79,7 @@ impl App {
             interval: config.hold_sweep,
         };
         lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
-        if let Some(interval) = config.verify_every {
-            let audit = Audit {
-                database_url: config.database_url.clone(),
-                clock: clock.clone(),
-                metrics: ledger_metrics,
-                interval,
-            };
-            lifecycle.tasks().spawn(audit.run(lifecycle.cancelled()));
-        }
+        start_audit(&config, ledger_metrics, &lifecycle);
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
@@ -241,6 +233,20 @@ impl Services {
             .app_data(web::Data::new(self.usage.clone()))
             .app_data(web::Data::new(self.personal.clone()));
     }
+}
+
+/// Lets the service verify its own ledger from time to time.
+fn start_audit(config: &Config, metrics: LedgerMetrics, lifecycle: &Lifecycle) {
+    let Some(interval) = config.verify_every else {
+        return;
+    };
+    let audit = Audit {
+        database_url: config.database_url.clone(),
+        clock: config.clock.clone(),
+        metrics,
+        interval,
+    };
+    lifecycle.tasks().spawn(audit.run(lifecycle.cancelled()));
 }
 
 /// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.

@@ -17,10 +17,12 @@ use crate::{
     config::Config,
     metrics::LedgerMetrics,
     routes,
-    service::{Accounts, Credits, Ledger, People, Sessions, Sweeper, Usage, Writer},
+    service::{
+        Accounts, Allowances, Audit, Credits, Ledger, Limits, People, Sessions, Sweeper, Usage, Writer,
+    },
     store::{
-        AccountStore, AllocationStore, Database, FeedStore, IdempotencyStore, PersonalStore, PriceStore,
-        SessionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, AllowanceStore, Database, FeedStore, IdempotencyStore, LapseStore,
+        PersonalStore, PriceStore, ReceiptStore, SessionStore, TransactionStore, UsageStore, migrate,
     },
 };
 
@@ -69,12 +71,15 @@ impl App {
             people: people.clone(),
             ledger: ledger.clone(),
             sessions: SessionStore::new(database.clone()),
+            lapses: LapseStore::new(database.clone()),
             answers: IdempotencyStore::new(database.clone()),
+            allowances: AllowanceStore::new(database.clone()),
             clock: clock.clone(),
-            metrics: ledger_metrics,
+            metrics: ledger_metrics.clone(),
             interval: config.hold_sweep,
         };
         lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
+        start_audit(&config, ledger_metrics, &lifecycle);
 
         let revocations = RevocationSet::default();
         let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
@@ -164,6 +169,10 @@ struct Services {
     allocations: AllocationStore,
     prices: PriceStore,
     session_store: SessionStore,
+    transactions: TransactionStore,
+    receipts: ReceiptStore,
+    allowances: Allowances,
+    limits: Limits,
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
@@ -178,6 +187,15 @@ impl Services {
         Ok(Self {
             accounts,
             allocations: AllocationStore::new(database.clone()),
+            transactions: TransactionStore::new(database.clone()),
+            receipts: ReceiptStore::new(database.clone()),
+            allowances: Allowances::new(
+                AllowanceStore::new(database.clone()),
+                IdempotencyStore::new(database.clone()),
+                clock.clone(),
+                config.supervisor_caps,
+            ),
+            limits: Limits::new(config.user_pace),
             credits: Credits::new(ledger.clone(), clock.clone()),
             sessions: Sessions::new(
                 ledger,
@@ -206,11 +224,29 @@ impl Services {
             .app_data(web::Data::new(self.allocations.clone()))
             .app_data(web::Data::new(self.prices.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.transactions.clone()))
+            .app_data(web::Data::new(self.receipts.clone()))
+            .app_data(web::Data::new(self.allowances.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.usage.clone()))
             .app_data(web::Data::new(self.personal.clone()));
     }
+}
+
+/// Lets the service verify its own ledger from time to time.
+fn start_audit(config: &Config, metrics: LedgerMetrics, lifecycle: &Lifecycle) {
+    let Some(interval) = config.verify_every else {
+        return;
+    };
+    let audit = Audit {
+        database_url: config.database_url.clone(),
+        clock: config.clock.clone(),
+        metrics,
+        interval,
+    };
+    lifecycle.tasks().spawn(audit.run(lifecycle.cancelled()));
 }
 
 /// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.

@@ -2,10 +2,13 @@
 //! the time is an argument.
 
 pub mod credits;
+pub mod csv;
 pub mod expiry;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
+pub mod pace;
+pub mod period;
 pub mod price;
 pub mod text;
 pub mod usage;

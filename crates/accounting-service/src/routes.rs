@@ -5,10 +5,13 @@ mod allocations;
 pub mod bodies;
 mod corrections;
 mod credits;
+mod holds;
 mod pages;
 mod people;
 mod request;
+mod session_reports;
 mod sessions;
+mod statements;
 mod usage;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
@@ -92,5 +95,55 @@ pub fn routes(routes: &mut Routes<'_>) {
             Access::Service,
             people::show_personal_data,
         );
+    books(routes);
     Contract::routes(routes);
+}
+
+/// What has become of credits, and the rarer ways of changing them.
+fn books(routes: &mut Routes<'_>) {
+    routes
+        .patch(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::change_allocation,
+        )
+        .delete(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::delete_allocation,
+        )
+        .delete("/api/users/{id}", Access::Admin, accounts::close_account)
+        .delete("/api/credits/user/{id}", Access::Admin, accounts::close_account)
+        .get("/api/credits/holds", Access::User, holds::list_holds)
+        .post("/api/credits/holds/{id}/void", Access::Admin, holds::void_hold)
+        .get(
+            "/api/credits/transactions",
+            Access::User,
+            statements::list_transactions,
+        )
+        .get(
+            "/api/credits/receipts/{session_id}",
+            Access::UserOrService,
+            statements::show_receipt,
+        )
+        .get(
+            "/api/streaming-sessions/active/all",
+            Access::Supervisor,
+            session_reports::list_all_active_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/active/{user_id}",
+            Access::Supervisor,
+            session_reports::list_active_sessions_of,
+        )
+        .get(
+            "/api/streaming-sessions/recent",
+            Access::Supervisor,
+            session_reports::list_recent_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/recent/{user_id}",
+            Access::Supervisor,
+            session_reports::list_recent_sessions_of,
+        );
 }

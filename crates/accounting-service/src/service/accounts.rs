@@ -76,7 +76,7 @@ impl Accounts {
     }
 
     /// Makes an account before its owner comes. One that is only known by its id, because credits were granted to it,
-    /// takes on what is said of it.
+    /// takes on what is said of it; one that was closed is open again.
     pub async fn create(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
         let known = self.store.find(&identity.id).await?;
         if known.is_some_and(|account| account.email.is_some()) {
@@ -87,6 +87,7 @@ impl Accounts {
         {
             return Err(Error::EmailTaken);
         }
+        self.store.reopen(&identity.id, now).await?;
         self.store.upsert(identity, now).await
     }
 

@@ -88,9 +88,12 @@ const UPSERT: &str = "
                              THEN excluded.email_seen_at ELSE known.email_seen_at END,
         role = excluded.role,
         updated_at = excluded.updated_at
-    WHERE (known.username, known.email, known.role)
-        IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)
-        AND known.deleted_at IS NULL";
+    WHERE known.closed_at IS NULL AND known.deleted_at IS NULL
+        AND (known.username, known.email, known.role) IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)";
+
+/// Lets an account live again under what is said of it now.
+const REOPEN: &str = "
+    UPDATE user_accounts SET closed_at = NULL, updated_at = $2 WHERE user_id = $1 AND closed_at IS NOT NULL";
 
 /// The same for an account that there is; the feed makes none.
 const UPDATE: &str = "
@@ -100,7 +103,8 @@ const UPDATE: &str = "
         email = $3,
         role = $5,
         updated_at = $4
-    WHERE user_id = $1 AND deleted_at IS NULL AND (username, email, role) IS DISTINCT FROM ($2, $3, $5)";
+    WHERE user_id = $1 AND deleted_at IS NULL AND closed_at IS NULL
+        AND (username, email, role) IS DISTINCT FROM ($2, $3, $5)";
 
 /// Accounts.
 #[derive(Clone)]
@@ -123,6 +127,17 @@ impl AccountStore {
             .bind::<Nullable<Text>, _>(identity.email.as_ref().map(Email::as_str))
             .bind::<Timestamptz, _>(now)
             .bind::<Text, _>(identity.role.as_str())
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Opens a closed account again; one that is open stays as it is.
+    pub async fn reopen(&self, id: &UserId, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::sql_query(REOPEN)
+            .bind::<Text, _>(id.as_str())
+            .bind::<Timestamptz, _>(now)
             .execute(&mut connection)
             .await?;
         Ok(())

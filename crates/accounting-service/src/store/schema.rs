@@ -9,6 +9,8 @@ diesel::table! {
         role -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        lapsed_to -> Timestamptz,
+        closed_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
         removal_due -> Bool,
     }
@@ -51,6 +53,23 @@ diesel::table! {
         started_at -> Timestamptz,
         expires_at -> Timestamptz,
         settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    credit_transactions (id) {
+        id -> Uuid,
+        seq -> BigInt,
+        user_id -> Text,
+        kind -> Text,
+        amount -> BigInt,
+        balance_after -> BigInt,
+        description -> Nullable<Text>,
+        actor -> Text,
+        request_id -> Text,
+        hold_id -> Nullable<Uuid>,
+        draws -> Jsonb,
+        created_at -> Timestamptz,
     }
 }
 

@@ -99,6 +99,7 @@ impl Stack {
             ("DB_USER", postgres.username().to_owned()),
             ("DB_PASSWORD", postgres.password().unwrap_or("unused").to_owned()),
             ("MAX_OPEN_HOLDS_PER_USER", "10000".to_owned()),
+            ("USER_REQUESTS_PER_SEC", "0".to_owned()),
         ];
         stack.spawn(
             &programs.join("accounting-service"),

@@ -121,7 +121,9 @@ start_mongodb() {
     local dir="$1" mode="$2" mongod port started=no
     local -a options=(--bind_ip 127.0.0.1 --replSet rs0 --nounixsocket --wiredTigerCacheSizeGB 0.25
         --setParameter ttlMonitorSleepSecs=1 --setParameter diagnosticDataCollectionEnabled=false
-        --setParameter shutdownTimeoutMillisForSignaledShutdown=100)
+        --setParameter shutdownTimeoutMillisForSignaledShutdown=100
+        # Tests make thousands of collections and leave them soon: files of no use are closed soon as well.
+        --wiredTigerEngineConfigString 'file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=250)')
     mongod="$(find_mongod)"
     mkdir -p "$dir/mongodb/data"
     chmod 700 "$dir/mongodb"

@@ -60,7 +60,9 @@ service_environment() {
         printf '%s\0' "${common[@]}" "PORT=$AUTH_PORT" "JWT_REFRESH_SECRET=$JWT_REFRESH_SECRET" \
             "MONGODB_URI=${MONGODB_URI:-$STACK_MONGODB/auth_db?directConnection=true}" \
             "BOOTSTRAP_ADMIN_USERNAME=$BOOTSTRAP_ADMIN_USERNAME" "BOOTSTRAP_ADMIN_EMAIL=$BOOTSTRAP_ADMIN_EMAIL" \
-            "BOOTSTRAP_ADMIN_PASSWORD=$BOOTSTRAP_ADMIN_PASSWORD" "MAIL_DIR=${MAIL_DIR:-$STATE/mail}"
+            "BOOTSTRAP_ADMIN_PASSWORD=$BOOTSTRAP_ADMIN_PASSWORD" "MAIL_DIR=${MAIL_DIR:-$STATE/mail}" \
+            "PROXY_SERVICE_URL=${PROXY_SERVICE_URL:-$(service_url proxy-service)}" \
+            "ACCOUNTING_SERVICE_URL=${ACCOUNTING_SERVICE_URL:-$(service_url accounting-service)}"
         ;;
     accounting-service)
         printf '%s\0' "${common[@]}" "PORT=$ACCOUNTING_PORT"

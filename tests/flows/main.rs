@@ -8,15 +8,22 @@
 )]
 
 mod admin_manages_credits;
+mod admin_scripts;
 mod chat_spends_credits;
 mod client_leaves;
 mod contract;
 mod credits_come_by_themselves;
 mod documents;
+mod forged_tokens;
 mod holds_never_overspend;
+mod import_makes_a_class;
+mod keys_are_rotated;
 mod logout_reaches_everybody;
 mod outages;
 mod payment_table;
+mod people_leave;
 mod proxy_is_killed;
 mod registration_to_first_credits;
+mod roles;
+mod secrets_change;
 mod stand_in_flowise;

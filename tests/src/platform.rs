@@ -9,7 +9,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use common_config::Env;
-use common_http::Lifecycle;
+use common_http::{Clock, Lifecycle};
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Text},
@@ -115,6 +115,28 @@ pub struct Platform {
     mongo: TestMongo,
     postgres: TestPostgres,
     proxy_variables: Vec<(String, String)>,
+    wishes: Wishes,
+}
+
+/// What a test wants otherwise than usual.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Further variables for the proxy.
+    pub proxy_variables: Vec<(String, String)>,
+    /// A file of private keys that sign people's tokens; then nobody has a shared secret for them.
+    pub key_file: Option<PathBuf>,
+    /// The clock of all three services.
+    pub clock: Clock,
+}
+
+impl Wishes {
+    /// What a service that checks people's tokens is told to do so.
+    fn keys(&self, auth: &Service) -> Vec<(String, String)> {
+        match self.key_file {
+            None => pairs(&[("JWT_ACCESS_SECRET", ACCESS_SECRET)]),
+            Some(_) => pairs(&[("AUTH_JWKS_URL", &format!("{}/.well-known/jwks.json", auth.url()))]),
+        }
+    }
 }
 
 impl Platform {
@@ -125,13 +147,23 @@ impl Platform {
 
     /// The same with further variables for the proxy.
     pub async fn start_with(proxy_variables: &[(&str, &str)]) -> Self {
+        let proxy_variables = pairs(proxy_variables);
+        Self::start_as(Wishes {
+            proxy_variables,
+            ..Wishes::default()
+        })
+        .await
+    }
+
+    /// The same with everything that a test wants otherwise.
+    pub async fn start_as(wishes: Wishes) -> Self {
         let mongo = TestMongo::create().await;
         let postgres = TestPostgres::create("empty", async |_: &str| {}).await;
         let flowise = StandInFlowise::start(&Options::default()).expect("the stand-in can listen");
         let mail = std::env::temp_dir().join(format!("flowgate-mail-{}", Uuid::new_v4().simple()));
 
-        let auth = Self::start_auth(&mongo, &mail).await;
-        let accounting = Self::start_accounting(&postgres, &auth).await;
+        let auth = Self::start_auth(&mongo, &mail, &wishes, &[]).await;
+        let accounting = Self::start_accounting_on("0", &postgres, &auth, &wishes).await;
         let mut variables = common(&[
             ("MONGODB_URI", &mongo.uri),
             ("MONGODB_DATABASE_NAME", &mongo.name),
@@ -141,8 +173,9 @@ impl Platform {
             ("FLOWISE_API_URL", &flowise.url()),
             ("ENABLE_CHATFLOW_SYNC", "false"),
         ]));
-        variables.extend(pairs(proxy_variables));
-        let proxy = Self::start_proxy(&variables, &accounting.url()).await;
+        variables.extend(wishes.keys(&auth));
+        variables.extend(wishes.proxy_variables.clone());
+        let proxy = Self::start_proxy(&variables, &accounting.url(), &wishes.clock).await;
         let platform = Self {
             auth,
             accounting,
@@ -153,12 +186,18 @@ impl Platform {
             mongo,
             postgres,
             proxy_variables: variables,
+            wishes,
         };
         platform.sync_chatflows().await;
         platform
     }
 
-    async fn start_auth(mongo: &TestMongo, mail: &std::path::Path) -> Service {
+    async fn start_auth(
+        mongo: &TestMongo,
+        mail: &std::path::Path,
+        wishes: &Wishes,
+        more: &[(&str, &str)],
+    ) -> Service {
         let mut variables = common(&[
             (
                 "MONGODB_URI",
@@ -170,43 +209,76 @@ impl Platform {
             ("BOOTSTRAP_ADMIN_PASSWORD", ADMIN.2),
         ]);
         variables.push(("MAIL_DIR".to_owned(), mail.display().to_string()));
+        match &wishes.key_file {
+            None => variables.extend(pairs(&[("JWT_ACCESS_SECRET", ACCESS_SECRET)])),
+            Some(path) => variables.push(("JWT_PRIVATE_KEY_FILE".to_owned(), path.display().to_string())),
+        }
+        for (name, value) in pairs(more) {
+            variables.retain(|(known, _)| *known != name);
+            variables.push((name, value));
+        }
         start!(auth_service, variables, |config: &mut auth_service::Config| {
             config.bcrypt_cost = 4;
+            config.clock = wishes.clock.clone();
         })
     }
 
-    async fn start_accounting(postgres: &TestPostgres, auth: &Service) -> Service {
-        Self::start_accounting_on("0", postgres, auth).await
-    }
-
-    async fn start_accounting_on(port: &str, postgres: &TestPostgres, auth: &Service) -> Service {
+    async fn start_accounting_on(
+        port: &str,
+        postgres: &TestPostgres,
+        auth: &Service,
+        wishes: &Wishes,
+    ) -> Service {
         let mut variables = common(&[
             ("DATABASE_URL", &postgres.url),
             ("EXTERNAL_AUTH_URL", &auth.url()),
         ]);
         variables.extend(pairs(&[("PORT", port), ("DB_POOL_MAX", "4")]));
+        variables.extend(wishes.keys(auth));
         start!(
             accounting_service,
             variables,
-            |_: &mut accounting_service::Config| {}
+            |config: &mut accounting_service::Config| config.clock = wishes.clock.clone()
         )
     }
 
-    async fn start_proxy(variables: &[(String, String)], accounting_url: &str) -> Service {
+    async fn start_proxy(variables: &[(String, String)], accounting_url: &str, clock: &Clock) -> Service {
         let mut variables = variables.to_vec();
         variables.extend(pairs(&[("ACCOUNTING_SERVICE_URL", accounting_url)]));
-        start!(proxy_service, variables, |_: &mut proxy_service::Config| {})
+        start!(proxy_service, variables, |config: &mut proxy_service::Config| {
+            config.clock = clock.clone();
+        })
+    }
+
+    /// A second auth-service on the same database, which knows where the other two are.
+    pub async fn another_auth(&self) -> Service {
+        self.auth_on("0").await
+    }
+
+    /// auth-service again, on the address it had.
+    pub async fn restart_auth(&self) -> Service {
+        self.auth_on(&self.auth.address.port().to_string()).await
+    }
+
+    async fn auth_on(&self, port: &str) -> Service {
+        let (proxy, accounting) = (self.proxy.url(), self.accounting.url());
+        let more = [
+            ("PORT", port),
+            ("PROXY_SERVICE_URL", proxy.as_str()),
+            ("ACCOUNTING_SERVICE_URL", accounting.as_str()),
+        ];
+        Self::start_auth(&self.mongo, &self.mail, &self.wishes, &more).await
     }
 
     /// A second accounting-service on the same database.
     pub async fn another_accounting(&self) -> Service {
-        Self::start_accounting(&self.postgres, &self.auth).await
+        Self::start_accounting_on("0", &self.postgres, &self.auth, &self.wishes).await
     }
 
     /// accounting-service again, on the address it had.
     pub async fn restart_accounting(&self) -> Service {
         let port = self.accounting.address.port().to_string();
-        Self::start_accounting_on(&port, &self.postgres, &self.auth).await
+        Self::start_accounting_on(&port, &self.postgres, &self.auth, &self.wishes).await
     }
 
     /// Takes Flowise away.
@@ -217,7 +289,8 @@ impl Platform {
 
     /// A second proxy-service on the same database.
     pub async fn another_proxy(&self) -> Service {
-        Self::start_proxy(&self.proxy_variables, &self.accounting.url()).await
+        let accounting_url = self.accounting.url();
+        Self::start_proxy(&self.proxy_variables, &accounting_url, &self.wishes.clock).await
     }
 
     /// What a proxy-service in a process of its own needs to join in.
@@ -235,6 +308,23 @@ impl Platform {
     /// Where proxy-service keeps its data.
     pub fn mongo(&self) -> &TestMongo {
         &self.mongo
+    }
+
+    /// How many documents of a collection of proxy-service have this text in this member.
+    pub async fn count_documents(&self, collection: &str, member: &str, text: &str) -> u64 {
+        let documents = self.mongo.database.collection::<bson::Document>(collection);
+        documents
+            .count_documents(bson::doc! { member: text })
+            .await
+            .expect("MongoDB answers")
+    }
+
+    /// Writes a document into a collection of auth-service, as a process that died would have left it.
+    pub async fn leave_in_auth(&self, collection: &str, document: bson::Document) {
+        let name = format!("{}_auth", self.mongo.name);
+        let database = self.mongo.database.client().database(&name);
+        let documents = database.collection::<bson::Document>(collection);
+        documents.insert_one(document).await.expect("MongoDB answers");
     }
 
     /// The administrator, signed in.
@@ -374,7 +464,6 @@ fn common(own: &[(&str, &str)]) -> Vec<(String, String)> {
         ("PORT", "0"),
         ("WORKERS", "1"),
         ("SHUTDOWN_GRACE_SECS", "10"),
-        ("JWT_ACCESS_SECRET", ACCESS_SECRET),
         ("SERVICE_JWT_SECRET", SERVICE_SECRET),
     ]);
     variables.extend(pairs(own));

@@ -1,30 +1,32 @@
 //! Puts the service together: database, ledger, routes; and takes it apart again in order.
 
+mod background;
+
 use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, web};
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens, cors,
-    observe,
+    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationSet, Routes, cors, observe,
 };
-use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
+use self::background::Background;
 use crate::{
     CONTRACT, SERVICE,
     config::Config,
     domain::notice::Watch,
-    metrics::{LedgerMetrics, NoticeMetrics, RuleMetrics},
+    metrics::LedgerMetrics,
     routes,
     service::{
-        Accounts, AutomaticCredits, Credits, Ledger, Notices, Prices, Receiver, Rules, Sessions, Sweeper,
-        Usage, Writer,
+        Accounts, Allowances, Credits, Ledger, Limits, People, Prices, Rules, Sessions, Usage, Writer,
     },
     store::{
-        AccountStore, AllocationStore, Database, Exclusive, IdempotencyStore, PriceStore, RuleStore,
-        SessionStore, StatisticsStore, UsageStore, WebhookStore, migrate,
+        AccountStore, AllocationStore, AllowanceStore, Database, FeedStore, IdempotencyStore, PersonalStore,
+        PriceStore, ReceiptStore, RuleStore, SessionStore, StatisticsStore, TransactionStore, UsageStore,
+        WebhookStore, migrate,
     },
 };
 
@@ -62,38 +64,32 @@ impl App {
         // Not waited for at the end: every request that is answered has been through it before.
         tokio::spawn(writer.run());
 
-        let sweeper = Sweeper {
-            ledger: ledger.clone(),
-            sessions: SessionStore::new(database.clone()),
-            answers: IdempotencyStore::new(database.clone()),
-            clock: clock.clone(),
-            metrics: ledger_metrics,
-            interval: config.hold_sweep,
-        };
-        lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
-
-        let outside = Outside {
+        let background = Background {
+            config: &config,
             database: &database,
+            ledger: &ledger,
             metrics: &metrics,
             lifecycle: &lifecycle,
         };
-        outside.tell(&config)?;
-        let rules = outside.grant_by_rules(&config, &ledger).await?;
-
-        let revocations = RevocationSet::default();
-        let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
-        let feed = RevocationFeed::new(
-            &config.auth_url,
-            tokens,
-            revocations.clone(),
+        background.tell()?;
+        let rules = background.grant_by_rules().await?;
+        let account_store = AccountStore::new(database.clone());
+        let accounts = Accounts::new(account_store.clone(), rules.clone(), clock.clone());
+        let people = People::new(
+            accounts.clone(),
+            account_store,
+            SessionStore::new(database.clone()),
+            FeedStore::new(database.clone()),
+            ledger.clone(),
             clock.clone(),
-            &metrics,
-        )?;
-        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+        );
+        background.sweep(&people, ledger_metrics.clone());
+        background.audit(ledger_metrics);
+        let revocations = background.follow_auth(&people).await?;
 
         let contract = Contract::from_yaml(CONTRACT)?;
-        let authenticator = authenticator(&config, revocations);
-        let services = Services::new(&config, database, ledger, rules)?;
+        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        let services = Services::new(&config, database, accounts, ledger, rules)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
         let mut server = HttpServer::new(move || {
@@ -151,52 +147,6 @@ impl App {
     }
 }
 
-/// What work in the background is given, beside the ledger.
-struct Outside<'a> {
-    database: &'a Database,
-    metrics: &'a Metrics,
-    lifecycle: &'a Lifecycle,
-}
-
-impl Outside<'_> {
-    /// Begins to deliver messages, where a webhook is configured.
-    fn tell(&self, config: &Config) -> anyhow::Result<()> {
-        let Some(webhook) = &config.webhook else {
-            return Ok(());
-        };
-        let notices = Notices {
-            store: WebhookStore::new(self.database.clone()),
-            receiver: Receiver::new(webhook)?,
-            attempts_max: webhook.attempts_max,
-            expiry_notice_days: webhook.expiry_notice_days,
-            clock: config.clock.clone(),
-            metrics: NoticeMetrics::new(self.metrics)?,
-            interval: webhook.poll,
-        };
-        let stop = self.lifecycle.cancelled();
-        self.lifecycle.tasks().spawn(notices.run(stop));
-        Ok(())
-    }
-
-    /// Begins to grant by rules, those included that the configuration asks for.
-    async fn grant_by_rules(&self, config: &Config, ledger: &Ledger) -> anyhow::Result<Rules> {
-        let store = RuleStore::new(self.database.clone());
-        let metrics = RuleMetrics::new(self.metrics)?;
-        let rules = Rules::new(store.clone(), ledger.clone(), config.clock.clone(), metrics);
-        rules.seed(&config.rule_seeds).await?;
-        let automatic = AutomaticCredits {
-            rules: rules.clone(),
-            store,
-            turn: Exclusive::to_grant_by_rules(config.database_url.clone()),
-            clock: config.clock.clone(),
-            interval: config.rules_sweep,
-        };
-        let stop = self.lifecycle.cancelled();
-        self.lifecycle.tasks().spawn(automatic.run(stop));
-        Ok(rules)
-    }
-}
-
 /// What handlers are given.
 #[derive(Clone)]
 struct Services {
@@ -207,23 +157,43 @@ struct Services {
     price_store: PriceStore,
     session_store: SessionStore,
     statistics: StatisticsStore,
+    transactions: TransactionStore,
+    receipts: ReceiptStore,
+    allowances: Allowances,
+    limits: Limits,
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
     webhooks: WebhookStore,
     rules: Rules,
     rule_store: RuleStore,
+    personal: PersonalStore,
 }
 
 impl Services {
-    fn new(config: &Config, database: Database, ledger: Ledger, rules: Rules) -> anyhow::Result<Self> {
+    fn new(
+        config: &Config,
+        database: Database,
+        accounts: Accounts,
+        ledger: Ledger,
+        rules: Rules,
+    ) -> anyhow::Result<Self> {
         let clock = &config.clock;
         let price_store = PriceStore::new(database.clone());
         let prices = Prices::new(price_store.clone(), clock.clone());
         let session_store = SessionStore::new(database.clone());
         Ok(Self {
-            accounts: Accounts::new(AccountStore::new(database.clone()), rules.clone(), clock.clone()),
+            accounts,
             allocations: AllocationStore::new(database.clone()),
+            transactions: TransactionStore::new(database.clone()),
+            receipts: ReceiptStore::new(database.clone()),
+            allowances: Allowances::new(
+                AllowanceStore::new(database.clone()),
+                IdempotencyStore::new(database.clone()),
+                clock.clone(),
+                config.supervisor_caps,
+            ),
+            limits: Limits::new(config.user_pace),
             credits: Credits::new(ledger.clone(), clock.clone()),
             sessions: Sessions::new(
                 ledger,
@@ -238,6 +208,7 @@ impl Services {
                 IdempotencyStore::new(database.clone()),
                 clock.clone(),
             ),
+            personal: PersonalStore::new(database.clone()),
             prices,
             price_store,
             statistics: StatisticsStore::new(database.clone()),
@@ -258,29 +229,46 @@ impl Services {
             .app_data(web::Data::new(self.price_store.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
             .app_data(web::Data::new(self.statistics.clone()))
+            .app_data(web::Data::new(self.transactions.clone()))
+            .app_data(web::Data::new(self.receipts.clone()))
+            .app_data(web::Data::new(self.allowances.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.usage.clone()))
             .app_data(web::Data::new(self.webhooks.clone()))
             .app_data(web::Data::new(self.rules.clone()))
-            .app_data(web::Data::new(self.rule_store.clone()));
+            .app_data(web::Data::new(self.rule_store.clone()))
+            .app_data(web::Data::new(self.personal.clone()));
     }
 }
 
-fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [
-        Some(&config.jwt_access_secret),
-        config.jwt_access_secret_previous.as_ref(),
-    ];
-    let keys = secrets.into_iter().flatten();
-    let people = KeyRing::new(keys.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes())));
+/// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.
+fn authenticator(
+    config: &Config,
+    revocations: RevocationSet,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Authenticator> {
+    let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
+    let secrets = secrets.into_iter().flatten();
+    let secrets = secrets.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+    let people = SharedKeyRing::from(KeyRing::new(secrets));
+    let key_feed = match &config.auth_jwks_url {
+        Some(url) => Some(KeyFeed::new(url, people.clone(), config.clock.clone(), metrics)?),
+        None => None,
+    };
+    if let Some(feed) = key_feed.clone() {
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    }
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
-    Authenticator {
+    Ok(Authenticator {
         people: Verifier::new(people, &config.jwt_issuer, &config.jwt_audience),
+        key_feed,
         services: Verifier::for_services(KeyRing::new([services]), SERVICE),
         revocations,
         clock: config.clock.clone(),
         cookie: None,
         session_check: None,
-    }
+    })
 }

@@ -9,11 +9,13 @@ use std::{
 };
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
-use common_http::{Clock, TrustedProxies};
+use common_http::{Clock, KeyFeed, TrustedProxies};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use rules::RuleSeed;
 pub use webhook::WebhookConfig;
+
+use crate::{domain::pace::Pace, service::AllocationCaps};
 
 /// The service's configuration; tests write it down directly.
 #[derive(Clone, Debug)]
@@ -24,10 +26,12 @@ pub struct Config {
     pub database_url: SecretString,
     /// Connections that requests share (`DB_POOL_MAX`); the ledger's writer has one of its own.
     pub db_pool_max: usize,
-    /// What access tokens are signed with (`JWT_ACCESS_SECRET`).
-    pub jwt_access_secret: SecretString,
+    /// What access tokens are signed with, where that is a shared secret (`JWT_ACCESS_SECRET`).
+    pub jwt_access_secret: Option<SecretString>,
     /// What they were signed with before the last rotation (`JWT_ACCESS_SECRET_PREVIOUS`).
     pub jwt_access_secret_previous: Option<SecretString>,
+    /// Where auth-service publishes the keys that check the others (`AUTH_JWKS_URL`).
+    pub auth_jwks_url: Option<String>,
     /// The issuer of access tokens (`JWT_ISSUER`).
     pub jwt_issuer: String,
     /// Whom access tokens are for (`JWT_AUDIENCE`).
@@ -56,6 +60,13 @@ pub struct Config {
     pub rule_seeds: Vec<RuleSeed>,
     /// How often automatic grants are looked for (`CREDIT_RULES_SWEEP_SECS`).
     pub rules_sweep: Duration,
+    /// The most a supervisor may grant in one call (`SUPERVISOR_ALLOCATION_MAX`) and on one day
+    /// (`SUPERVISOR_ALLOCATION_DAILY_MAX`).
+    pub supervisor_caps: AllocationCaps,
+    /// How fast one person may ask (`USER_REQUESTS_PER_SEC`, `USER_REQUESTS_BURST`).
+    pub user_pace: Pace,
+    /// How often the service verifies its own ledger (`VERIFY_EVERY_SECS`); `None` for never.
+    pub verify_every: Option<Duration>,
     /// Threads that serve requests (`WORKERS`); `None` takes one a core.
     pub workers: Option<usize>,
     /// How long open requests may run on after SIGTERM (`SHUTDOWN_GRACE_SECS`).
@@ -73,7 +84,10 @@ impl Config {
         let port = env.var("PORT").or(3001_u16);
         let database_url = database_url(env);
         let db_pool_max = env.var("DB_POOL_MAX").within(1..=500, 10);
-        let jwt_access_secret = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let jwt_access_secret = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let auth_jwks_url = KeyFeed::url_from_env(env, &jwt_access_secret);
         let jwt_access_secret_previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
@@ -97,12 +111,27 @@ impl Config {
         let webhook = WebhookConfig::from_env(env);
         let rule_seeds = rules::seeds(env);
         let rules_sweep_secs = env.var("CREDIT_RULES_SWEEP_SECS").within(1..=3_600, 30);
+        let grant_max = env
+            .var("SUPERVISOR_ALLOCATION_MAX")
+            .within(0..=1_000_000_000_000, 100_000);
+        let grant_daily_max = env
+            .var("SUPERVISOR_ALLOCATION_DAILY_MAX")
+            .within(0..=1_000_000_000_000, 1_000_000);
+        let requests_per_sec = env.var("USER_REQUESTS_PER_SEC").within(0..=1_000_000, 100);
+        let requests_burst = env.var("USER_REQUESTS_BURST").within(1..=1_000_000, 2_000);
+        let verify_every_secs = env.var("VERIFY_EVERY_SECS").within(0..=31_536_000, 86_400);
         let workers = env.var("WORKERS").optional();
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
 
         let (jwt_access_secret, service_jwt_secret) = (jwt_access_secret?, service_jwt_secret?);
-        if jwt_access_secret.expose_secret() == service_jwt_secret.expose_secret() {
+        let jwt_access_secret_previous = jwt_access_secret_previous?;
+        let is_services = |secret: &Option<SecretString>| {
+            let is_same =
+                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
+            secret.as_ref().is_some_and(is_same)
+        };
+        if is_services(&jwt_access_secret) || is_services(&jwt_access_secret_previous) {
             let mistake =
                 "JWT_ACCESS_SECRET and SERVICE_JWT_SECRET are the same; any user could pass for a service";
             return Err(env.mistake(mistake));
@@ -112,7 +141,8 @@ impl Config {
             database_url: database_url?,
             db_pool_max: db_pool_max?,
             jwt_access_secret,
-            jwt_access_secret_previous: jwt_access_secret_previous?,
+            jwt_access_secret_previous,
+            auth_jwks_url: auth_jwks_url?,
             jwt_issuer: jwt_issuer?,
             jwt_audience: jwt_audience?,
             service_jwt_secret,
@@ -127,6 +157,15 @@ impl Config {
             webhook: webhook?,
             rule_seeds: rule_seeds?,
             rules_sweep: Duration::from_secs(rules_sweep_secs?),
+            supervisor_caps: AllocationCaps {
+                at_once: grant_max?,
+                a_day: grant_daily_max?,
+            },
+            user_pace: Pace {
+                per_sec: requests_per_sec?,
+                burst: requests_burst?,
+            },
+            verify_every: Some(Duration::from_secs(verify_every_secs?)).filter(|every| !every.is_zero()),
             workers: workers?.map(|workers: usize| workers.max(1)),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             trusted_proxies: TrustedProxies(trusted_proxies?),
@@ -227,8 +266,36 @@ mod tests {
 
     #[test]
     fn people_and_services_never_share_a_secret() {
-        let env = Env::from_pairs([ACCESS, ("SERVICE_JWT_SECRET", ACCESS.1)]);
-        assert!(Config::from_env(&env).is_err());
-        assert!(env.mistakes().join("").contains("are the same"));
+        for previous in [
+            ("JWT_ACCESS_SECRET_PREVIOUS", SERVICE.1),
+            ("SERVICE_JWT_SECRET", ACCESS.1),
+        ] {
+            let env = Env::from_pairs([ACCESS, SERVICE, previous]);
+            assert!(Config::from_env(&env).is_err());
+            assert!(env.mistakes().join("").contains("are the same"));
+        }
+    }
+
+    #[test]
+    fn tokens_are_checked_with_a_secret_or_with_published_keys() {
+        let url = ("AUTH_JWKS_URL", "http://auth-service:3000/.well-known/jwks.json");
+        let config = Config::from_env(&Env::from_pairs([SERVICE, url])).unwrap();
+        assert_eq!(config.auth_jwks_url.as_deref(), Some(url.1));
+        assert!(Config::from_env(&Env::from_pairs([SERVICE, ACCESS, url])).is_ok());
+        for (pairs, part) in [
+            (vec![SERVICE], "there is no AUTH_JWKS_URL"),
+            (
+                vec![SERVICE, ("AUTH_JWKS_URL", "keys.json")],
+                "AUTH_JWKS_URL is not valid",
+            ),
+            (
+                vec![SERVICE, ("AUTH_JWKS_URL", "file:///etc/keys")],
+                "must begin with http",
+            ),
+        ] {
+            let env = Env::from_pairs(pairs);
+            assert!(Config::from_env(&env).is_err());
+            assert!(env.mistakes().join("").contains(part), "{:?}", env.mistakes());
+        }
     }
 }

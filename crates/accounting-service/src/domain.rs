@@ -3,11 +3,13 @@
 
 pub mod calendar;
 pub mod credits;
+pub mod csv;
 pub mod expiry;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
 pub mod notice;
+pub mod pace;
 pub mod price;
 pub mod rules;
 pub mod text;

@@ -4,6 +4,7 @@ mod app;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod export;
 pub mod metrics;
 pub mod rebuild;
 pub mod routes;

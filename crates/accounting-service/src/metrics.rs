@@ -1,9 +1,13 @@
 //! What the ledger tells Prometheus.
 
+use chrono::{DateTime, Utc};
 use common_http::Metrics;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::domain::ledger::{Entry, Kind};
+use crate::{
+    domain::ledger::{Entry, Kind},
+    store::Finding,
+};
 
 /// The metrics of webhook messages.
 #[derive(Clone)]
@@ -91,6 +95,8 @@ pub struct LedgerMetrics {
     pub holds_expired: IntCounter,
     /// How often the writer had to open a new connection.
     pub reconnects: IntCounter,
+    violations: IntGaugeVec,
+    verified_at: IntGauge,
 }
 
 impl LedgerMetrics {
@@ -132,6 +138,17 @@ impl LedgerMetrics {
                 "ledger_reconnects_total",
                 "Connections of the writer that were replaced.",
             )?,
+            violations: IntGaugeVec::new(
+                Opts::new(
+                    "ledger_invariant_violations",
+                    "Rows that break an invariant, when the ledger was last verified.",
+                ),
+                &["invariant"],
+            )?,
+            verified_at: IntGauge::new(
+                "ledger_verified_timestamp_seconds",
+                "When the ledger was last verified; 0 when it was not since the start.",
+            )?,
         };
         metrics.register(ledger.commands.clone())?;
         metrics.register(ledger.credits.clone())?;
@@ -142,6 +159,8 @@ impl LedgerMetrics {
         metrics.register(ledger.oldest_hold_age.clone())?;
         metrics.register(ledger.holds_expired.clone())?;
         metrics.register(ledger.reconnects.clone())?;
+        metrics.register(ledger.violations.clone())?;
+        metrics.register(ledger.verified_at.clone())?;
         Ok(ledger)
     }
 
@@ -154,6 +173,16 @@ impl LedgerMetrics {
     pub fn moved(&self, entry: &Entry) {
         let moved = self.credits.with_label_values(&[entry.kind.as_str()]);
         moved.inc_by(entry.amount.unsigned_abs());
+    }
+
+    /// Notes what a verification found.
+    pub fn verified(&self, findings: &[Finding], now: DateTime<Utc>) {
+        self.violations.reset();
+        for finding in findings {
+            let violations = self.violations.with_label_values(&[finding.invariant]);
+            violations.add(finding.violations);
+        }
+        self.verified_at.set(now.timestamp());
     }
 
     /// Notes a transaction.

@@ -5,11 +5,15 @@ mod allocations;
 pub mod bodies;
 mod corrections;
 mod credits;
+mod holds;
 mod pages;
+mod people;
 mod prices;
 mod request;
 mod rules;
+mod session_reports;
 mod sessions;
+mod statements;
 mod statistics;
 mod usage;
 mod webhooks;
@@ -44,7 +48,7 @@ pub fn routes(routes: &mut Routes<'_>) {
         .post("/api/credits/deduct", Access::User, credits::deduct_credits)
         .post(
             "/api/credits/allocate",
-            Access::Supervisor,
+            Access::SupervisorOrService,
             allocations::allocate_credits,
         )
         .post(
@@ -100,9 +104,64 @@ pub fn routes(routes: &mut Routes<'_>) {
             "/api/usage/system-stats",
             Access::Admin,
             statistics::show_system_statistics,
+        )
+        .get(
+            "/internal/people/{user_id}/data",
+            Access::Service,
+            people::show_personal_data,
         );
+    books(routes);
     administration(routes);
     Contract::routes(routes);
+}
+
+/// What has become of credits, and the rarer ways of changing them.
+fn books(routes: &mut Routes<'_>) {
+    routes
+        .patch(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::change_allocation,
+        )
+        .delete(
+            "/api/credits/allocations/{id}",
+            Access::Supervisor,
+            allocations::delete_allocation,
+        )
+        .delete("/api/users/{id}", Access::Admin, accounts::close_account)
+        .delete("/api/credits/user/{id}", Access::Admin, accounts::close_account)
+        .get("/api/credits/holds", Access::User, holds::list_holds)
+        .post("/api/credits/holds/{id}/void", Access::Admin, holds::void_hold)
+        .get(
+            "/api/credits/transactions",
+            Access::User,
+            statements::list_transactions,
+        )
+        .get(
+            "/api/credits/receipts/{session_id}",
+            Access::UserOrService,
+            statements::show_receipt,
+        )
+        .get(
+            "/api/streaming-sessions/active/all",
+            Access::Supervisor,
+            session_reports::list_all_active_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/active/{user_id}",
+            Access::Supervisor,
+            session_reports::list_active_sessions_of,
+        )
+        .get(
+            "/api/streaming-sessions/recent",
+            Access::Supervisor,
+            session_reports::list_recent_sessions,
+        )
+        .get(
+            "/api/streaming-sessions/recent/{user_id}",
+            Access::Supervisor,
+            session_reports::list_recent_sessions_of,
+        );
 }
 
 /// What administrators decide once and everybody then lives by.

@@ -1,40 +1,66 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod offline;
+mod people;
+mod secrets;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, SessionCheck, ValidationStatus, cors,
-    observe,
+    Authenticator, Contract, Lifecycle, Metrics, RevocationSet, Routes, ServiceTokens, SessionCheck,
+    ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
+use self::{
+    people::People,
+    secrets::{Base, Secrets},
+};
 use crate::{
     CONTRACT, NAME,
     config::Config,
+    gifts::Gifts,
     mailer::Mailer,
     metrics::AuthMetrics,
+    quota::show_quota,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
-        routes,
+        imports::TableBytesMax,
+        routes, testing_routes,
     },
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        bulk::Bulk,
+        guesses::GuessBudget,
+        imports::Imports,
+        introspection::{Introspection, TokenMetrics},
+        limits::Limits,
         logins::Logins,
+        new_devices::NewDevices,
+        onboarding::OnboardingDesk,
         passwords::Passwords,
         registration::{Parts, Registration},
+        resets::Resets,
         revocations::Revocations,
         sessions::Sessions,
+        signing_keys::SigningKeys,
+        spraying::Spraying,
+        throttle::LoginThrottle,
+        tokens::{Tokens, seconds},
     },
     store::{
-        audit::AuditStore, revocations::RevocationStore, sessions::SessionStore, users::UserStore,
-        verifications::VerificationStore,
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
+        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
+        throttles::ThrottleStore, users::UserStore,
     },
 };
+
+pub(crate) use self::offline::Offline;
 
 /// The database where `MONGODB_URI` names none.
 const DATABASE_DEFAULT: &str = "auth_db";
@@ -59,18 +85,32 @@ struct Services {
     users: UserStore,
     accounts: Accounts,
     registration: Registration,
+    secrets: Secrets,
     logins: Logins,
     sessions: Sessions,
+    session_store: SessionStore,
+    audit: AuditStore,
+    limits: Limits,
     revocations: Revocations,
+    signing_keys: SigningKeys,
+    introspection: Introspection,
+    people: People,
+    bulk: Bulk,
+    imports: Imports,
 }
 
 impl App {
     /// Connects, makes the indexes and the first admin, and binds; nothing is served before [`App::run`].
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        // On the heap: all the services at once are much for a caller's stack.
+        Box::pin(Self::assemble(config)).await
+    }
+
+    async fn assemble(config: Config) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
-        let services = Services::build(&config, &database, &metrics, &lifecycle).await?;
+        let services = Box::pin(Services::build(&config, &database, &metrics, &lifecycle)).await?;
         services.bootstrap_admin(&config).await?;
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -80,7 +120,14 @@ impl App {
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
+        let sign_in_rule = config.sign_in_rule;
+        let table_bytes_max = TableBytesMax(config.import_bytes_max);
         let origins = config.cors_origins.clone();
+        let has_testing_routes = config.testing_endpoints;
+        if has_testing_routes {
+            tracing::warn!("TESTING_ENDPOINTS is on: anybody can read mailed codes and verify any account");
+        }
+        let clock = web::Data::new(config.clock.clone());
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -91,14 +138,22 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
+                .app_data(clock.clone())
+                .app_data(web::Data::new(sign_in_rule))
+                .app_data(web::Data::new(clock.clone()))
+                .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
+                    if has_testing_routes {
+                        testing_routes(&mut table);
+                    }
                     table.finish();
                 })
                 .wrap(from_fn(refuse_foreign_pages))
+                .wrap(from_fn(show_quota))
                 .wrap(cors(&origins, true))
                 .wrap(from_fn(observe))
         })
@@ -139,71 +194,185 @@ impl App {
 }
 
 impl Services {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the list of all parts, in the order in which they need each other"
+    )]
     async fn build(
         config: &Config,
         database: &Database,
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
+        let signing_keys = SigningKeys::new(config, metrics)?;
+        let tokens = Tokens::new(config, signing_keys.clone());
+        let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
-        let users = UserStore::open(database).await?;
-        let audit = AuditStore::open(database).await?;
+        let users = UserStore::open(database, config.role_map.clone()).await?;
+        let audit_lost = metrics.protection.audit_lost.clone();
+        let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let new_devices = NewDevices::new(
+            config,
+            KnownDeviceStore::open(database).await?,
+            mailer.clone(),
+            audit.clone(),
+            metrics.clone(),
+            lifecycle.tasks().clone(),
+        );
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
         let sessions = Sessions::new(
             config,
-            session_store,
+            tokens.clone(),
+            session_store.clone(),
             users.clone(),
             revocations.clone(),
+            new_devices,
             audit.clone(),
             metrics.clone(),
         );
+        let introspection = Introspection {
+            verifier: signing_keys.verifier(),
+            tokens,
+            sessions: sessions.clone(),
+            store: session_store.clone(),
+            users: users.clone(),
+            revocations: revocations.clone(),
+            metrics: token_metrics,
+            clock: config.clock.clone(),
+            grace: seconds(config.refresh_grace),
+        };
         let (cost, threads, queue_max) = (config.bcrypt_cost, config.hashing_threads, config.hash_queue_max);
-        let pool_metrics = metrics.clone();
-        let passwords =
-            tokio::task::spawn_blocking(move || Passwords::new(cost, threads, queue_max, pool_metrics));
-        let passwords = passwords.await??;
-        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let passwords = Passwords::new(cost, threads, queue_max, metrics.clone());
+        let throttles = ThrottleStore::open(database).await?;
+        let limits = Limits::new(config, throttles.clone(), metrics.clone());
+        let failed_sign_ins = FailedSignInStore::open(database).await?;
+        let spraying = Spraying::new(config, failed_sign_ins, audit.clone(), metrics.clone());
+        let throttle = LoginThrottle::new(config, throttles.clone(), limits.clone(), spraying.clone());
         let accounts = Accounts::new(
             users.clone(),
-            sessions.clone(),
             passwords.clone(),
             audit.clone(),
             config.clock.clone(),
         );
+        let base = Base {
+            users: users.clone(),
+            sessions: sessions.clone(),
+            passwords: passwords.clone(),
+            throttle: throttle.clone(),
+            audit: audit.clone(),
+            mailer: mailer.clone(),
+            metrics: metrics.clone(),
+            tasks: lifecycle.tasks().clone(),
+        };
+        let secrets = Secrets::open(config, database, base).await?;
+        let base = people::Base {
+            users: &users,
+            sessions: &sessions,
+            secrets: &secrets,
+            audit: &audit,
+            mailer: &mailer,
+        };
+        let people = People::open(config, database, base).await?;
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
-            verifications: VerificationStore::open(database).await?,
+            codes: secrets.codes.clone(),
+            email_changes: secrets.email_changes.clone(),
             audit: audit.clone(),
+            budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let clock = config.clock.clone();
-        let logins = Logins::new(users.clone(), sessions.clone(), passwords, audit, metrics, clock);
+        let (bulk, imports) =
+            Self::bulk(config, database, &parts, &passwords, &secrets.resets, lifecycle).await?;
+        let logins = Logins::new(
+            config,
+            users.clone(),
+            sessions.clone(),
+            passwords,
+            secrets.pending.clone(),
+            throttle,
+            audit.clone(),
+            metrics,
+        );
+        lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
             .tasks()
             .spawn(revocations.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
+        people.start(lifecycle);
         Ok(Self {
             users,
             accounts,
+            introspection,
+            signing_keys,
             registration: Registration::new(config, parts),
+            secrets,
             logins,
             sessions,
+            session_store,
+            audit,
+            limits,
             revocations,
+            people,
+            bulk,
+            imports,
         })
     }
 
+    /// What makes people many at a time, and what runs for it.
+    async fn bulk(
+        config: &Config,
+        database: &Database,
+        parts: &Parts,
+        passwords: &Passwords,
+        resets: &Resets,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<(Bulk, Imports)> {
+        let (tasks, clock) = (lifecycle.tasks(), config.clock.clone());
+        let (users, audit) = (parts.users.clone(), parts.audit.clone());
+        let bulk = bulk(
+            config,
+            database,
+            users,
+            passwords.clone(),
+            audit.clone(),
+            &parts.metrics,
+        )
+        .await?;
+        let desk = bulk.desk();
+        tasks.spawn(desk.clone().keep_giving(lifecycle.cancelled()));
+        let inviting =
+            desk.clone()
+                .keep_inviting(resets.clone(), parts.mailer.clone(), lifecycle.cancelled());
+        tasks.spawn(inviting);
+        let imports = Imports::new(bulk.clone(), audit, tasks.clone(), lifecycle.cancelled(), clock);
+        Ok((bulk, imports))
+    }
+
     fn register(&self, config: &mut web::ServiceConfig) {
+        self.secrets.register(config);
         config
             .app_data(web::Data::new(self.users.clone()))
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.registration.clone()))
             .app_data(web::Data::new(self.logins.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
-            .app_data(web::Data::new(self.revocations.clone()));
+            .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.audit.clone()))
+            .app_data(web::Data::new(self.limits.clone()))
+            .app_data(web::Data::new(self.revocations.clone()))
+            .app_data(web::Data::new(self.signing_keys.clone()))
+            .app_data(web::Data::new(self.introspection.clone()))
+            .app_data(web::Data::new(self.bulk.clone()))
+            .app_data(web::Data::new(self.imports.clone()));
+        self.people.register(config);
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {
@@ -222,14 +391,6 @@ impl Services {
     }
 
     fn authenticator(&self, config: &Config) -> Authenticator {
-        let secrets = [
-            Some(&config.jwt_access_secret),
-            config.jwt_access_secret_previous.as_ref(),
-        ];
-        let keys = secrets
-            .into_iter()
-            .flatten()
-            .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
         let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
         let sessions = self.sessions.clone();
         let check: SessionCheck = Arc::new(move |user| {
@@ -238,7 +399,8 @@ impl Services {
         });
         let revocations: RevocationSet = self.revocations.set();
         Authenticator {
-            people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+            people: self.signing_keys.verifier(),
+            key_feed: None,
             services: Verifier::for_services(KeyRing::new([services]), NAME),
             revocations,
             clock: config.clock.clone(),
@@ -246,6 +408,23 @@ impl Services {
             session_check: Some(check),
         }
     }
+}
+
+/// What makes people many at a time.
+async fn bulk(
+    config: &Config,
+    database: &Database,
+    users: UserStore,
+    passwords: Passwords,
+    audit: AuditStore,
+    metrics: &AuthMetrics,
+) -> anyhow::Result<Bulk> {
+    let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
+    let gifts = Gifts::new(config.accounting_url.clone(), config.proxy_url.clone(), tokens)?;
+    let clock = config.clock.clone();
+    let store = OnboardingStore::open(database).await?;
+    let desk = OnboardingDesk::new(store, users.clone(), gifts, metrics.clone(), clock.clone());
+    Ok(Bulk::new(users, desk, passwords, audit, metrics.clone(), clock))
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Database> {

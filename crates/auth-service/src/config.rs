@@ -1,5 +1,7 @@
 //! What the auth-service must know before it may listen.
 
+mod limits;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
@@ -8,7 +10,12 @@ use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::service::accounts::NewAccount;
+pub use self::limits::LimitsConfig;
+use crate::{
+    domain::{roles::RoleMap, user::SignInRule},
+    key_file::PrivateKeys,
+    service::accounts::NewAccount,
+};
 
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
@@ -24,8 +31,10 @@ pub struct Config {
     pub workers: usize,
     /// MongoDB; the path names the database, `auth_db` where it is empty.
     pub mongodb_uri: SecretString,
-    /// Signs access tokens.
-    pub jwt_access_secret: SecretString,
+    /// Sign access tokens, where they are given.
+    pub jwt_private_keys: Option<PrivateKeys>,
+    /// Signs access tokens where there are no private keys; checks them also beside those.
+    pub jwt_access_secret: Option<SecretString>,
     /// Still checks them while the secret is being rotated.
     pub jwt_access_secret_previous: Option<SecretString>,
     /// Signs refresh tokens; no other service has it.
@@ -46,14 +55,34 @@ pub struct Config {
     pub refresh_grace: Duration,
     /// Sessions one user may have; the oldest goes.
     pub sessions_per_user_max: usize,
+    /// How guessing and flooding are slowed.
+    pub limits: LimitsConfig,
+    /// How long audit events are kept.
+    pub audit_retention: Duration,
+    /// Whether an address has to be proven before its owner may sign in.
+    pub sign_in_rule: SignInRule,
     /// How long a verification code is good.
     pub verification_code_life: Duration,
+    /// How long a mailed link to choose a password is good: 30 minutes at most.
+    pub password_reset_life: Duration,
+    /// How long the link in an invitation is good.
+    pub invitation_life: Duration,
+    /// Keeps what is stored under seal; derived from the refresh secret where there is none.
+    pub data_encryption_key: Option<SecretString>,
+    /// What authenticator apps call this platform.
+    pub totp_issuer: String,
+    /// Whether codes are kept readable and the routes under `/api/testing` exist. Never in production.
+    pub testing_endpoints: bool,
     /// bcrypt's cost: 10 to 16; tests take 4.
     pub bcrypt_cost: u32,
     /// Passwords hashed at once.
     pub hashing_threads: usize,
     /// Passwords that may wait to be hashed.
     pub hash_queue_max: usize,
+    /// What roles mean that other tools write into the database.
+    pub role_map: RoleMap,
+    /// How long other services can still hear of what happened to an account.
+    pub user_changes_kept: Duration,
     /// The first admin, made when there is none.
     pub bootstrap_admin: Option<BootstrapAdmin>,
     /// Where mails go.
@@ -62,6 +91,12 @@ pub struct Config {
     pub mail_from: String,
     /// Where people reach the web client: links in mails point there.
     pub public_url: Url,
+    /// Where proxy-service is, for what it keeps about a person.
+    pub proxy_url: Option<Url>,
+    /// Where accounting-service is, likewise.
+    pub accounting_url: Option<Url>,
+    /// Bytes that a table of people may have.
+    pub import_bytes_max: usize,
     /// Web pages that may read our answers.
     pub cors_origins: Vec<String>,
     /// Whether cookies are sent over TLS only.
@@ -125,25 +160,40 @@ impl Config {
         let secrets = Secrets::from_env(env);
         let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
         let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());
-        let access_life = life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15));
+        let access_life = access_life(env);
         let refresh_life = life(env, "JWT_REFRESH_EXPIRES_IN", Duration::from_hours(7 * 24));
         let session_life = life(env, "SESSION_MAX_AGE", Duration::from_hours(30 * 24));
         let refresh_grace_secs = env.var("REFRESH_GRACE_SECS").within(0..=60, 10);
         let sessions_per_user_max = env.var("MAX_SESSIONS_PER_USER").within(1..=1_000, 10);
+        let limits = LimitsConfig::from_env(env);
+        let audit_retention = audit_retention(env);
         let code_life = life(env, "VERIFICATION_CODE_EXPIRES_IN", Duration::from_mins(15));
+        let needs_verification = env.var("REQUIRE_EMAIL_VERIFICATION").flag(true);
+        let password_reset_life = reset_life(env);
+        let invitation_life = life(env, "INVITATION_EXPIRES_IN", Duration::from_hours(7 * 24));
+        let data_encryption_key = env
+            .var("DATA_ENCRYPTION_KEY")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let totp_issuer = totp_issuer(env);
         let bcrypt_cost = env.var("BCRYPT_COST").alias("BCRYPT_ROUNDS").within(10..=16, 10);
         // One core is left to everything else.
         let hashing_threads = env.var("HASHING_THREADS").within(1..=64, cores().max(2) - 1);
         let hash_queue_max = env.var("HASH_QUEUE_MAX").within(1..=10_000, 256);
+        let role_map = env.var("ROLE_MAP").or(RoleMap::default());
+        let user_changes_kept = life(env, "USER_CHANGES_KEPT", Duration::from_hours(90 * 24));
         let bootstrap_admin = BootstrapAdmin::from_env(env);
         let mail = MailRoute::from_env(env);
         let mail_from = mail_from(env);
         let public_url = env.var("PUBLIC_URL").alias("HOST_URL").or(default_public_url());
+        let proxy_url = env.var("PROXY_SERVICE_URL").optional();
+        let accounting_url = env.var("ACCOUNTING_SERVICE_URL").optional();
+        let import_bytes_max = env.var("IMPORT_BYTES_MAX").within(1_000..=1 << 30, 32 << 20);
         let cors_origins = env.var("CORS_ORIGIN").list();
         let is_production = env
             .var("NODE_ENV")
             .or(String::new())
             .map(|name| name == "production");
+        let testing_endpoints = testing_endpoints(env, is_production == Ok(true));
         let secure_cookies = env.var("COOKIE_SECURE").flag(is_production == Ok(true));
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
@@ -155,6 +205,7 @@ impl Config {
             port: port?,
             workers: workers?,
             mongodb_uri: mongodb_uri?,
+            jwt_private_keys: secrets.private_keys,
             jwt_access_secret: secrets.access,
             jwt_access_secret_previous: secrets.access_previous,
             jwt_refresh_secret: secrets.refresh,
@@ -166,14 +217,31 @@ impl Config {
             session_life: session_life?,
             refresh_grace: Duration::from_secs(refresh_grace_secs?),
             sessions_per_user_max: sessions_per_user_max?,
+            limits: limits?,
+            audit_retention: audit_retention?,
             verification_code_life: code_life?,
+            sign_in_rule: if needs_verification? {
+                SignInRule::VerifiedOnly
+            } else {
+                SignInRule::Anybody
+            },
+            password_reset_life: password_reset_life?,
+            invitation_life: invitation_life?,
+            data_encryption_key: data_encryption_key?,
+            totp_issuer: totp_issuer?,
+            testing_endpoints: testing_endpoints?,
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,
+            role_map: role_map?,
+            user_changes_kept: user_changes_kept?,
             bootstrap_admin: bootstrap_admin?,
             mail: mail?,
             mail_from: mail_from?,
             public_url: public_url?,
+            proxy_url: proxy_url?,
+            accounting_url: accounting_url?,
+            import_bytes_max: import_bytes_max?,
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
@@ -186,7 +254,8 @@ impl Config {
 
 /// What tokens are signed with. No two may be equal: a token of one kind would have a good signature as another.
 struct Secrets {
-    access: SecretString,
+    private_keys: Option<PrivateKeys>,
+    access: Option<SecretString>,
     access_previous: Option<SecretString>,
     refresh: SecretString,
     service: SecretString,
@@ -194,20 +263,30 @@ struct Secrets {
 
 impl Secrets {
     fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let access = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let private_keys = PrivateKeys::from_env(env);
+        let access = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let access_previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
         let refresh = env.var("JWT_REFRESH_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
         let service = env.var("SERVICE_JWT_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        if matches!((&private_keys, &access), (Ok(None), Ok(None))) {
+            return Err(env.mistake(
+                "JWT_ACCESS_SECRET (or a file named by JWT_ACCESS_SECRET_FILE) is not set, and there is no \
+                 JWT_PRIVATE_KEY_FILE either",
+            ));
+        }
         let secrets = Self {
+            private_keys: private_keys?,
             access: access?,
             access_previous: access_previous?,
             refresh: refresh?,
             service: service?,
         };
         let all = [
-            Some(&secrets.access),
+            secrets.access.as_ref(),
             secrets.access_previous.as_ref(),
             Some(&secrets.refresh),
             Some(&secrets.service),
@@ -296,6 +375,11 @@ fn mail_from(env: &Env) -> Result<String, Invalid> {
     }
 }
 
+/// How long an access token is good.
+pub(crate) fn access_life(env: &Env) -> Result<Duration, Invalid> {
+    life(env, "JWT_ACCESS_EXPIRES_IN", Duration::from_mins(15))
+}
+
 /// A length of time of at least a second that calculations can bear.
 fn life(env: &Env, name: &'static str, default: Duration) -> Result<Duration, Invalid> {
     let life = env.var(name).duration(default)?;
@@ -303,6 +387,40 @@ fn life(env: &Env, name: &'static str, default: Duration) -> Result<Duration, In
         return Ok(life);
     }
     Err(env.mistake(format!("{name} must be from 1s to 366d")))
+}
+
+/// At most half an hour, whatever older deployments say: a mailbox is often left open.
+fn reset_life(env: &Env) -> Result<Duration, Invalid> {
+    const LONGEST: Duration = Duration::from_mins(30);
+    Ok(life(env, "PASSWORD_RESET_EXPIRES_IN", LONGEST)?.min(LONGEST))
+}
+
+/// Authenticator apps put a colon behind the name, so it has none.
+fn totp_issuer(env: &Env) -> Result<String, Invalid> {
+    let issuer: String = env.var("TOTP_ISSUER").or("Flowgate".to_owned())?;
+    if issuer.contains(':') || issuer.chars().count() > 64 {
+        return Err(env.mistake("TOTP_ISSUER must have at most 64 characters and no colon"));
+    }
+    Ok(issuer)
+}
+
+/// Anybody could verify any account with them.
+fn testing_endpoints(env: &Env, is_production: bool) -> Result<bool, Invalid> {
+    let is_on = env.var("TESTING_ENDPOINTS").flag(false)?;
+    if is_on && is_production {
+        return Err(env.mistake("TESTING_ENDPOINTS must not be on where NODE_ENV is production"));
+    }
+    Ok(is_on)
+}
+
+/// A day at least, and less than MongoDB's greatest number of seconds.
+fn audit_retention(env: &Env) -> Result<Duration, Invalid> {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let retention = env.var("AUDIT_RETENTION").duration(days(365))?;
+    if (days(1)..=days(3_650)).contains(&retention) {
+        return Ok(retention);
+    }
+    Err(env.mistake("AUDIT_RETENTION must be from 1d to 3650d"))
 }
 
 /// The documented web client in development.
@@ -368,8 +486,14 @@ mod tests {
             ("REFRESH_GRACE_SECS", "61", "from 0 to 60"),
             ("JWT_ACCESS_EXPIRES_IN", "3600", "with a unit"),
             ("JWT_ACCESS_EXPIRES_IN", "0s", "1s to 366d"),
+            ("AUDIT_RETENTION", "12h", "1d to 3650d"),
+            ("LOCK_TIME", "0s", "1s to 24h"),
+            ("MAX_LOGIN_ATTEMPTS", "0", "from 1 to 1000"),
+            ("RATE_LIMIT_WINDOW", "25h", "1s to 24h"),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin", "go together"),
             ("MAIL_DIR", "", "mails go nowhere"),
+            ("ROLE_MAP", "head:admin", "no word may be mapped to admin"),
+            ("USER_CHANGES_KEPT", "90", "with a unit"),
         ] {
             let env = env(&[(name, value)]);
             assert!(Config::from_env(&env).is_err(), "{name}={value}");

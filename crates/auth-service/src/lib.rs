@@ -1,19 +1,25 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+pub mod cli;
 mod config;
 pub mod domain;
 mod error;
+mod gifts;
+mod key_file;
 mod mailer;
 mod metrics;
+mod quota;
 mod routes;
 mod same_origin;
+mod sealing;
 mod service;
 mod store;
 
 pub use app::App;
-pub use config::{BootstrapAdmin, Config, MailRoute, Smtp};
-pub use routes::routes;
+pub use config::{BootstrapAdmin, Config, LimitsConfig, MailRoute, Smtp};
+pub use key_file::PrivateKeys;
+pub use routes::{routes, testing_routes};
 
 /// The service's name in logs, metrics and service tokens.
 pub const NAME: &str = "auth-service";

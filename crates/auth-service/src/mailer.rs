@@ -1,5 +1,12 @@
 //! Mails: written off the request path, tried again when the server is away, never shown in a log.
 
+mod addresses;
+mod administration;
+mod letters;
+mod new_device;
+mod passwords;
+mod second_factors;
+
 use std::{path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context as _;
@@ -129,6 +136,12 @@ impl Mailer {
             outcomes,
         };
         Ok((mailer, postman))
+    }
+
+    /// Waits until many mails more would not be lost.
+    pub(crate) async fn has_room(&self) {
+        // What is reserved is given back at once: it only shows that there is room.
+        let _ = self.queue.reserve_many(QUEUE_MAX / 2).await;
     }
 
     /// Takes a mail. When the queue is full it is lost, counted and logged; whoever waits for it asks again.
@@ -301,8 +314,11 @@ mod tests {
             username: username.to_owned(),
             email: email.to_owned(),
             password_hash: String::new(),
+            full_name: None,
             is_verified: false,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role: common_jwt::Role::EndUser,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,

@@ -1,31 +1,8 @@
 //! The auth-service binary.
 
-use auth_service::{App, Config};
-use clap::Parser;
-use common_config::Env;
-
-/// Accounts, sessions and tokens. Configured by environment variables only.
-#[derive(Parser)]
-#[command(name = "auth-service", version)]
-struct Arguments {
-    /// Says what is wrong with the configuration and ends, with status 1 when something is.
-    #[arg(long)]
-    check_config: bool,
-}
+use std::process::ExitCode;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let env = Env::from_process();
-    let Ok(config) = Config::from_env(&env) else {
-        anyhow::bail!(
-            "the configuration is not valid:\n  {}",
-            env.mistakes().join("\n  ")
-        );
-    };
-    if arguments.check_config {
-        return Ok(());
-    }
-    common_telemetry::init(auth_service::NAME, config.log_level.as_deref()).map_err(anyhow::Error::msg)?;
-    App::build(config).await?.run().await
+async fn main() -> anyhow::Result<ExitCode> {
+    auth_service::cli::run().await
 }

@@ -1,8 +1,19 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
 pub(crate) mod audit;
+pub(crate) mod deletions;
+pub(crate) mod failed_sign_ins;
+pub(crate) mod known_devices;
+pub(crate) mod locks;
+pub(crate) mod onboarding;
+pub(crate) mod pending_sign_ins;
+pub(crate) mod personal;
+pub(crate) mod resets;
 pub(crate) mod revocations;
+pub(crate) mod second_factors;
 pub(crate) mod sessions;
+pub(crate) mod throttles;
+pub(crate) mod user_changes;
 pub(crate) mod users;
 pub(crate) mod verifications;
 
@@ -26,4 +37,10 @@ fn expiring(keys: Document, after: Duration) -> IndexModel {
 /// An index that only makes look-ups fast.
 fn plain(keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).build()
+}
+
+/// An index that only knows the documents that have its members.
+fn sparse(keys: Document) -> IndexModel {
+    let options = IndexOptions::builder().sparse(true).build();
+    IndexModel::builder().keys(keys).options(options).build()
 }

@@ -13,12 +13,13 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use common_jwt::{Role, TokenType, Verifier};
+use common_jwt::{AccessClaims, Invalid, Role, TokenType, Verifier};
 use secrecy::SecretString;
 
 use crate::{
     caller::{Caller, CallingService, CurrentUser},
     clock::Clock,
+    key_feed::KeyFeed,
     problem::Problem,
     revocations::RevocationSet,
 };
@@ -32,6 +33,8 @@ pub enum Access {
     Optional,
     /// Any signed-in person.
     User,
+    /// Any signed-in person, also one who has to choose another password before anything else is open to them.
+    RestrictedUser,
     /// Supervisors and admins.
     Supervisor,
     /// Admins.
@@ -42,6 +45,8 @@ pub enum Access {
     UserOrService,
     /// Supervisors, admins, or one of our services.
     SupervisorOrService,
+    /// Admins, or one of our services.
+    AdminOrService,
 }
 
 impl Access {
@@ -51,20 +56,24 @@ impl Access {
             Self::Public => "public",
             Self::Optional => "optional",
             Self::User => "user",
+            Self::RestrictedUser => "restrictedUser",
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",
             Self::Service => "service",
             Self::UserOrService => "userOrService",
             Self::SupervisorOrService => "supervisorOrService",
+            Self::AdminOrService => "adminOrService",
         }
     }
 
     /// The least role a person needs, or `None` when no person may call.
     const fn least_role(self) -> Option<Role> {
         match self {
-            Self::User | Self::UserOrService | Self::Optional | Self::Public => Some(Role::EndUser),
+            Self::User | Self::RestrictedUser | Self::UserOrService | Self::Optional | Self::Public => {
+                Some(Role::EndUser)
+            }
             Self::Supervisor | Self::SupervisorOrService => Some(Role::Supervisor),
-            Self::Admin => Some(Role::Admin),
+            Self::Admin | Self::AdminOrService => Some(Role::Admin),
             Self::Service => None,
         }
     }
@@ -72,7 +81,11 @@ impl Access {
     const fn admits_services(self) -> bool {
         matches!(
             self,
-            Self::Service | Self::UserOrService | Self::SupervisorOrService | Self::Optional
+            Self::Service
+                | Self::UserOrService
+                | Self::SupervisorOrService
+                | Self::AdminOrService
+                | Self::Optional
         )
     }
 }
@@ -207,6 +220,8 @@ pub type SessionCheck =
 pub struct Authenticator {
     /// Checks access tokens.
     pub people: Verifier,
+    /// Where its keys come from, where they are published; asked when a token names one that is not known.
+    pub key_feed: Option<KeyFeed>,
     /// Checks service tokens addressed to this service.
     pub services: Verifier,
     /// Sessions that have ended.
@@ -220,11 +235,25 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
+    /// The claims of a valid access token. Only a token that names a key we have not heard of waits, for one look.
+    pub async fn access(&self, token: &str) -> Result<AccessClaims, Invalid> {
+        let now = self.clock.now();
+        match (self.people.access(token, now), &self.key_feed) {
+            (Err(Invalid::UnknownKid), Some(feed)) if feed.look().await => self.people.access(token, now),
+            (Err(Invalid::UnknownKid), Some(_)) => Err(Invalid::NoKeys),
+            (result, _) => result,
+        }
+    }
+
     /// The person behind an access token.
-    pub fn person(&self, token: &str) -> Result<CurrentUser, Problem> {
-        let claims = self.people.access(token, self.clock.now()).map_err(|reason| {
+    pub async fn person(&self, token: &str) -> Result<CurrentUser, Problem> {
+        let claims = self.access(token).await.map_err(|reason| {
             tracing::debug!(%reason, "access token refused");
-            invalid_token()
+            if reason == Invalid::NoKeys {
+                no_keys()
+            } else {
+                invalid_token()
+            }
         })?;
         if self.revocations.contains(&claims.sid) {
             return Err(revoked_token());
@@ -236,6 +265,7 @@ impl Authenticator {
             username: claims.username,
             email: claims.email,
             role: claims.role,
+            must_change_password: claims.must_change_password,
             expires_at: chrono::DateTime::from_timestamp(claims.exp, 0).unwrap_or_default(),
             access_token: SecretString::from(token),
         })
@@ -263,13 +293,19 @@ impl Authenticator {
             return Ok(Some(Caller::Service(service)));
         }
         let Some(least_role) = access.least_role() else {
-            return Err(self
-                .person(&token)
-                .map_or_else(|problem| problem, |_| forbidden()));
+            let person = self.person(&token).await;
+            return Err(person.map_or_else(|problem| problem, |_| forbidden()));
         };
-        let user = self.person(&token)?;
+        let mut user = self.person(&token).await?;
         if let Some(check) = &self.session_check {
             check(user.clone()).await?;
+        }
+        if user.must_change_password && access != Access::RestrictedUser {
+            if access != Access::Optional {
+                return Err(password_change_required());
+            }
+            // Known, so that they can sign out, and without any right that comes from a role.
+            user.role = Role::EndUser;
         }
         if user.role < least_role {
             return Err(forbidden());
@@ -336,8 +372,26 @@ fn invalid_token() -> Problem {
     Problem::unauthorized("invalid_token", "the access token is not valid or has expired")
 }
 
+/// Neither the caller's fault nor for long: the keys are fetched as soon as auth-service can be reached.
+fn no_keys() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "auth_unavailable",
+        "access tokens cannot be checked yet; try again in a moment",
+    )
+    .retry_after(1)
+}
+
 fn revoked_token() -> Problem {
     Problem::unauthorized("session_revoked", "this session has ended; sign in again")
+}
+
+fn password_change_required() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "password_change_required",
+        "the password has to be changed first",
+    )
 }
 
 fn forbidden() -> Problem {

@@ -81,6 +81,34 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
     }
 }
 
+/// A form (`application/x-www-form-urlencoded`), as the OAuth standards want it, or a JSON object. Each member of a form
+/// is given once (RFC 6749 section 3.2).
+#[derive(Debug)]
+pub struct FormOrJson<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        async move {
+            let is_form = request.content_type() == "application/x-www-form-urlencoded";
+            if !is_form && !is_json(&request) {
+                return Err(neither_form_nor_json());
+            }
+            let bytes = read(&request, payload, BODY_BYTES_MAX).await?;
+            let status = ValidationStatus::of(&request);
+            if is_form {
+                parse_form(&bytes, status).map(Self)
+            } else {
+                parse(&bytes, status).map(Self)
+            }
+        }
+        .boxed_local()
+    }
+}
+
 async fn read(request: &HttpRequest, payload: Payload, max: usize) -> Result<Bytes, Problem> {
     let declared = request
         .headers()
@@ -131,6 +159,14 @@ fn not_json() -> Problem {
     )
 }
 
+fn neither_form_nor_json() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "the body must be a form (application/x-www-form-urlencoded) or JSON",
+    )
+}
+
 fn too_large(max: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -158,6 +194,25 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], status: StatusCode) -> Result<T, Pro
     })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+/// Reads a form as an object of texts.
+fn parse_form<T: DeserializeOwned>(bytes: &[u8], status: StatusCode) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).or(Err(invalid(status, ".", "expected UTF-8")))?;
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
+        .or(Err(invalid(status, ".", "expected a form")))?
+        .into_inner();
+    let mut members = serde_json::Map::new();
+    for (name, value) in pairs {
+        if members.contains_key(&name) {
+            return Err(invalid(status, &name, "expected one value"));
+        }
+        members.insert(name, value.into());
+    }
+    serde_path_to_error::deserialize(serde_json::Value::Object(members)).map_err(|error| {
+        let path = error.path().to_string();
+        invalid(status, &path, &error.into_inner().to_string())
+    })
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {

@@ -22,6 +22,8 @@ pub struct CurrentUser {
     pub email: String,
     /// What the user may administer.
     pub role: Role,
+    /// Whether they have to choose another password before anything else.
+    pub must_change_password: bool,
     /// When the access token ends.
     pub expires_at: DateTime<Utc>,
     /// The access token itself, to act for the user at another service.

@@ -62,7 +62,11 @@ async fn show_caller(caller: Caller) -> HttpResponse {
 }
 
 async fn maybe_caller(caller: Option<Caller>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "known": caller.is_some() }))
+    let role = match &caller {
+        Some(Caller::User(user)) => Some(user.role),
+        Some(Caller::Service(_)) | None => None,
+    };
+    HttpResponse::Ok().json(json!({ "known": caller.is_some(), "role": role }))
 }
 
 async fn allocate(body: Body<Allocate>) -> HttpResponse {
@@ -80,6 +84,7 @@ fn routes(routes: &mut Routes<'_>) {
         .get("/livez", Access::Public, show_liveness)
         .get("/metrics", Access::Public, show_metrics)
         .get("/users/{id}", Access::User, show_user)
+        .get("/password", Access::RestrictedUser, show_user)
         .get("/reports", Access::Supervisor, show_user)
         .get("/admin", Access::Admin, show_user)
         .get("/internal/feed", Access::Service, show_caller)
@@ -104,6 +109,7 @@ impl TestServer {
         let ring = |secret: &str| KeyRing::new([VerifyingKey::hs256(secret.as_bytes())]);
         let authenticator = web::Data::new(Authenticator {
             people: Verifier::new(ring(ACCESS_SECRET), ISSUER_DEFAULT, AUDIENCE_DEFAULT),
+            key_feed: None,
             services: Verifier::for_services(ring(SERVICE_SECRET), NAME),
             revocations: revocations.clone(),
             clock: Clock::System,
@@ -206,6 +212,40 @@ async fn each_route_admits_whom_its_row_names() {
         false
     );
     assert_eq!(user.get("/optional").await.expect(200).body["known"], true);
+}
+
+#[actix_web::test]
+async fn whoever_must_change_the_password_can_do_nothing_else() {
+    let server = TestServer::start();
+    let tokens = tokens();
+    let mut claims = tokens.access_claims(&Person::new("alice", Role::Admin));
+    claims.must_change_password = true;
+    let alice = server.client.with_token(tokens.sign(&claims));
+
+    for route in ["/users/1", "/reports", "/admin", "/holds"] {
+        alice
+            .get(route)
+            .await
+            .expect_problem(403, "password_change_required");
+    }
+    alice.get("/internal/feed").await.expect_problem(403, "forbidden");
+    alice.get("/password").await.expect(200);
+    let known = alice.get("/optional").await.expect(200).body;
+    assert_eq!(
+        (&known["known"], &known["role"]),
+        (&json!(true), &json!("enduser"))
+    );
+
+    server
+        .client
+        .get("/password")
+        .await
+        .expect_problem(401, "missing_token");
+    let service = server.client.with_token(tokens.service("proxy-service", NAME));
+    service
+        .get("/password")
+        .await
+        .expect_problem(401, "invalid_token");
 }
 
 #[actix_web::test]

@@ -14,6 +14,8 @@ pub enum TokenType {
     Refresh,
     /// One service calling another.
     Service,
+    /// A sign-in that still lacks its second factor.
+    Pending,
 }
 
 /// Whom a token is for. We write one name; a list is read, as RFC 7519 section 4.1.3 allows.
@@ -70,6 +72,9 @@ pub struct AccessClaims {
     pub email: String,
     /// What the user may administer.
     pub role: Role,
+    /// Whether the user has to choose another password before anything else; the claim is there only then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_change_password: bool,
 }
 
 /// The right to continue one session. Carries nothing about the person: claims are read anew at each refresh.
@@ -90,6 +95,28 @@ pub struct RefreshClaims {
     /// Not good after.
     pub exp: i64,
     /// Always [`TokenType::Refresh`].
+    #[serde(rename = "type")]
+    pub kind: TokenType,
+}
+
+/// The right to finish one sign-in with the second factor, and to do nothing else. No session exists yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingClaims {
+    /// Who issued the token.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: Audience,
+    /// The user id.
+    pub sub: String,
+    /// This token's own id: by it tries are counted, and the one success.
+    pub jti: String,
+    /// Which of the user's passwords was right; another password makes the token worthless.
+    pub password_version: i32,
+    /// Issued at.
+    pub iat: i64,
+    /// Not good after.
+    pub exp: i64,
+    /// Always [`TokenType::Pending`].
     #[serde(rename = "type")]
     pub kind: TokenType,
 }
@@ -147,6 +174,22 @@ impl Claims for AccessClaims {
 impl Claims for RefreshClaims {
     const KIND: TokenType = TokenType::Refresh;
     const HEADER_TYPE: &'static str = "JWT";
+
+    fn registered(&self) -> Registered<'_> {
+        Registered {
+            kind: self.kind,
+            issuer: Some(&self.iss),
+            audience: &self.aud,
+            subject: &self.sub,
+            not_before: self.iat,
+            expires_at: self.exp,
+        }
+    }
+}
+
+impl Claims for PendingClaims {
+    const KIND: TokenType = TokenType::Pending;
+    const HEADER_TYPE: &'static str = "pending+jwt";
 
     fn registered(&self) -> Registered<'_> {
         Registered {

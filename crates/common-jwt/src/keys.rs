@@ -1,12 +1,19 @@
 //! Keys: one algorithm each, found by `kid`, never chosen by what a token says of itself.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    hmac,
+    signature::{ED25519, ParsedPublicKey},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Validation,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash},
+    Algorithm, EncodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
 
 /// A `kid` longer than this names no key of ours and is not looked up.
@@ -51,12 +58,18 @@ impl SigningKey {
             .thumbprint(ThumbprintHash::SHA256)
             .map_err(KeyError::PrivateKey)?;
         jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         Ok(Self {
             kid,
             algorithm: Algorithm::EdDSA,
             encoding,
             jwk: Some(jwk),
         })
+    }
+
+    /// The name by which tokens say what signed them.
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     /// The public half for a key set; `None` for a shared secret, which has none.
@@ -74,23 +87,29 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A key that verifies, bound to its one algorithm.
+/// A key that verifies, bound to its one algorithm. It is made ready once: the library would read it anew for each token,
+/// which takes longer than the rest of a verification.
 #[derive(Clone)]
 pub struct VerifyingKey {
     pub(crate) kid: String,
     pub(crate) algorithm: Algorithm,
-    pub(crate) decoding: DecodingKey,
-    pub(crate) validation: Validation,
+    ready: Ready,
+}
+
+#[derive(Clone)]
+enum Ready {
+    Hs256(Box<hmac::Key>),
+    Ed25519(ParsedPublicKey),
 }
 
 impl VerifyingKey {
     /// A shared secret (HS256).
     pub fn hs256(secret: &[u8]) -> Self {
-        Self::new(
-            secret_kid(secret),
-            Algorithm::HS256,
-            DecodingKey::from_secret(secret),
-        )
+        Self {
+            kid: secret_kid(secret),
+            algorithm: Algorithm::HS256,
+            ready: Ready::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))),
+        }
     }
 
     /// An Ed25519 public key out of a key set.
@@ -101,22 +120,22 @@ impl VerifyingKey {
         let (Some(kid), EllipticCurve::Ed25519) = (&jwk.common.key_id, &parameters.curve) else {
             return Err(KeyError::PublicKey);
         };
-        let decoding = DecodingKey::from_ed_components(&parameters.x).or(Err(KeyError::PublicKey))?;
-        Ok(Self::new(kid.clone(), Algorithm::EdDSA, decoding))
+        let bytes = URL_SAFE_NO_PAD
+            .decode(&parameters.x)
+            .or(Err(KeyError::PublicKey))?;
+        let key = ParsedPublicKey::new(&ED25519, bytes).or(Err(KeyError::PublicKey))?;
+        Ok(Self {
+            kid: kid.clone(),
+            algorithm: Algorithm::EdDSA,
+            ready: Ready::Ed25519(key),
+        })
     }
 
-    /// Only the signature is left to the library: it would read the system's clock for the times.
-    fn new(kid: String, algorithm: Algorithm, decoding: DecodingKey) -> Self {
-        let mut validation = Validation::new(algorithm);
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        Self {
-            kid,
-            algorithm,
-            decoding,
-            validation,
+    /// Whether this key signed `message`; takes the same time wherever a signature differs.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.ready {
+            Ready::Hs256(key) => hmac::verify(key, message, signature).is_ok(),
+            Ready::Ed25519(key) => key.verify_sig(message, signature).is_ok(),
         }
     }
 }
@@ -153,12 +172,65 @@ impl KeyRing {
             .map(|keys| Self { keys })
     }
 
+    /// These keys and those of `other`.
+    pub fn with(&self, other: &Self) -> Self {
+        Self::new(self.keys.iter().chain(&other.keys).cloned())
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether a key is named `kid`.
+    pub fn knows(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid == kid)
+    }
+
     /// The keys a token naming `kid` may have been signed with: that one, or all when it names none.
     pub(crate) fn candidates(&self, kid: Option<&str>) -> impl Iterator<Item = &VerifyingKey> {
         self.keys
             .iter()
             .filter(move |key| kid.is_none_or(|kid| kid == key.kid))
     }
+}
+
+/// A key ring that can be exchanged while tokens are being checked. Clones share it; whoever looks never waits for more
+/// than the exchange of a pointer.
+#[derive(Clone, Debug, Default)]
+pub struct SharedKeyRing {
+    current: Arc<RwLock<Arc<KeyRing>>>,
+}
+
+impl SharedKeyRing {
+    /// The keys of this moment.
+    pub fn current(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other keys from now on.
+    pub fn replace(&self, ring: KeyRing) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+}
+
+impl From<KeyRing> for SharedKeyRing {
+    fn from(ring: KeyRing) -> Self {
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(ring))),
+        }
+    }
+}
+
+/// Whether `kid` could name a published key at all: short, and of the letters of base64url and the dot.
+pub(crate) fn is_plausible_kid(kid: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=KID_BYTES_MAX).contains(&kid.len()) && kid.bytes().all(is_plain)
 }
 
 /// Names a secret without giving it away: 96 bits of a hash that nothing else uses.

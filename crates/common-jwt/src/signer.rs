@@ -4,7 +4,7 @@ use jsonwebtoken::{Header, encode};
 use serde::Serialize;
 
 use crate::{
-    claims::{AccessClaims, Claims, RefreshClaims, ServiceClaims},
+    claims::{AccessClaims, Claims, PendingClaims, RefreshClaims, ServiceClaims},
     keys::SigningKey,
 };
 
@@ -37,6 +37,11 @@ impl Signer {
 
     /// A service token.
     pub fn service(&self, claims: &ServiceClaims) -> Result<String, SigningError> {
+        self.sign(claims)
+    }
+
+    /// A token of a sign-in that lacks its second factor.
+    pub fn pending(&self, claims: &PendingClaims) -> Result<String, SigningError> {
         self.sign(claims)
     }
 

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes, ServiceTokens,
-    ValidationStatus, cors, observe,
+    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
+    ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
 };
-use common_jwt::{KeyRing, Verifier, VerifyingKey};
+use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
@@ -48,13 +48,25 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let authenticator = authenticator(&config, revocations);
+        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         let http = upstream::client()?;
-        let catalog = Catalog::open(&config, &database, &http, &metrics, &authenticator).await?;
+        let catalog = Catalog::open(
+            &config,
+            &database,
+            &http,
+            &metrics,
+            &authenticator,
+            tokens.clone(),
+        )
+        .await?;
         catalog.start(&config, &lifecycle);
         let access = catalog.access.clone();
-        let turns = Turns::open(&config, &database, access, tokens, &lifecycle, &metrics).await?;
+        let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
+        follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
+        let departures = catalog.departures(&turns, config.clock.clone());
+        lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
+        let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -74,6 +86,7 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
+                .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|config| {
@@ -129,22 +142,53 @@ async fn connect(config: &Config) -> mongodb::error::Result<Client> {
     Client::with_options(options)
 }
 
-fn authenticator(config: &Config, revocations: RevocationSet) -> Authenticator {
-    let secrets = [
-        Some(&config.jwt_access_secret),
-        config.jwt_access_secret_previous.as_ref(),
-    ];
-    let keys = secrets
-        .into_iter()
-        .flatten()
-        .map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+/// Begins to follow what happens to people, where it was left off.
+async fn follow_user_changes(
+    config: &Config,
+    catalog: &Catalog,
+    tokens: ServiceTokens,
+    lifecycle: &Lifecycle,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let feed = UserChangeFeed::new(config.auth_url.as_str(), tokens, config.clock.clone(), metrics)?;
+    let changes = catalog.user_changes.clone();
+    let cursor = changes.cursor().await?;
+    let take_in = move |body| {
+        let changes = changes.clone();
+        async move { changes.take_in(body).await }
+    };
+    lifecycle
+        .tasks()
+        .spawn(feed.follow(cursor, take_in, lifecycle.cancelled()));
+    Ok(())
+}
+
+/// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.
+fn authenticator(
+    config: &Config,
+    revocations: RevocationSet,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Authenticator> {
+    let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
+    let secrets = secrets.into_iter().flatten();
+    let secrets = secrets.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
+    let people = SharedKeyRing::from(KeyRing::new(secrets));
+    let key_feed = match &config.auth_jwks_url {
+        Some(url) => Some(KeyFeed::new(url, people.clone(), config.clock.clone(), metrics)?),
+        None => None,
+    };
+    if let Some(feed) = key_feed.clone() {
+        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    }
     let services = VerifyingKey::hs256(config.service_jwt_secret.expose_secret().as_bytes());
-    Authenticator {
-        people: Verifier::new(KeyRing::new(keys), &config.jwt_issuer, &config.jwt_audience),
+    Ok(Authenticator {
+        people: Verifier::new(people, &config.jwt_issuer, &config.jwt_audience),
+        key_feed,
         services: Verifier::for_services(KeyRing::new([services]), NAME),
         revocations,
         clock: config.clock.clone(),
         cookie: None,
         session_check: None,
-    }
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use common_http::{CurrentUser, RequestContext};
+use common_http::{Caller, Clock, CurrentUser, RequestContext, ServiceTokens};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -14,6 +14,8 @@ use crate::{
     error::{Error, Result},
     upstream::{Failure, read_json},
 };
+
+const AUDIENCE: &str = "auth-service";
 
 /// The documented limit.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ const RETRY_AFTER_SECS: u64 = 60;
 pub(crate) struct AuthClient {
     http: reqwest::Client,
     base: Url,
+    tokens: ServiceTokens,
+    clock: Clock,
 }
 
 /// Who asks, as far as auth-service wants to know: the device goes into the list of sessions, the address into limits.
@@ -53,6 +57,31 @@ pub(crate) struct SignedIn {
     pub(crate) user: Value,
     /// A sentence for people.
     pub(crate) message: Option<String>,
+}
+
+/// What somebody signs in with.
+#[derive(Debug)]
+pub(crate) struct SignInWith<'a> {
+    /// A name or an address.
+    pub(crate) username: &'a str,
+    /// The password.
+    pub(crate) password: &'a SecretString,
+    /// A code of their authenticator app, where they know that one is needed.
+    pub(crate) totp_code: Option<&'a SecretString>,
+    /// A recovery code in its place.
+    pub(crate) recovery_code: Option<&'a SecretString>,
+}
+
+/// What auth-service answers to a right password.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LoggedIn {
+    SignedIn(SignedIn),
+    #[serde(rename_all = "camelCase")]
+    SecondFactorNeeded {
+        pending_token: SecretString,
+        expires_in: i64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -82,23 +111,38 @@ struct Refusal {
 
 impl AuthClient {
     /// A client of the service at `base`.
-    pub(crate) fn new(http: reqwest::Client, base: Url) -> Self {
-        Self { http, base }
+    pub(crate) fn new(http: reqwest::Client, base: Url, tokens: ServiceTokens, clock: Clock) -> Self {
+        Self {
+            http,
+            base,
+            tokens,
+            clock,
+        }
     }
 
     /// Signs a person in.
-    pub(crate) async fn login(
-        &self,
-        username: &str,
-        password: &SecretString,
-        origin: &Origin,
-    ) -> Result<SignedIn> {
-        let body = json!({ "username": username, "password": password.expose_secret() });
+    pub(crate) async fn login(&self, with: &SignInWith<'_>, origin: &Origin) -> Result<SignedIn> {
+        let mut body = json!({ "username": with.username, "password": with.password.expose_secret() });
+        for (member, code) in [("totpCode", with.totp_code), ("recoveryCode", with.recovery_code)] {
+            if let Some(code) = code {
+                body[member] = code.expose_secret().into();
+            }
+        }
         let request = self.http.post(self.url(&["auth", "login"])).json(&body);
         let response = send(from(request, origin)).await?;
         match response.status() {
-            StatusCode::OK => read(response).await,
+            StatusCode::OK => match read(response).await? {
+                LoggedIn::SignedIn(signed_in) => Ok(signed_in),
+                LoggedIn::SecondFactorNeeded {
+                    pending_token,
+                    expires_in,
+                } => Err(Error::TotpRequired {
+                    pending_token,
+                    expires_in_secs: expires_in,
+                }),
+            },
             StatusCode::UNAUTHORIZED => Err(match refusal(response).await {
+                Refusal { code, .. } if code == "invalid_second_factor" => Error::InvalidSecondFactor,
                 Refusal { code, error } if code == "email_not_verified" || error == "Email not verified" => {
                     Error::EmailNotVerified
                 }
@@ -150,15 +194,18 @@ impl AuthClient {
         }
     }
 
-    /// The person with this address, looked up with the administrator's own rights.
-    pub(crate) async fn find_by_email(
-        &self,
-        admin: &CurrentUser,
-        email: &Email,
-    ) -> Result<Option<KnownPerson>> {
+    /// The person with this address, looked up with the administrator's own rights, or with ours when a service asks.
+    pub(crate) async fn find_by_email(&self, admin: &Caller, email: &Email) -> Result<Option<KnownPerson>> {
         let url = self.url(&["admin", "users", "by-email", email.as_str()]);
         let request = self.http.get(url);
-        let response = send(request.bearer_auth(admin.access_token.expose_secret())).await?;
+        let request = match admin {
+            Caller::User(user) => request.bearer_auth(user.access_token.expose_secret()),
+            Caller::Service(_) => {
+                let token = self.tokens.token(AUDIENCE, self.clock.now());
+                request.bearer_auth(token.map_err(|error| Error::AuthUnavailable(error.into()))?)
+            }
+        };
+        let response = send(request).await?;
         match response.status() {
             StatusCode::OK => read(response)
                 .await
@@ -249,6 +296,8 @@ mod tests {
         let client = AuthClient::new(
             crate::upstream::client().unwrap(),
             "http://auth.example:3000/base/".parse().unwrap(),
+            ServiceTokens::new("proxy-service", &"unused".into()),
+            Clock::System,
         );
         let path = |email: &str| client.url(&["admin", "users", "by-email", email]).to_string();
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Puts the catalog together: who signs in, which chatflows there are, who may use them.
 
 use actix_web::web::{Data, ServiceConfig};
-use common_http::{Authenticator, Lifecycle, Metrics};
+use common_http::{Authenticator, Clock, Lifecycle, Metrics, ServiceTokens};
 use mongodb::Database;
 use uuid::Uuid;
 
@@ -11,11 +11,20 @@ use crate::{
     catalog_source::CatalogSource,
     config::Config,
     service::{
-        access::Access, assignments::Assignments, catalog_sync::CatalogSync, chatflows::Chatflows,
-        people::People, sign_in::SignIn,
+        access::Access,
+        assignments::Assignments,
+        catalog_sync::CatalogSync,
+        chatflows::Chatflows,
+        departures::{self, Departures},
+        people::People,
+        personal_data::PersonalData,
+        sign_in::SignIn,
+        turns::Turns,
+        user_changes::UserChanges,
     },
     store::{
-        assignments::AssignmentStore, chatflows::ChatflowStore, leases::LeaseStore, people::PersonStore,
+        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, feeds::FeedStore,
+        leases::LeaseStore, people::PersonStore,
     },
 };
 
@@ -30,6 +39,11 @@ pub(crate) struct Catalog {
     people: People,
     assignments: Assignments,
     sync: CatalogSync,
+    /// What happens to people, taken in.
+    pub(crate) user_changes: UserChanges,
+    departures: DepartureStore,
+    copies: PersonStore,
+    rows: AssignmentStore,
 }
 
 impl Catalog {
@@ -40,12 +54,13 @@ impl Catalog {
         http: &reqwest::Client,
         metrics: &Metrics,
         authenticator: &Authenticator,
+        tokens: ServiceTokens,
     ) -> anyhow::Result<Self> {
         let clock = config.clock.clone();
         let store = ChatflowStore::open(database, config.chatflow_price).await?;
         let rows = AssignmentStore::open(database).await?;
         let copies = PersonStore::open(database).await?;
-        let auth = AuthClient::new(http.clone(), config.auth_url.clone());
+        let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
 
         let access = Access::new(store.clone(), rows.clone(), copies.clone());
         let people = People::new(auth.clone(), copies.clone(), access.clone(), clock.clone());
@@ -57,7 +72,20 @@ impl Catalog {
             clock.clone(),
             metrics,
         )?;
+        let departures = DepartureStore::open(database).await?;
+        let user_changes = UserChanges::new(
+            copies.clone(),
+            rows.clone(),
+            departures.clone(),
+            FeedStore::new(database),
+            access.clone(),
+            clock.clone(),
+        );
         Ok(Self {
+            departures,
+            copies: copies.clone(),
+            rows: rows.clone(),
+            user_changes,
             sign_in: SignIn::new(auth, authenticator.clone()),
             balances: BalanceClient::new(http.clone(), &config.accounting_url),
             chatflows: Chatflows::new(store.clone(), rows.clone(), copies.clone(), access.clone()),
@@ -66,6 +94,31 @@ impl Catalog {
             sync,
             access,
         })
+    }
+
+    /// Where something about a person stands.
+    pub(crate) fn personal_data(&self, turns: &Turns) -> PersonalData {
+        let (sessions, messages, _) = turns.stores();
+        PersonalData {
+            people: self.copies.clone(),
+            assignments: self.rows.clone(),
+            sessions,
+            messages,
+        }
+    }
+
+    /// What removes people who are gone; `turns` knows what they said.
+    pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+        let (sessions, messages, turns) = turns.stores();
+        let stores = departures::Stores {
+            departures: self.departures.clone(),
+            people: self.copies.clone(),
+            assignments: self.rows.clone(),
+            sessions,
+            messages,
+            turns,
+        };
+        Departures::new(stores, clock)
     }
 
     /// Begins the background synchronisation.

@@ -3,10 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
-use common_http::{Clock, TrustedProxies};
+use common_http::{Clock, KeyFeed, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 /// The whole configuration; tests build one literally.
@@ -22,10 +22,12 @@ pub struct Config {
     pub mongodb_uri: SecretString,
     /// The database within it.
     pub mongodb_database: String,
-    /// Checks access tokens.
-    pub jwt_access_secret: SecretString,
+    /// Checks access tokens that are signed with a shared secret.
+    pub jwt_access_secret: Option<SecretString>,
     /// Still checks them while the secret is being rotated.
     pub jwt_access_secret_previous: Option<SecretString>,
+    /// Where auth-service publishes the keys that check the others.
+    pub auth_jwks_url: Option<String>,
     /// The issuer of access tokens.
     pub jwt_issuer: String,
     /// The audience of access tokens.
@@ -93,7 +95,10 @@ impl Config {
         let workers = env.var("WORKERS").within(1..=64, default_workers());
         let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
         let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
-        let jwt_access_secret = env.var("JWT_ACCESS_SECRET").secret(SIGNING_SECRET_BYTES_MIN);
+        let jwt_access_secret = env
+            .var("JWT_ACCESS_SECRET")
+            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let auth_jwks_url = KeyFeed::url_from_env(env, &jwt_access_secret);
         let previous = env
             .var("JWT_ACCESS_SECRET_PREVIOUS")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
@@ -122,17 +127,28 @@ impl Config {
         let public_base_url = env.var("PUBLIC_BASE_URL").optional();
         let log_level = env.var("LOG_LEVEL").optional();
 
+        let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
+        let service_jwt_secret = service_jwt_secret?;
+        let is_services = |secret: &Option<SecretString>| {
+            let is_same =
+                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
+            secret.as_ref().is_some_and(is_same)
+        };
+        if is_services(&jwt_access_secret) || is_services(&previous) {
+            return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
+        }
         Ok(Self {
             host: host?,
             port: port?,
             workers: workers?,
             mongodb_uri: mongodb_uri?,
             mongodb_database: mongodb_database?,
-            jwt_access_secret: jwt_access_secret?,
-            jwt_access_secret_previous: previous?,
+            jwt_access_secret,
+            jwt_access_secret_previous: previous,
+            auth_jwks_url: auth_jwks_url?,
             jwt_issuer: jwt_issuer?,
             jwt_audience: jwt_audience?,
-            service_jwt_secret: service_jwt_secret?,
+            service_jwt_secret,
             auth_url: auth_url?,
             accounting_url: accounting_url?,
             flowise: flowise?,

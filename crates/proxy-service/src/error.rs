@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use common_http::{FieldError, Problem};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     domain::{ask, failure::Failure as TurnFailure, person::Email},
@@ -82,6 +83,17 @@ pub(crate) enum Error {
     /// Only after a correct password. Clients compare this text.
     #[error("Email not verified")]
     EmailNotVerified,
+    /// Only after a correct password: the account has a second factor.
+    #[error("a code of the authenticator app is needed")]
+    TotpRequired {
+        /// Finishes the sign-in at auth-service, and opens nothing else.
+        pending_token: SecretString,
+        /// How long it is good.
+        expires_in_secs: i64,
+    },
+    /// Only after a correct password.
+    #[error("the code of the second factor is wrong or was used before")]
+    InvalidSecondFactor,
     /// Bad, expired, used before, or of a session that has ended.
     #[error("Invalid or expired refresh token")]
     InvalidRefreshToken,
@@ -153,6 +165,8 @@ impl Error {
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
             Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
+            Self::TotpRequired { .. } => (StatusCode::UNAUTHORIZED, "totp_required"),
+            Self::InvalidSecondFactor => (StatusCode::UNAUTHORIZED, "invalid_second_factor"),
             Self::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
             Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::TokenRefused => (StatusCode::UNAUTHORIZED, "invalid_token"),
@@ -178,6 +192,13 @@ impl Error {
             Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
                 Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
             }
+            Self::TotpRequired {
+                pending_token,
+                expires_in_secs,
+            } => Problem::new(status, code, self.to_string())
+                .with("totp_required", true)
+                .with("pending_token", pending_token.expose_secret())
+                .with("expires_in", *expires_in_secs),
             Self::TooManyTurns { .. }
             | Self::IdempotencyInProgress
             | Self::AccountingUnavailable
@@ -205,6 +226,7 @@ impl Error {
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
             | Self::EmailNotVerified
+            | Self::InvalidSecondFactor
             | Self::InvalidRefreshToken
             | Self::TokenNotFound
             | Self::TokenRefused

@@ -6,6 +6,7 @@ mod admin_users;
 mod auth;
 mod chatflows;
 mod credits;
+mod people;
 mod predict;
 mod sessions;
 
@@ -37,6 +38,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     chatflows::table(routes);
     admin_chatflows::table(routes);
     admin_users::table(routes);
+    people::table(routes);
     predict::table(routes);
     sessions::table(routes);
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod assignments;
 pub(crate) mod chatflows;
+pub(crate) mod departures;
+pub(crate) mod feeds;
 mod indexes;
 pub(crate) mod leases;
 pub(crate) mod messages;

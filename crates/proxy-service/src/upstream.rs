@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// JSON of another shape.
     #[error("the service behind answered JSON of another shape")]
     Shape(#[source] serde_json::Error),
+    /// Our own token could not be made.
+    #[error("the service token could not be signed")]
+    Token(#[from] common_jwt::SigningError),
 }
 
 impl From<reqwest::Error> for Failure {

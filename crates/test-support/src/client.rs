@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::PublishedContract;
 
+/// Connections not used for this long are closed by us, before the service does: it waits 5 seconds, and a request that
+/// is sent in that moment is lost.
+const IDLE_MAX: Duration = Duration::from_secs(3);
+
 /// An answer, read whole.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -60,6 +64,7 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Self {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_mins(1))
+            .pool_idle_timeout(IDLE_MAX)
             .build()
             .expect("a client can be built");
         Self {

@@ -10,12 +10,14 @@
 
 mod client;
 mod contract;
+mod forge;
 mod mongo;
 mod postgres;
 mod tokens;
 
 pub use client::{Answer, Client};
 pub use contract::{BadBody, Operation, PublishedContract, unknown_keywords};
+pub use forge::{Attack, Forge, ed25519_pem, encoded, part_of};
 pub use mongo::TestMongo;
 pub use postgres::TestPostgres;
 pub use tokens::{ACCESS_SECRET, Person, REFRESH_SECRET, SERVICE_SECRET, TestTokens};

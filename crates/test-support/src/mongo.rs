@@ -1,5 +1,7 @@
 //! A MongoDB database of a test's own.
 
+use std::sync::Arc;
+
 use mongodb::{Client, Database};
 
 use crate::{fresh_name, is_leftover, required};
@@ -13,6 +15,36 @@ pub struct TestMongo {
     pub name: String,
     /// A look inside, past the service.
     pub database: Database,
+    _removed_with_the_last_clone: Arc<Removal>,
+}
+
+/// Removes the databases of a test when it ends, well or not: hundreds of them, with dozens of files each, would be more
+/// than a server may hold open.
+#[derive(Debug)]
+struct Removal {
+    server: String,
+    prefix: String,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        let (server, prefix) = (self.server.clone(), self.prefix.clone());
+        // A thread of its own: the test's runtime may be ending. What cannot be removed is left to a later run.
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let remove = async {
+                let client = Client::with_uri_str(&server).await?;
+                for name in client.list_database_names().await? {
+                    if name.starts_with(&prefix) {
+                        client.database(&name).drop().await?;
+                    }
+                }
+                Ok::<_, mongodb::error::Error>(())
+            };
+            runtime.map(|runtime| runtime.block_on(remove))
+        });
+        let _ = removing.join();
+    }
 }
 
 impl TestMongo {
@@ -33,6 +65,10 @@ impl TestMongo {
         Self {
             uri: uri.into(),
             database: client.database(&name),
+            _removed_with_the_last_clone: Arc::new(Removal {
+                server,
+                prefix: name.clone(),
+            }),
             name,
         }
     }

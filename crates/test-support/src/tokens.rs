@@ -77,6 +77,7 @@ impl TestTokens {
             username: person.username.clone(),
             email: person.email.clone(),
             role: person.role,
+            must_change_password: false,
         }
     }
 

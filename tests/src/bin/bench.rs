@@ -7,6 +7,8 @@
 
 #[path = "bench/ledger.rs"]
 mod ledger;
+#[path = "bench/people.rs"]
+mod people;
 #[path = "bench/processes.rs"]
 mod processes;
 #[path = "bench/statistics.rs"]
@@ -22,7 +24,7 @@ use clap::Parser;
 
 use crate::{processes::Stack, table::Table};
 
-/// Measures chat turns and ledger commands beside what they are built on.
+/// Measures chat turns, ledger commands and sign-ins beside what they are built on.
 #[derive(Parser)]
 struct Arguments {
     /// Where the built programs are.
@@ -49,7 +51,10 @@ struct Arguments {
     /// Users they are spread over.
     #[arg(long, default_value_t = 2_000)]
     usage_users: i64,
-    /// Only the rows of one part: `turns`, `ledger` or `statistics`.
+    /// How many users the list has whose pages are measured.
+    #[arg(long, default_value_t = 1_000_000)]
+    users: usize,
+    /// Only the rows of one part: `turns`, `ledger`, `statistics` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -86,6 +91,9 @@ async fn main() -> anyhow::Result<()> {
             users: arguments.usage_users,
         };
         statistics::measure(&stack, size, duration, &mut table).await?;
+    }
+    if wanted("people") {
+        people::measure(&stack, arguments.users, duration, &mut table).await?;
     }
     stack.stop().await;
     println!("{table}");

@@ -24,6 +24,22 @@ impl Bound {
         let moment = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
         is_year(moment.date_naive()).then_some(Self::Moment(moment))
     }
+
+    /// The first moment of the day, or the moment.
+    pub fn begins(self) -> DateTime<Utc> {
+        match self {
+            Self::Day(day) => midnight(day),
+            Self::Moment(moment) => moment,
+        }
+    }
+
+    /// The first moment after the day, or the moment.
+    pub fn is_over(self) -> DateTime<Utc> {
+        match self {
+            Self::Day(day) => midnight(next_day(day)),
+            Self::Moment(moment) => moment,
+        }
+    }
 }
 
 /// From a moment on until before another.
@@ -54,12 +70,11 @@ impl Period {
     pub fn between(start: Option<Bound>, end: Option<Bound>) -> Option<Self> {
         let from = match start {
             None => midnight(NaiveDate::from_ymd_opt(1, 1, 1)?),
-            Some(Bound::Day(day)) => midnight(day),
-            Some(Bound::Moment(moment)) => moment,
+            Some(bound) => bound.begins(),
         };
         let until = match end {
             None => midnight(NaiveDate::from_ymd_opt(10_000, 1, 1)?),
-            Some(Bound::Day(day)) => midnight(next_day(day)),
+            Some(bound @ Bound::Day(_)) => bound.is_over(),
             // The database counts microseconds.
             Some(Bound::Moment(moment)) => moment + TimeDelta::microseconds(1),
         };

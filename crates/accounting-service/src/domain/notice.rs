@@ -118,7 +118,7 @@ pub struct Noticed {
 
 impl Watch {
     /// Notes what a command did. An account recovers when credits are granted, not when a hold returns: a balance that
-    /// swings around the threshold with every turn is told of once.
+    /// swings around the threshold with every turn is told of once. An account that was closed has nobody to be told of.
     pub fn look(&self, noticed: &mut Noticed, user_id: &UserId, outcome: &Outcome) {
         let Some(entry) = &outcome.entry else {
             return;
@@ -129,11 +129,14 @@ impl Watch {
             .filter(|hold| hold.status == HoldStatus::Expired);
         let expired = expired.map(|hold| Notice::HoldExpired(Box::new(hold.clone())));
         noticed.expired.extend(expired);
-        let is_low = entry.balance_after < self.low_threshold;
+        if outcome.closed {
+            return;
+        }
+        let is_low = outcome.balance_after < self.low_threshold;
         let (grants, spends) = match entry.kind {
             Kind::Allocate => (true, false),
             Kind::Set | Kind::Adjust => (true, true),
-            Kind::Deduct | Kind::Hold | Kind::Remove => (false, true),
+            Kind::Deduct | Kind::Hold | Kind::Remove | Kind::WriteOff => (false, true),
             Kind::Capture | Kind::Void | Kind::Expire => (false, false),
         };
         if !is_low {
@@ -144,7 +147,7 @@ impl Watch {
         } else if spends || noticed.low.contains_key(user_id) {
             let low = Notice::CreditLow {
                 user_id: user_id.clone(),
-                balance: entry.balance_after,
+                balance: outcome.balance_after,
                 threshold: self.low_threshold,
             };
             noticed.low.insert(user_id.clone(), low);
@@ -175,11 +178,14 @@ mod tests {
                 movements: Vec::new(),
                 hold_id: None,
             }),
+            lapsed_before: None,
+            lapsed_after: None,
             balance_before: balance_after,
             balance_after,
             granted: None,
             hold: None,
             usage: None,
+            closed: false,
         }
     }
 

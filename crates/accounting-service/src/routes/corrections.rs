@@ -13,7 +13,7 @@ use crate::{
         ledger::{Adjustment, Command},
     },
     error::Result,
-    service::{Accounts, Answer, Credits},
+    service::{Accounts, Allowances, Answer, Credits},
 };
 
 /// `POST /api/credits/set`: replaces what somebody can spend. Credits held by running turns stay theirs.
@@ -22,21 +22,30 @@ pub(super) async fn set_credits(
     actor: OwnAccount,
     body: Body<SetCredits>,
     accounts: web::Data<Accounts>,
+    allowances: web::Data<Allowances>,
     credits: web::Data<Credits>,
 ) -> Result<Answer> {
     let origin = arrival.origin(actor.actor(), &body.0)?;
     let body = body.0;
     let user_id = accounts.resolve(&body.user_id).await?.id;
+    let asked = origin.clone();
     let target = Amount::new(body.credits.get())
-        .map(|amount| credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id))
+        .map(|amount| {
+            credits.grant(
+                amount,
+                body.expiry_days,
+                body.notes.as_ref(),
+                actor.id.to_string(),
+            )
+        })
         .transpose()?;
     let owner = user_id.clone();
     let render = Box::new(move |outcome: &_| {
         serde_json::to_string(&CorrectedBody::new(owner.clone(), outcome, "Credits set"))
     });
-    credits
-        .correct(user_id, Command::Set { target }, body.notes, origin, render)
-        .await
+    let granted = target.as_ref().map(|grant| grant.credits);
+    let set = credits.correct(user_id, Command::Set { target }, body.notes, origin, render);
+    allowances.grant(actor.capped(), granted, &asked, set).await
 }
 
 /// `DELETE /api/credits/remove`: takes credits away, soonest expiry first; all of them or none.
@@ -69,11 +78,13 @@ pub(super) async fn adjust_credits(
     actor: OwnAccount,
     body: Body<AdjustCredits>,
     accounts: web::Data<Accounts>,
+    allowances: web::Data<Allowances>,
     credits: web::Data<Credits>,
 ) -> Result<Answer> {
     let origin = arrival.origin(actor.actor(), &body.0)?;
     let body = body.0;
     let user_id = accounts.resolve(&body.user_id).await?.id;
+    let asked = origin.clone();
     let (owner, difference) = (user_id.clone(), body.adjustment);
     let render = Box::new(move |outcome: &_| {
         serde_json::to_string(&CorrectedBody {
@@ -83,12 +94,16 @@ pub(super) async fn adjust_credits(
     });
     let amount = difference.amount();
     let adjustment = if difference.is_raise() {
-        Adjustment::Raise(credits.grant(amount, body.expiry_days, body.notes.as_ref(), &actor.id)?)
+        Adjustment::Raise(credits.grant(
+            amount,
+            body.expiry_days,
+            body.notes.as_ref(),
+            actor.id.to_string(),
+        )?)
     } else {
         Adjustment::Lower(amount)
     };
-    let command = Command::Adjust(adjustment);
-    credits
-        .correct(user_id, command, body.notes, origin, render)
-        .await
+    let granted = difference.is_raise().then_some(amount);
+    let adjust = credits.correct(user_id, Command::Adjust(adjustment), body.notes, origin, render);
+    allowances.grant(actor.capped(), granted, &asked, adjust).await
 }

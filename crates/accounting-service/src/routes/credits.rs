@@ -8,7 +8,7 @@ use super::{
         BalanceBody, CalculateCredits, CalculatedBody, CheckCredits, CheckedBody, DeductCredits,
         DeductedBody, TotalBalanceBody,
     },
-    request::{Arrival, OwnAccount},
+    request::{Arrival, OwnAccount, Party},
 };
 use crate::{
     domain::ledger::Refusal,
@@ -29,6 +29,7 @@ pub(super) async fn show_balance(
 
 /// `GET /api/credits/balance/{userId}`: the same of somebody else, by id, address or name.
 pub(super) async fn show_balance_of(
+    _: Party,
     user: Path<String>,
     accounts: web::Data<Accounts>,
     allocations: web::Data<AllocationStore>,
@@ -78,6 +79,7 @@ pub(super) async fn check_credits(
 
 /// `POST /api/credits/calculate`: what tokens of a model cost.
 pub(super) async fn calculate_credits(
+    _: Party,
     body: Body<CalculateCredits>,
     prices: web::Data<Prices>,
 ) -> Result<HttpResponse> {

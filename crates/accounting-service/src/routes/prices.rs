@@ -5,7 +5,7 @@ use common_http::{Body, Path, Query};
 
 use super::{
     bodies::{ChangePrice, CreatePrice, ListHistory, ListPrices, PriceBody, PricesBody},
-    request::OwnAccount,
+    request::{OwnAccount, Party},
 };
 use crate::{
     domain::{price::Price, price::Rate},
@@ -19,6 +19,7 @@ const PRICES_MAX: u16 = 1_000;
 
 /// `GET /api/prices`: what is valid now.
 pub(super) async fn list_prices(
+    _: Party,
     page: Query<ListPrices>,
     store: web::Data<PriceStore>,
 ) -> Result<HttpResponse> {

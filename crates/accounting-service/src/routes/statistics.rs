@@ -5,13 +5,10 @@ use common_http::{Path, Query};
 
 use super::{
     bodies::{AskStatistics, AskSystemStatistics, RankCursor, SystemStatisticsBody, UserStatisticsBody},
-    request::OwnAccount,
+    request::{OwnAccount, bound},
 };
 use crate::{
-    domain::{
-        calendar::{Bound, Period},
-        ids::UserId,
-    },
+    domain::{calendar::Period, ids::UserId},
     error::{Error, Result},
     store::{Ranking, StatisticsStore},
 };
@@ -32,6 +29,7 @@ pub(super) async fn show_own_statistics(
 
 /// `GET /api/usage/stats/{userId}`: somebody's usage; that of nobody adds up to nothing.
 pub(super) async fn show_statistics_of(
+    _: OwnAccount,
     user: Path<String>,
     asked: Query<AskStatistics>,
     statistics: web::Data<StatisticsStore>,
@@ -71,15 +69,4 @@ pub(super) async fn show_system_statistics(
 fn period(start: Option<&str>, end: Option<&str>) -> Result<Period> {
     let (start, end) = (bound("startDate", start)?, bound("endDate", end)?);
     Period::between(start, end).ok_or_else(|| Error::invalid("endDate", "must not lie before startDate"))
-}
-
-/// An empty parameter is one that was left out: forms send them so.
-fn bound(field: &str, text: Option<&str>) -> Result<Option<Bound>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let bound = Bound::parse(text);
-    bound
-        .map(Some)
-        .ok_or_else(|| Error::invalid(field, "must be a date such as 2026-11-21, or a time of RFC 3339"))
 }

@@ -79,7 +79,7 @@ impl Accounts {
     }
 
     /// Makes an account before its owner comes. One that is only known by its id, because credits were granted to it,
-    /// takes on what is said of it.
+    /// takes on what is said of it; one that was closed is open again.
     pub async fn create(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
         let known = self.store.find(&identity.id).await?;
         if known.is_some_and(|account| account.email.is_some()) {
@@ -90,17 +90,33 @@ impl Accounts {
         {
             return Err(Error::EmailTaken);
         }
+        self.store.reopen(&identity.id, now).await?;
+        self.write_at(identity, now).await
+    }
+
+    async fn write(&self, identity: &Identity) -> Result<()> {
+        self.write_at(identity, self.clock.now()).await
+    }
+
+    async fn write_at(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
         if self.store.upsert(identity, now).await? {
             self.rules.welcome(&identity.id, identity.role).await;
         }
         Ok(())
     }
 
-    async fn write(&self, identity: &Identity) -> Result<()> {
-        if self.store.upsert(identity, self.clock.now()).await? {
-            self.rules.welcome(&identity.id, identity.role).await;
+    /// The same for an account that is to be given credits: one whose owner was deleted gets none.
+    pub async fn ensure_grantable(&self, id: &UserId) -> Result<()> {
+        self.ensure_id(id).await?;
+        if self.store.is_deleted(id).await? {
+            return Err(Error::UserNotFound);
         }
         Ok(())
+    }
+
+    /// Forgets what was last written of this account, since somebody else has written.
+    pub async fn forget(&self, id: &UserId) {
+        self.written.invalidate(id).await;
     }
 
     /// The account that `text` names: by id, by address, or by a name that only one account has.

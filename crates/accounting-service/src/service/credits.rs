@@ -7,13 +7,14 @@ use uuid::Uuid;
 use super::ledger::{Answer, Instruction, Ledger, Origin, Render};
 use crate::{
     domain::{
-        credits::Amount,
+        credits::{Amount, Credits as Remaining},
         expiry::ExpiryDays,
         ids::UserId,
         ledger::{Command, Grant, Refusal},
         text::Note,
     },
     error::{Error, Result},
+    store::FoundAllocation,
 };
 
 /// An allocation to be made.
@@ -27,8 +28,19 @@ pub struct Allocating {
     pub expiry_days: Option<ExpiryDays>,
     /// A remark.
     pub notes: Option<Note>,
-    /// Who grants it.
-    pub allocated_by: UserId,
+    /// Who grants it: a user id, or one of our services.
+    pub allocated_by: String,
+}
+
+/// Credits to be taken out of one allocation.
+#[derive(Clone, Debug)]
+pub struct Withdrawing {
+    /// Which.
+    pub allocation: FoundAllocation,
+    /// What stays in it.
+    pub keep: Remaining,
+    /// A remark.
+    pub notes: Option<Note>,
 }
 
 /// Granting and spending.
@@ -55,7 +67,7 @@ impl Credits {
             allocating.credits,
             allocating.expiry_days,
             allocating.notes.as_ref(),
-            &allocating.allocated_by,
+            allocating.allocated_by,
         )?;
         let granted = grant.clone();
         self.ledger
@@ -91,19 +103,50 @@ impl Credits {
         self.ledger.submit(instruction).await.map_err(overdrawn)
     }
 
+    /// Takes credits out of one allocation.
+    pub async fn withdraw(&self, withdrawing: Withdrawing, origin: Origin, render: Render) -> Result<Answer> {
+        let command = Command::Withdraw {
+            allocation_id: withdrawing.allocation.id,
+            keep: withdrawing.keep,
+        };
+        let user_id = withdrawing.allocation.user_id;
+        self.correct(user_id, command, withdrawing.notes, origin, render)
+            .await
+    }
+
+    /// Takes everything away and closes the account. The ledger stays; what is known of the owner is blanked with it. An
+    /// account that is closed counts as gone.
+    pub async fn close(&self, user_id: UserId, origin: Origin, render: Render) -> Result<Answer> {
+        let instruction = Instruction {
+            user_id,
+            command: Command::Close,
+            description: Some("the account was closed".to_owned()),
+            origin,
+            status: 200,
+            render,
+        };
+        self.ledger.submit(instruction).await.map_err(|error| {
+            if matches!(error, Error::Refused(Refusal::AccountClosed)) {
+                Error::UserNotFound
+            } else {
+                error
+            }
+        })
+    }
+
     /// An allocation of `credits` that begins now.
     pub fn grant(
         &self,
         credits: Amount,
         expiry_days: Option<ExpiryDays>,
         notes: Option<&Note>,
-        allocated_by: &UserId,
+        allocated_by: String,
     ) -> Result<Grant> {
         Ok(Grant {
             id: Uuid::now_v7(),
             credits,
             expires_at: self.days_from_now(expiry_days.unwrap_or_default())?,
-            allocated_by: allocated_by.to_string(),
+            allocated_by,
             notes: notes.cloned().map(Note::into_inner),
         })
     }

@@ -210,6 +210,21 @@ impl Sessions {
             })
             .await
     }
+
+    /// Gives back a hold by its id, whoever opened it.
+    pub async fn void(&self, id: Uuid, origin: Origin, render: Render) -> Result<Answer> {
+        let hold = self.store.find_by_id(id).await?.ok_or(Error::HoldNotFound)?;
+        self.ledger
+            .submit(Instruction {
+                user_id: hold.user_id,
+                command: Command::Void { key: hold.key },
+                description: Some("given back by an admin".to_owned()),
+                origin,
+                status: 200,
+                render,
+            })
+            .await
+    }
 }
 
 /// Writes down what the use was paid at.

@@ -91,8 +91,9 @@ const UPSERT: &str = "
         updated_at = excluded.updated_at,
         known_since = coalesce(known.known_since, excluded.known_since),
         first_role = coalesce(known.first_role, excluded.first_role)
-    WHERE (known.username, known.email, known.role)
-        IS DISTINCT FROM (excluded.username, excluded.email, excluded.role) OR known.known_since IS NULL
+    WHERE known.closed_at IS NULL AND known.deleted_at IS NULL
+        AND ((known.username, known.email, known.role)
+            IS DISTINCT FROM (excluded.username, excluded.email, excluded.role) OR known.known_since IS NULL)
     RETURNING known_since = $4 AND welcomed_at IS NULL AS arrived";
 
 #[derive(QueryableByName)]
@@ -100,6 +101,21 @@ struct Upserted {
     #[diesel(sql_type = Bool)]
     arrived: bool,
 }
+
+/// Lets an account live again under what is said of it now.
+const REOPEN: &str = "
+    UPDATE user_accounts SET closed_at = NULL, updated_at = $2 WHERE user_id = $1 AND closed_at IS NOT NULL";
+
+/// The same for an account that there is; the feed makes none.
+const UPDATE: &str = "
+    UPDATE user_accounts SET
+        username = $2,
+        email_seen_at = CASE WHEN email IS DISTINCT FROM $3 THEN $4 ELSE email_seen_at END,
+        email = $3,
+        role = $5,
+        updated_at = $4
+    WHERE user_id = $1 AND deleted_at IS NULL AND closed_at IS NULL
+        AND (username, email, role) IS DISTINCT FROM ($2, $3, $5)";
 
 /// Accounts.
 #[derive(Clone)]
@@ -129,6 +145,96 @@ impl AccountStore {
         Ok(upserted.is_some_and(|upserted| upserted.arrived))
     }
 
+    /// Opens a closed account again; one that is open stays as it is.
+    pub async fn reopen(&self, id: &UserId, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::sql_query(REOPEN)
+            .bind::<Text, _>(id.as_str())
+            .bind::<Timestamptz, _>(now)
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Brings the account up to date, if there is one.
+    pub async fn update(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::sql_query(UPDATE)
+            .bind::<Text, _>(identity.id.as_str())
+            .bind::<Text, _>(&identity.username)
+            .bind::<Nullable<Text>, _>(identity.email.as_ref().map(Email::as_str))
+            .bind::<Timestamptz, _>(now)
+            .bind::<Text, _>(identity.role.as_str())
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Removes from the account whose it was and notes that its credits have to go; says whether there is one. From now
+    /// on no token says anything about it.
+    pub async fn anonymise(&self, id: &UserId, now: DateTime<Utc>) -> Result<bool> {
+        let mut connection = self.database.connection().await?;
+        let account = user_accounts::table
+            .find(id.as_str())
+            .filter(user_accounts::deleted_at.is_null());
+        diesel::update(account)
+            .set((
+                user_accounts::username.eq(id.as_str()),
+                user_accounts::email.eq(None::<String>),
+                user_accounts::email_seen_at.eq(None::<DateTime<Utc>>),
+                user_accounts::role.eq(Role::EndUser.as_str()),
+                user_accounts::updated_at.eq(now),
+                user_accounts::deleted_at.eq(now),
+                user_accounts::removal_due.eq(true),
+            ))
+            .execute(&mut connection)
+            .await?;
+        let known = user_accounts::table
+            .find(id.as_str())
+            .filter(user_accounts::removal_due)
+            .count();
+        let known: i64 = known.get_result(&mut connection).await?;
+        Ok(known > 0)
+    }
+
+    /// Accounts of deleted users whose credits have to go, in the order of their ids.
+    pub async fn list_removal_due(&self, after: Option<&UserId>, limit: i64) -> Result<Vec<UserId>> {
+        let mut connection = self.database.connection().await?;
+        let ids: Vec<String> = user_accounts::table
+            .filter(user_accounts::removal_due)
+            .filter(user_accounts::user_id.gt(after.map_or("", UserId::as_str)))
+            .order(user_accounts::user_id)
+            .select(user_accounts::user_id)
+            .limit(limit)
+            .load(&mut connection)
+            .await?;
+        ids.iter()
+            .map(|id| UserId::parse(id).ok_or(Error::Unreadable("user_accounts.user_id")))
+            .collect()
+    }
+
+    /// Notes that nothing is left of the account's credits, and nothing can come back.
+    pub async fn clear_removal_due(&self, id: &UserId) -> Result<()> {
+        let mut connection = self.database.connection().await?;
+        diesel::update(user_accounts::table.find(id.as_str()))
+            .set(user_accounts::removal_due.eq(false))
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether the account's owner has been deleted.
+    pub async fn is_deleted(&self, id: &UserId) -> Result<bool> {
+        let mut connection = self.database.connection().await?;
+        let deleted: i64 = user_accounts::table
+            .find(id.as_str())
+            .filter(user_accounts::deleted_at.is_not_null())
+            .count()
+            .get_result(&mut connection)
+            .await?;
+        Ok(deleted > 0)
+    }
+
     /// Creates an account of which only the id is known; the rest comes with its owner's first token.
     pub async fn insert_unknown(&self, id: &UserId, now: DateTime<Utc>) -> Result<()> {
         let mut connection = self.database.connection().await?;
@@ -146,11 +252,12 @@ impl AccountStore {
         Ok(())
     }
 
-    /// The account of this id.
+    /// The account of this id, unless its owner has been deleted.
     pub async fn find(&self, id: &UserId) -> Result<Option<Account>> {
         let mut connection = self.database.connection().await?;
         let row = user_accounts::table
             .find(id.as_str())
+            .filter(user_accounts::deleted_at.is_null())
             .select(Row::as_select())
             .first(&mut connection)
             .await
@@ -176,6 +283,7 @@ impl AccountStore {
         let mut connection = self.database.connection().await?;
         let rows = user_accounts::table
             .filter(user_accounts::username.eq(username))
+            .filter(user_accounts::deleted_at.is_null())
             .select(Row::as_select())
             .limit(2)
             .load(&mut connection)

@@ -12,10 +12,9 @@ mod statements;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use diesel::{
     QueryResult, sql_query,
-    sql_types::{Array, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures_util::join;
@@ -94,7 +93,7 @@ impl LedgerConnection {
     }
 
     /// Begins a transaction, locks the accounts and loads what the batch speaks of.
-    pub async fn begin(&self, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Result<Loaded> {
+    pub async fn begin(&self, wanted: &Wanted<'_>) -> Result<Loaded> {
         let mut users: Vec<&str> = wanted.users.iter().map(|user| user.as_str()).collect();
         users.sort_unstable();
         let openers: Vec<&str> = wanted.openers.iter().map(|user| user.as_str()).collect();
@@ -122,9 +121,7 @@ impl LedgerConnection {
             Prepared(query).load::<UserLine>(&mut &*connection).await
         };
         let allocations = async {
-            let query = sql_query(statements::LOAD_ALLOCATIONS)
-                .bind::<Array<Text>, _>(&users)
-                .bind::<Timestamptz, _>(now);
+            let query = sql_query(statements::LOAD_ALLOCATIONS).bind::<Array<Text>, _>(&users);
             Prepared(query).load::<AllocationLine>(&mut &*connection).await
         };
         let open = async {
@@ -241,7 +238,8 @@ fn accounts(
         let allocations = spendable.remove(id.as_str()).unwrap_or_default();
         let holds = holds.remove(id.as_str()).unwrap_or_default();
         let open = open.get(id.as_str()).copied().unwrap_or_default();
-        Ok((id.clone(), AccountState::new(id, allocations, holds, open)))
+        let state = AccountState::new(id.clone(), allocations, holds, open).with_closed(line.closed);
+        Ok((id, state))
     };
     users.into_iter().map(account).collect()
 }

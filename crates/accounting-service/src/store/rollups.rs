@@ -7,84 +7,64 @@
 use chrono::NaiveDate;
 use diesel::{
     QueryResult, QueryableByName, sql_query,
-    sql_types::{BigInt, Bool, Date},
+    sql_types::{Bool, Date},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::invariants::Finding;
+use super::invariants::{Check, check};
 use crate::error::Result;
 
 /// Held while sums are corrected: a difference must not be added twice. The number spells "roll".
 const LOCK: i64 = 0x726F_6C6C;
 
-/// Label, statement, and a query for (checked, violations).
-const CHECKS: [(&str, &str, &str); 4] = [
-    (
+/// Sums of users, checked account by account.
+pub(super) const OF_ACCOUNTS: [Check; 3] = [
+    check(
         "R1",
         "the daily sums of users are those of their usage",
-        "SELECT count(*) AS checked,
-                count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
-                                    <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
+        "SELECT 'daily sum of ' || user_id || ' on ' || day AS subject,
+                (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+                <> (coalesce(used.records, 0), coalesce(used.credits, 0)) AS broken
          FROM (SELECT user_id, day, service, model, chatflow, count(*) AS records, sum(credits) AS credits
-               FROM usage_facts GROUP BY 1, 2, 3, 4, 5) used
-         FULL JOIN usage_daily kept USING (user_id, day, service, model, chatflow)",
+               FROM usage_facts WHERE user_id > $1 AND user_id <= $2 GROUP BY 1, 2, 3, 4, 5) used
+         FULL JOIN (SELECT * FROM usage_daily WHERE user_id > $1 AND user_id <= $2) kept
+             USING (user_id, day, service, model, chatflow)",
     ),
-    (
+    check(
         "R2",
         "what users used on a day is the sum of their daily sums",
-        "SELECT count(*) AS checked,
-                count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
-                                    <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
+        "SELECT 'sum of ' || user_id || ' on ' || day AS subject,
+                (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+                <> (coalesce(used.records, 0), coalesce(used.credits, 0)) AS broken
          FROM (SELECT user_id, day, sum(records) AS records, sum(credits) AS credits
-               FROM usage_daily GROUP BY 1, 2) used
-         FULL JOIN usage_user_days kept USING (user_id, day)",
+               FROM usage_daily WHERE user_id > $1 AND user_id <= $2 GROUP BY 1, 2) used
+         FULL JOIN (SELECT * FROM usage_user_days WHERE user_id > $1 AND user_id <= $2) kept USING (user_id, day)",
     ),
-    (
+    check(
         "R3",
         "the monthly sums of users are those of their days",
-        "SELECT count(*) AS checked,
-                count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
-                                    <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
+        "SELECT 'monthly sum of ' || user_id || ' for ' || month AS subject,
+                (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+                <> (coalesce(used.records, 0), coalesce(used.credits, 0)) AS broken
          FROM (SELECT user_id, date_trunc('month', day)::date AS month, sum(records) AS records,
                       sum(credits) AS credits
-               FROM usage_user_days GROUP BY 1, 2) used
-         FULL JOIN usage_monthly kept USING (user_id, month)",
-    ),
-    (
-        "R4",
-        "the daily totals are those of all users together",
-        "SELECT count(*) AS checked,
-                count(*) FILTER (WHERE (coalesce(kept.records, 0), coalesce(kept.credits, 0))
-                                    <> (coalesce(used.records, 0), coalesce(used.credits, 0))) AS violations
-         FROM (SELECT day, service, model, chatflow, sum(records) AS records, sum(credits) AS credits
-               FROM usage_daily GROUP BY 1, 2, 3, 4) used
-         FULL JOIN (SELECT day, service, model, chatflow, sum(records) AS records, sum(credits) AS credits
-                    FROM usage_totals GROUP BY 1, 2, 3, 4) kept USING (day, service, model, chatflow)",
+               FROM usage_user_days WHERE user_id > $1 AND user_id <= $2 GROUP BY 1, 2) used
+         FULL JOIN (SELECT * FROM usage_monthly WHERE user_id > $1 AND user_id <= $2) kept USING (user_id, month)",
     ),
 ];
 
-#[derive(QueryableByName)]
-struct Counts {
-    #[diesel(sql_type = BigInt)]
-    checked: i64,
-    #[diesel(sql_type = BigInt)]
-    violations: i64,
-}
-
-/// Compares every sum with what it is made of. Run it in one snapshot.
-pub async fn compare_rollups(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Finding>> {
-    let mut findings = Vec::new();
-    for (invariant, statement, query) in CHECKS {
-        let counts: Counts = sql_query(query).get_result(connection).await?;
-        findings.push(Finding {
-            invariant,
-            statement,
-            checked: counts.checked,
-            violations: counts.violations,
-        });
-    }
-    Ok(findings)
-}
+/// The sums of everybody, checked as a whole: there are as many as days, services, models and chatflows.
+pub(super) const OF_ALL: Check = check(
+    "R4",
+    "the daily totals are those of all users together",
+    "SELECT 'total of ' || day AS subject,
+            (coalesce(kept.records, 0), coalesce(kept.credits, 0))
+            <> (coalesce(used.records, 0), coalesce(used.credits, 0)) AS broken
+     FROM (SELECT day, service, model, chatflow, sum(records) AS records, sum(credits) AS credits
+           FROM usage_daily GROUP BY 1, 2, 3, 4) used
+     FULL JOIN (SELECT day, service, model, chatflow, sum(records) AS records, sum(credits) AS credits
+                FROM usage_totals GROUP BY 1, 2, 3, 4) kept USING (day, service, model, chatflow)",
+);
 
 /// Every day that the log or a sum knows; one pass over the log.
 const DAYS: &str = "

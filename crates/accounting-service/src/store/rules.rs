@@ -122,7 +122,8 @@ struct ArrivalLine {
 
 const ARRIVALS: &str = "
     SELECT user_id, first_role, known_since FROM user_accounts
-    WHERE known_since IS NOT NULL AND welcomed_at IS NULL AND user_id > $1 ORDER BY user_id LIMIT $2";
+    WHERE known_since IS NOT NULL AND welcomed_at IS NULL AND closed_at IS NULL AND deleted_at IS NULL AND user_id > $1
+    ORDER BY user_id LIMIT $2";
 
 /// In the order of ids, as everybody locks accounts.
 const WELCOME: &str = "
@@ -133,7 +134,7 @@ const WELCOME: &str = "
 /// Accounts that were known by `$4` and have not got what `$1` grants for `$2`.
 const LACKING: &str = "
     SELECT a.user_id FROM user_accounts a
-    WHERE a.user_id > $5 AND a.known_since <= $4 AND ($3 IS NULL OR a.role = $3)
+    WHERE a.user_id > $5 AND a.known_since <= $4 AND a.closed_at IS NULL AND a.deleted_at IS NULL AND ($3 IS NULL OR a.role = $3)
       AND NOT EXISTS (SELECT 1 FROM credit_rule_grants g
                       WHERE g.rule_id = $1 AND g.period = $2 AND g.user_id = a.user_id)
     ORDER BY a.user_id LIMIT $6";

@@ -12,6 +12,18 @@ diesel::table! {
         known_since -> Nullable<Timestamptz>,
         first_role -> Nullable<Text>,
         welcomed_at -> Nullable<Timestamptz>,
+        lapsed_to -> Timestamptz,
+        closed_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+        removal_due -> Bool,
+    }
+}
+
+diesel::table! {
+    feed_cursors (feed) {
+        feed -> Text,
+        cursor -> Text,
+        updated_at -> Timestamptz,
     }
 }
 
@@ -44,6 +56,23 @@ diesel::table! {
         started_at -> Timestamptz,
         expires_at -> Timestamptz,
         settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    credit_transactions (id) {
+        id -> Uuid,
+        seq -> BigInt,
+        user_id -> Text,
+        kind -> Text,
+        amount -> BigInt,
+        balance_after -> BigInt,
+        description -> Nullable<Text>,
+        actor -> Text,
+        request_id -> Text,
+        hold_id -> Nullable<Uuid>,
+        draws -> Jsonb,
+        created_at -> Timestamptz,
     }
 }
 

@@ -29,7 +29,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/credits/check", Access::User),
         ("POST /api/credits/calculate", Access::UserOrService),
         ("POST /api/credits/deduct", Access::User),
-        ("POST /api/credits/allocate", Access::Supervisor),
+        ("POST /api/credits/allocate", Access::SupervisorOrService),
         ("POST /api/credits/allocate-by-email", Access::Admin),
         ("POST /api/credits/set", Access::Supervisor),
         ("DELETE /api/credits/remove", Access::Supervisor),
@@ -56,6 +56,19 @@ fn documented() -> BTreeMap<String, Access> {
         ("GET /api/admin/credit-rules/{id}", Access::Admin),
         ("PUT /api/admin/credit-rules/{id}", Access::Admin),
         ("DELETE /api/admin/credit-rules/{id}", Access::Admin),
+        ("PATCH /api/credits/allocations/{id}", Access::Supervisor),
+        ("DELETE /api/credits/allocations/{id}", Access::Supervisor),
+        ("DELETE /api/users/{id}", Access::Admin),
+        ("DELETE /api/credits/user/{id}", Access::Admin),
+        ("GET /api/credits/holds", Access::User),
+        ("POST /api/credits/holds/{id}/void", Access::Admin),
+        ("GET /api/credits/transactions", Access::User),
+        ("GET /api/credits/receipts/{session_id}", Access::UserOrService),
+        ("GET /api/streaming-sessions/active/all", Access::Supervisor),
+        ("GET /api/streaming-sessions/active/{user_id}", Access::Supervisor),
+        ("GET /api/streaming-sessions/recent", Access::Supervisor),
+        ("GET /api/streaming-sessions/recent/{user_id}", Access::Supervisor),
+        ("GET /internal/people/{user_id}/data", Access::Service),
         ("GET /openapi.json", Access::Public),
         ("GET /docs", Access::Public),
         ("GET /docs/reader.js", Access::Public),
@@ -68,7 +81,11 @@ fn documented() -> BTreeMap<String, Access> {
 }
 
 async fn status_of(client: &test_support::Client, row: &Row) -> (u16, String) {
-    let path = row.path.replace("{user_id}", "5f0a1b2c3d4e5f6a7b8c9d0e");
+    let path = row
+        .path
+        .replace("{user_id}", "5f0a1b2c3d4e5f6a7b8c9d0e")
+        .replace("{id}", "5f0a1b2c3d4e5f6a7b8c9d0e")
+        .replace("{session_id}", "s-1");
     let mut request = client.request(row.method.as_str().parse().unwrap(), &path);
     if row.method != "GET" {
         request = request.json(&json!({}));
@@ -93,11 +110,14 @@ async fn every_route_lets_in_whom_it_is_documented_to() {
     for row in &rows {
         let (roles, services) = match row.access {
             Access::Public | Access::Optional => continue,
-            Access::User => (vec![Role::EndUser, Role::Supervisor, Role::Admin], false),
+            Access::User | Access::RestrictedUser => {
+                (vec![Role::EndUser, Role::Supervisor, Role::Admin], false)
+            }
             Access::UserOrService => (vec![Role::EndUser, Role::Supervisor, Role::Admin], true),
             Access::Supervisor => (vec![Role::Supervisor, Role::Admin], false),
             Access::SupervisorOrService => (vec![Role::Supervisor, Role::Admin], true),
             Access::Admin => (vec![Role::Admin], false),
+            Access::AdminOrService => (vec![Role::Admin], true),
             Access::Service => (vec![], true),
         };
         let name = format!("{} {}", row.method, row.path);

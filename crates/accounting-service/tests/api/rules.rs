@@ -362,10 +362,11 @@ async fn variables_make_a_rule_once() {
     let path = format!("{PATH}/{}", rules["rules"][0]["id"].as_str().unwrap());
     admin.delete(&path).await.expect(204);
 
-    let again = TestApp::start_on(&app, |config| {
-        config.rule_seeds = seeds.clone();
-    })
-    .await;
+    let again = app
+        .replica_with(|config| {
+            config.rule_seeds = seeds.clone();
+        })
+        .await;
 
     let rules = again.as_role(Role::Admin).get(PATH).await.expect(200).body;
     assert_eq!(

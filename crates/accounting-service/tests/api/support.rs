@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use accounting_service::{App, CONTRACT, Config, store::migrate, verify::verify};
+use accounting_service::{
+    App, CONTRACT, Config, domain::pace::Pace, service::AllocationCaps, store::migrate, verify::verify,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::Role;
@@ -27,14 +29,21 @@ struct Number {
     number: i64,
 }
 
+#[derive(QueryableByName)]
+struct Words {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    text: String,
+}
+
 /// What every test begins with: nothing listens where auth-service should be, and holds are swept at once.
 pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
     Config {
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         database_url: SecretString::from(database_url),
         db_pool_max: 4,
-        jwt_access_secret: SecretString::from(ACCESS_SECRET),
+        jwt_access_secret: Some(SecretString::from(ACCESS_SECRET)),
         jwt_access_secret_previous: None,
+        auth_jwks_url: None,
         jwt_issuer: common_jwt::ISSUER_DEFAULT.to_owned(),
         jwt_audience: common_jwt::AUDIENCE_DEFAULT.to_owned(),
         service_jwt_secret: SecretString::from(SERVICE_SECRET),
@@ -49,6 +58,15 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         webhook: None,
         rule_seeds: Vec::new(),
         rules_sweep: Duration::from_millis(50),
+        supervisor_caps: AllocationCaps {
+            at_once: 100_000,
+            a_day: 1_000_000,
+        },
+        user_pace: Pace {
+            per_sec: 0,
+            burst: 2_000,
+        },
+        verify_every: None,
         workers: Some(1),
         shutdown_grace: Duration::from_secs(5),
         trusted_proxies: TrustedProxies::default(),
@@ -91,6 +109,12 @@ impl TestApp {
         Self::start(database, config).await
     }
 
+    /// A service on a database that somebody else has filled.
+    pub(crate) async fn spawn_on(database: TestPostgres) -> Self {
+        let config = config(&database.url, Clock::manual(noon()));
+        Self::start(Arc::new(database), config).await
+    }
+
     /// A second instance on the same database, with the same clock.
     pub(crate) async fn replica(&self) -> Self {
         self.replica_at(&self.database.url).await
@@ -102,11 +126,11 @@ impl TestApp {
         Self::start(self.database.clone(), config).await
     }
 
-    /// A further instance on the database of `app`, with another configuration.
-    pub(crate) async fn start_on(app: &Self, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = config(&app.database.url, app.clock.clone());
+    /// The same with another configuration.
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&self.database.url, self.clock.clone());
         change(&mut config);
-        Self::start(app.database.clone(), config).await
+        Self::start(self.database.clone(), config).await
     }
 
     async fn start(database: Arc<TestPostgres>, config: Config) -> Self {
@@ -175,6 +199,13 @@ impl TestApp {
         let mut connection = self.database.connect().await;
         let query = diesel::sql_query(format!("SELECT ({sql})::bigint AS number"));
         query.get_result::<Number>(&mut connection).await.unwrap().number
+    }
+
+    /// One text out of the database.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let mut connection = self.database.connect().await;
+        let query = diesel::sql_query(format!("SELECT ({sql})::text AS text"));
+        query.get_result::<Words>(&mut connection).await.unwrap().text
     }
 
     /// Changes the database behind the service's back.

@@ -165,10 +165,11 @@ async fn an_allocation_that_ends_soon_is_told_of_once() {
     let server = receiver(ResponseTemplate::new(200)).await;
     let app = app_telling(&server).await;
     let url = format!("{}/hooks", server.uri());
-    let other = TestApp::start_on(&app, |config| {
-        config.webhook = Some(webhook(&url));
-    })
-    .await;
+    let other = app
+        .replica_with(|config| {
+            config.webhook = Some(webhook(&url));
+        })
+        .await;
     let alice = Person::new("alice", Role::EndUser);
     let soon = app.grant(&alice, 20, 10).await;
     app.grant(&alice, 20, 300).await;
@@ -319,10 +320,11 @@ async fn a_slow_receiver_holds_nobody_up_and_gets_each_message_once() {
     let server = receiver(slow).await;
     let app = app_telling(&server).await;
     let url = format!("{}/hooks", server.uri());
-    let other = TestApp::start_on(&app, |config| {
-        config.webhook = Some(webhook(&url));
-    })
-    .await;
+    let other = app
+        .replica_with(|config| {
+            config.webhook = Some(webhook(&url));
+        })
+        .await;
     for index in 0..12 {
         let person = Person::new("pupil", Role::EndUser);
         let app = if index % 2 == 0 { &app } else { &other };

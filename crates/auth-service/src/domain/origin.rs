@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::device::Device;
+
 /// What is kept of a `User-Agent`; the rest is noise or an attack on the database.
 const USER_AGENT_CHARS_MAX: usize = 256;
 
@@ -19,5 +21,10 @@ impl Origin {
     pub fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
         let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_CHARS_MAX).collect());
         Self { address, user_agent }
+    }
+
+    /// What the client seems to be.
+    pub fn device(&self) -> Device {
+        Device::read(self.user_agent.as_deref())
     }
 }

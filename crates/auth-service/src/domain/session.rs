@@ -1,5 +1,7 @@
 //! One sign-in on one device, and what a presented refresh token means for it (decision D3).
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Duration, Utc};
 
 use super::{origin::Origin, user::UserId};
@@ -13,6 +15,18 @@ pub struct RefreshGrant {
     pub issued_at: DateTime<Utc>,
     /// When it ends, in whole seconds.
     pub expires_at: DateTime<Utc>,
+}
+
+/// How somebody proved who they are. What another version of this program wrote is kept as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthMethod(pub Cow<'static, str>);
+
+impl AuthMethod {
+    /// A password and nothing else.
+    pub const PASSWORD: Self = Self(Cow::Borrowed("password"));
+
+    /// A password and a second factor.
+    pub const PASSWORD_AND_TOTP: Self = Self(Cow::Borrowed("password+totp"));
 }
 
 /// A session.
@@ -38,6 +52,8 @@ pub struct Session {
     pub ends_at: DateTime<Utc>,
     /// From where it was opened.
     pub origin: Origin,
+    /// How the user signed in.
+    pub auth_method: AuthMethod,
 }
 
 /// What it means that a refresh token with a good signature is presented.
@@ -54,6 +70,11 @@ pub enum Presented {
 }
 
 impl Session {
+    /// When it ends unless it is continued.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.grant.expires_at.min(self.ends_at)
+    }
+
     /// Judges a presented token by its hash.
     ///
     /// Only the immediate predecessor is remembered. So once its successor is used, it counts as reused, however
@@ -101,6 +122,7 @@ mod tests {
             last_seen_at: time(100),
             ends_at: time(30 * 86_400),
             origin: Origin::new(IpAddr::V4(Ipv4Addr::LOCALHOST), None),
+            auth_method: AuthMethod::PASSWORD,
         }
     }
 

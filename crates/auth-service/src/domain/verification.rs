@@ -86,6 +86,19 @@ impl SentCodes {
     }
 }
 
+impl SentCodes {
+    /// How long until another code may be sent.
+    pub fn wait(self, now: DateTime<Utc>) -> Duration {
+        let after_pause = self.last_at + PAUSE;
+        let open_at = if self.count < CODES_PER_WINDOW_MAX {
+            after_pause
+        } else {
+            after_pause.max(self.window_started_at + WINDOW)
+        };
+        (open_at - now).max(Duration::zero())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +124,11 @@ mod tests {
             sent = sent.next(now).unwrap();
         }
         assert_eq!(sent.next(now + PAUSE), None, "the eleventh code");
+        assert_eq!(sent.wait(now), start + WINDOW - now);
+        assert_eq!(
+            SentCodes::first(start).wait(start + Duration::seconds(10)),
+            Duration::seconds(20)
+        );
         assert_eq!(sent.next(start + WINDOW), Some(SentCodes::first(start + WINDOW)));
     }
 }

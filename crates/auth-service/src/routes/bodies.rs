@@ -55,6 +55,12 @@ pub(crate) struct LogIn {
     pub(crate) username: String,
     /// The password.
     pub(crate) password: SecretString,
+    /// A code of the authenticator app, where it is known to be needed.
+    #[serde(rename = "totpCode", alias = "totp_code")]
+    pub(crate) totp_code: Option<SecretString>,
+    /// A recovery code in its place.
+    #[serde(rename = "recoveryCode", alias = "recovery_code")]
+    pub(crate) recovery_code: Option<SecretString>,
 }
 
 /// The answer to a sign-in.
@@ -69,6 +75,9 @@ pub(crate) struct LoggedIn {
     pub(crate) refresh_token: String,
     /// Who signed in.
     pub(crate) user: SignedInUser,
+    /// Whether nothing is open to them before they choose another password.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) must_change_password: bool,
 }
 
 /// A user in the answer to a sign-in: `id`, not `_id`.
@@ -81,7 +90,7 @@ pub(crate) struct SignedInUser {
     pub(crate) username: String,
     /// The address.
     pub(crate) email: String,
-    /// Always true: others do not get in.
+    /// True unless unproven addresses are admitted here.
     pub(crate) is_verified: bool,
     /// What they may administer.
     pub(crate) role: Role,
@@ -119,8 +128,22 @@ pub(crate) struct Done {
 pub(crate) struct UpdateProfile {
     /// The new name.
     pub(crate) username: Option<String>,
-    /// The address as it is; another one is refused.
+    /// The address, as it is or as it is wished.
     pub(crate) email: Option<String>,
+    /// Needed for another address.
+    #[serde(rename = "currentPassword")]
+    pub(crate) current_password: Option<SecretString>,
+}
+
+/// The answer to `PUT /api/profile`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdatedProfile {
+    /// The user.
+    pub(crate) user: UserBody,
+    /// The address that waits for its code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pending_email: Option<String>,
 }
 
 /// `GET /api/dashboard`.
@@ -190,15 +213,66 @@ pub(crate) struct UserBody {
     pub(crate) email: String,
     /// Whether the address is proven.
     pub(crate) is_verified: bool,
+    /// Whether the account is open; an admin may have shut it.
+    pub(crate) is_active: bool,
+    /// What people call them, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) full_name: Option<String>,
     /// What they may administer.
     pub(crate) role: Role,
     /// When the account was made.
     pub(crate) created_at: Timestamp,
     /// When it was last changed.
     pub(crate) updated_at: Timestamp,
+    /// Whether somebody else chose the password; there only when true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) must_change_password: bool,
     /// Kept by older tools.
     #[serde(rename = "__v")]
     pub(crate) version: i32,
+}
+
+/// A user as `GET /api/auth/users/{id}` shows one to everybody, and the rest of it to admins and our services.
+#[derive(Debug, Serialize)]
+pub(crate) struct PublicUser {
+    #[serde(rename = "_id")]
+    id: String,
+    username: String,
+    /// Whether they may use anything.
+    active: bool,
+    /// Always false: whoever is deleted is not found.
+    deleted: bool,
+    #[serde(flatten)]
+    details: Option<UserDetails>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserDetails {
+    email: String,
+    role: Role,
+    is_verified: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl PublicUser {
+    /// What somebody who `sees_all` is shown of `user`, or somebody who does not.
+    pub(crate) fn new(user: User, sees_all: bool) -> Self {
+        Self {
+            id: user.id.to_string(),
+            active: user.may_sign_in(),
+            deleted: false,
+            details: sees_all.then_some(UserDetails {
+                email: user.email,
+                role: user.role,
+                is_verified: user.is_verified,
+                created_at: user.created_at.into(),
+                updated_at: user.updated_at.into(),
+            }),
+            username: user.username,
+        }
+    }
 }
 
 /// A user inside an object.
@@ -226,9 +300,12 @@ impl From<User> for UserBody {
             username: user.username,
             email: user.email,
             is_verified: user.is_verified,
+            is_active: !user.is_disabled,
+            full_name: user.full_name,
             role: user.role,
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),
+            must_change_password: user.must_change_password,
             version: user.version,
         }
     }

@@ -6,8 +6,10 @@ use common_http::{Body, CurrentUser};
 use crate::{
     domain::{origin::Origin, user::UserId},
     error::{Error, Result},
-    routes::bodies::{Dashboard, DashboardUser, Greeting, UpdateProfile, UserBody, UserEnvelope},
-    service::accounts::Accounts,
+    routes::bodies::{
+        Dashboard, DashboardUser, Greeting, UpdateProfile, UpdatedProfile, UserBody, UserEnvelope,
+    },
+    service::{accounts::Accounts, email_changes::EmailChanges},
     store::users::UserStore,
 };
 
@@ -20,21 +22,30 @@ pub(crate) async fn show_profile(user: CurrentUser, users: web::Data<UserStore>)
     }))
 }
 
-/// `PUT /api/profile`: another name.
+/// `PUT /api/profile`: another name, at once; another address, once it is proven. Either both are taken or neither.
 pub(crate) async fn update_profile(
     user: CurrentUser,
     Body(body): Body<UpdateProfile>,
     origin: Origin,
     accounts: web::Data<Accounts>,
+    email_changes: web::Data<EmailChanges>,
 ) -> Result<HttpResponse> {
     let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
     let username = body.username.filter(|text| !text.is_empty());
     let email = body.email.filter(|text| !text.is_empty());
-    let user = accounts
-        .change_profile(id, username.as_deref(), email.as_deref(), &origin)
-        .await?;
-    Ok(HttpResponse::Ok().json(UserEnvelope {
+    let password = body.current_password.as_ref();
+    let prepared = match &email {
+        Some(email) => email_changes.prepare(id, email, password, &origin).await?,
+        None => None,
+    };
+    let user = accounts.change_profile(id, username.as_deref(), &origin).await?;
+    let pending_email = match prepared {
+        Some(prepared) => Some(email_changes.ask(prepared, &origin).await?),
+        None => None,
+    };
+    Ok(HttpResponse::Ok().json(UpdatedProfile {
         user: UserBody::from(user),
+        pending_email,
     }))
 }
 

@@ -7,7 +7,11 @@ use crate::{
     domain::origin::Origin,
     error::{Error, Result},
     routes::bodies::{Done, ResendVerification, SignUp, UserCreated, VerifyEmail},
-    service::{accounts::NewAccount, registration::Registration},
+    service::{
+        accounts::NewAccount,
+        limits::{Limit, Limits},
+        registration::Registration,
+    },
 };
 
 /// `POST /api/auth/signup`: an account without rights, whose address is to be proven.
@@ -15,7 +19,9 @@ pub(crate) async fn sign_up(
     Body(body): Body<SignUp>,
     origin: Origin,
     registration: web::Data<Registration>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
+    limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
     let user = registration.sign_up(account, &origin).await?;
     let message = "User registered successfully; a verification code is on its way";
@@ -27,7 +33,9 @@ pub(crate) async fn verify_email(
     Body(body): Body<VerifyEmail>,
     origin: Origin,
     registration: web::Data<Registration>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
+    limits.admit(Limit::Codes, origin.address).await?;
     if body.token.is_empty() {
         return Err(Error::invalid("token", "is required"));
     }
@@ -43,8 +51,11 @@ pub(crate) async fn verify_email(
 /// `POST /api/auth/resend-verification`: one answer, whether there is such an account or not.
 pub(crate) async fn resend_verification(
     Body(body): Body<ResendVerification>,
+    origin: Origin,
     registration: web::Data<Registration>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
+    limits.admit(Limit::Mails, origin.address).await?;
     if body.email.trim().is_empty() {
         return Err(Error::invalid("email", "is required"));
     }

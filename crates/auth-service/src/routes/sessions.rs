@@ -10,10 +10,11 @@ use crate::{
     routes::{
         bodies::{Done, LogIn, LoggedIn, RefreshTokenBody, Refreshed},
         cookies::{Cookies, refresh_token_of},
+        second_factors::{proof_of, second_factor_needed},
     },
     service::{
-        logins::Logins,
-        sessions::{EndReason, Sessions},
+        logins::{Logins, SignIn},
+        sessions::{EndReason, Sessions, TokenPair},
     },
 };
 
@@ -24,7 +25,7 @@ impl RefreshTokenBody {
     }
 }
 
-/// `POST /api/auth/login`: opens a session.
+/// `POST /api/auth/login`: opens a session, or asks for the second factor.
 pub(crate) async fn log_in(
     Body(body): Body<LogIn>,
     origin: Origin,
@@ -37,16 +38,26 @@ pub(crate) async fn log_in(
     if body.password.expose_secret().is_empty() {
         return Err(Error::invalid("password", "is required"));
     }
-    let pair = logins.log_in(&body.username, &body.password, &origin).await?;
+    let proof = proof_of(body.totp_code, body.recovery_code)?;
+    let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
+    match signing_in.await? {
+        SignIn::Done(pair) => Ok(signed_in(&cookies, pair)),
+        SignIn::Pending(pending) => Ok(second_factor_needed(&pending)),
+    }
+}
+
+/// The answer to a sign-in that is complete.
+pub(crate) fn signed_in(cookies: &Cookies, pair: TokenPair) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.cookie(cookies.access(&pair.access));
     response.cookie(cookies.refresh(&pair.refresh));
-    Ok(response.json(LoggedIn {
+    response.json(LoggedIn {
         message: "Login successful",
         access_token: pair.access,
         refresh_token: pair.refresh,
+        must_change_password: pair.user.must_change_password,
         user: pair.user.into(),
-    }))
+    })
 }
 
 /// `POST /api/auth/refresh`: the next pair of tokens. The cookie counts before the body.

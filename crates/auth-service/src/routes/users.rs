@@ -1,67 +1,24 @@
 //! What administrators see and change of others.
 
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
-use common_http::{Body, CurrentUser, Path};
-use common_jwt::Role;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use common_http::{Body, Caller, CurrentUser, Path};
+use common_jwt::{Right, Role};
 use serde_json::Value;
 
 use crate::{
     domain::{
         origin::Origin,
-        user::{User, UserId, parse_role},
+        user::{UserId, parse_role},
     },
     error::{Error, Result},
-    routes::bodies::{ChangeRole, CreateUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
+    routes::bodies::{CreateUser, PublicUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
     service::{
-        accounts::{Accounts, NewAccount, Verification},
+        accounts::{NewAccount, Verification},
+        limits::{Limit, Limits},
         registration::Registration,
     },
     store::users::UserStore,
 };
-
-/// Users written in one piece of an answer.
-const PIECE: usize = 100;
-
-/// `GET /api/admin/users`: everybody.
-pub(crate) async fn list_users(users: web::Data<UserStore>) -> Result<HttpResponse> {
-    let users = users.list().await?;
-    Ok(streamed(r#"{"users":["#, users, "]}"))
-}
-
-/// `GET /api/users`: everybody, as a bare array.
-pub(crate) async fn list_users_bare(users: web::Data<UserStore>) -> Result<HttpResponse> {
-    let users = users.list().await?;
-    Ok(streamed("[", users, "]"))
-}
-
-/// Writes users as they are read, so that a list of a million costs no more memory than one of a hundred. When the
-/// database fails half way the connection is cut: the client sees an incomplete answer, not a short list.
-fn streamed(
-    before: &'static str,
-    users: impl Stream<Item = Result<User>> + 'static,
-    after: &'static str,
-) -> HttpResponse {
-    let mut is_first = true;
-    let pieces = users.map_ok(UserBody::from).try_chunks(PIECE).map(move |piece| {
-        let users = piece.map_err(|error| error.1)?;
-        let mut text = Vec::new();
-        for user in users {
-            if !std::mem::take(&mut is_first) {
-                text.push(b',');
-            }
-            serde_json::to_writer(&mut text, &user).map_err(std::io::Error::from)?;
-        }
-        Ok(Bytes::from(text))
-    });
-    let edge =
-        |text: &'static str| stream::once(std::future::ready(Ok::<_, actix_web::Error>(Bytes::from(text))));
-    let whole = edge(before).chain(pieces).chain(edge(after));
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .streaming(Box::pin(whole))
-}
 
 /// `GET /api/admin/users/{user_id}`.
 pub(crate) async fn show_user(
@@ -113,21 +70,25 @@ pub(crate) async fn create_user(
     Ok(HttpResponse::Created().json(UserCreated::new("User created successfully", &user)))
 }
 
-/// `PUT /api/admin/users/{user_id}/role`: ends the user's sessions too.
-pub(crate) async fn change_role(
-    admin: CurrentUser,
+/// `GET /api/auth/users/{user_id}`: whether there is somebody, for whoever asks; more for admins and our services.
+pub(crate) async fn show_public_user(
+    caller: Option<Caller>,
     Path(user_id): Path<String>,
-    Body(body): Body<ChangeRole>,
     origin: Origin,
-    accounts: web::Data<Accounts>,
+    users: web::Data<UserStore>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
+    if caller.is_none() {
+        limits.admit(Limit::UserLookup, origin.address).await?;
+    }
     let id = UserId::parse(&user_id).ok_or(Error::InvalidUserId)?;
-    let role = role_of(&body.role)?;
-    let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
-    let user = accounts.change_role(id, role, actor, &origin).await?;
-    Ok(HttpResponse::Ok().json(UserEnvelope {
-        user: UserBody::from(user),
-    }))
+    let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
+    let sees_all = match caller {
+        Some(Caller::Service(_)) => true,
+        Some(Caller::User(user)) => user.role.may(Right::ManageUsers),
+        None => false,
+    };
+    Ok(HttpResponse::Ok().json(PublicUser::new(user, sees_all)))
 }
 
 fn role_of(text: &str) -> Result<Role> {

@@ -6,19 +6,16 @@ use secrecy::SecretString;
 
 use crate::{
     domain::{
-        email::{self, EmailAddress},
+        email::EmailAddress,
         origin::Origin,
         password::NewPassword,
         user::{User, UserId},
         username::Username,
     },
     error::{Error, Result, field_error},
-    service::{
-        passwords::Passwords,
-        sessions::{EndReason, Sessions},
-    },
+    service::passwords::Passwords,
     store::{
-        audit::{AuditEvent, AuditStore},
+        audit::{AuditEvent, AuditStore, Details},
         users::UserStore,
     },
 };
@@ -27,7 +24,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Accounts {
     users: UserStore,
-    sessions: Sessions,
     passwords: Passwords,
     audit: AuditStore,
     clock: Clock,
@@ -77,16 +73,9 @@ pub(crate) enum Verification {
 
 impl Accounts {
     /// Accounts over these stores.
-    pub(crate) fn new(
-        users: UserStore,
-        sessions: Sessions,
-        passwords: Passwords,
-        audit: AuditStore,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(users: UserStore, passwords: Passwords, audit: AuditStore, clock: Clock) -> Self {
         Self {
             users,
-            sessions,
             passwords,
             audit,
             clock,
@@ -120,15 +109,18 @@ impl Accounts {
             username: account.username.as_str().to_owned(),
             email: account.email.as_str().to_owned(),
             password_hash,
+            full_name: None,
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
+            must_change_password: false,
+            password_version: 0,
             role,
             created_at: now,
             updated_at: now,
             version: 0,
         };
         self.users.insert(&user).await?;
-        self.record("user_created", role.as_str(), actor, user.id, origin)
+        self.record("user_created", &[("role", role.as_str())], actor, user.id, origin)
             .await;
         Ok(user)
     }
@@ -154,7 +146,6 @@ impl Accounts {
         &self,
         id: UserId,
         username: Option<&str>,
-        email: Option<&str>,
         origin: &Origin,
     ) -> Result<User> {
         let username = username
@@ -162,9 +153,6 @@ impl Accounts {
             .transpose()
             .map_err(|message| Error::invalid("username", message))?;
         let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
-        if email.is_some_and(|email| email::normalise(email) != user.email) {
-            return Err(Error::EmailChangeRefused);
-        }
         let Some(username) = username.filter(|name| name.as_str() != user.username) else {
             return Ok(user);
         };
@@ -173,49 +161,7 @@ impl Accounts {
             .set_username(id, username.as_str(), self.clock.now())
             .await?;
         let changed = changed.ok_or(Error::UserNotFound)?;
-        self.record("username_changed", "ok", Some(id), id, Some(origin))
-            .await;
-        Ok(changed)
-    }
-
-    /// Gives a user another role and ends their sessions, so that the old rights end with them.
-    ///
-    /// Sessions end before and after: whatever is opened in between has the old role, and a crash in between leaves
-    /// somebody signed out, not somebody with rights they lost.
-    pub(crate) async fn change_role(
-        &self,
-        id: UserId,
-        role: Role,
-        actor: UserId,
-        origin: &Origin,
-    ) -> Result<User> {
-        let user = self.users.find(id).await?.ok_or(Error::UserNotFound)?;
-        if user.role == role {
-            // The stored word may be one that only reads as this role, such as `teacher` for `enduser`.
-            return self
-                .users
-                .set_role(id, role, self.clock.now())
-                .await?
-                .ok_or(Error::UserNotFound);
-        }
-        let is_active_admin = user.role == Role::Admin && user.may_sign_in();
-        if is_active_admin && self.users.count_active_admins().await? < 2 {
-            return Err(Error::LastAdmin);
-        }
-        self.sessions
-            .end_all(id, EndReason::RoleChange, Some(origin))
-            .await?;
-        let changed = self.users.set_role(id, role, self.clock.now()).await?;
-        let changed = changed.ok_or(Error::UserNotFound)?;
-        if is_active_admin && self.users.count_active_admins().await? == 0 {
-            // Two admins demoted each other at the same moment: neither is.
-            self.users.set_role(id, Role::Admin, self.clock.now()).await?;
-            return Err(Error::LastAdmin);
-        }
-        self.sessions
-            .end_all(id, EndReason::RoleChange, Some(origin))
-            .await?;
-        self.record("role_changed", role.as_str(), Some(actor), id, Some(origin))
+        self.record("username_changed", &[], Some(id), id, Some(origin))
             .await;
         Ok(changed)
     }
@@ -223,19 +169,19 @@ impl Accounts {
     async fn record(
         &self,
         action: &'static str,
-        outcome: &'static str,
+        details: Details<'_>,
         actor: Option<UserId>,
         subject: UserId,
         origin: Option<&Origin>,
     ) {
         let event = AuditEvent {
             action,
-            outcome,
+            outcome: "ok",
             actor,
             subject: Some(subject),
             session_id: None,
             origin,
         };
-        self.audit.record(event, self.clock.now()).await;
+        self.audit.record_with(event, details, self.clock.now()).await;
     }
 }

@@ -1,125 +1,109 @@
 //! Bounds how many verification codes are guessed by callers who name no account.
 //!
 //! A code without an address could be anybody's, so a wrong one can be counted against nobody. It is counted against
-//! the network it came from and against everybody together. With [`TOTAL_MAX`] guesses in a window, somebody who keeps
-//! one account's code open all day (ten codes of 15 minutes) finds it with a chance of 1 in 500 a day, and by naming
-//! the account 1 in 20,000. What is proven that way is an address, not a password.
+//! the network it came from and against everybody together, at all replicas. With [`TOTAL`] guesses in a window,
+//! somebody who keeps one account's code open all day (ten codes of 15 minutes) finds it with a chance of 1 in 500 a
+//! day, and by naming the account 1 in 20,000. What is proven that way is an address, not a password.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::net::IpAddr;
 
 use chrono::{DateTime, Duration, Utc};
+use futures_util::future::join;
 
-use super::throttle::network;
+use crate::{
+    config::Config,
+    domain::{
+        network::customer,
+        throttle::{Bucket, BucketRate, Quota},
+    },
+    error::{Error, Result},
+    service::keyed_hash::KeyedHash,
+    store::throttles::ThrottleStore,
+};
 
-/// How long wrong guesses are counted.
+/// The time in which a budget that was used up comes back.
 const WINDOW: Duration = Duration::minutes(15);
 
 /// Wrong guesses of one network: a class that types badly stays below.
-const NETWORK_MAX: u32 = 30;
+const OF_NETWORK: BucketRate = BucketRate {
+    quota: 30,
+    window: WINDOW,
+};
 
-/// Wrong guesses of all networks together, for each replica of this service.
-const TOTAL_MAX: u32 = 200;
+/// Wrong guesses of all networks together.
+const TOTAL: BucketRate = BucketRate {
+    quota: 200,
+    window: WINDOW,
+};
 
-/// Wrong guesses without an address in the current window.
+/// Its name in keys.
+const NAME: &str = "nameless-codes";
+
+/// Wrong guesses without an address.
 #[derive(Clone, Debug)]
 pub(crate) struct GuessBudget {
-    window: Arc<Mutex<Window>>,
-}
-
-#[derive(Debug)]
-struct Window {
-    started_at: DateTime<Utc>,
-    total: u32,
-    /// At most [`TOTAL_MAX`] entries: whoever is in here has made a guess.
-    by_network: HashMap<IpAddr, u32>,
+    store: ThrottleStore,
+    hash: KeyedHash,
 }
 
 impl GuessBudget {
-    /// An unused budget.
-    pub(crate) fn new(now: DateTime<Utc>) -> Self {
-        let window = Window {
-            started_at: now,
-            total: 0,
-            by_network: HashMap::new(),
-        };
+    /// The budget in this store.
+    pub(crate) fn new(config: &Config, store: ThrottleStore) -> Self {
         Self {
-            window: Arc::new(Mutex::new(window)),
+            store,
+            hash: KeyedHash::new(config, "code guesses"),
         }
     }
 
     /// Takes one guess before it is looked at, so that guesses made at once are all counted. When there is none left,
-    /// says how many seconds until there is.
-    pub(crate) fn take(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= window.started_at + WINDOW {
-            *window = Window {
-                started_at: now,
-                total: 0,
-                by_network: HashMap::new(),
-            };
+    /// says when there is.
+    pub(crate) async fn take(&self, address: IpAddr, now: DateTime<Utc>) -> Result<()> {
+        let (network, total) = self.keys(address);
+        let (of_network, of_all) = join(
+            self.store.take_token(&network, OF_NETWORK, now),
+            self.store.take_token(&total, TOTAL, now),
+        )
+        .await;
+        let (of_network, of_all) = (of_network?, of_all?);
+        if of_network.admitted && of_all.admitted {
+            return Ok(());
         }
-        let used = window
-            .by_network
-            .get(&network(address))
-            .copied()
-            .unwrap_or_default();
-        if used >= NETWORK_MAX || window.total >= TOTAL_MAX {
-            let left = window.started_at + WINDOW - now;
-            return Err(u64::try_from(left.num_seconds()).unwrap_or_default() + 1);
+        // What is refused is no guess: one network that goes on must not use up what all share.
+        if of_all.admitted {
+            self.store.give_token_back(&total, TOTAL).await?;
         }
-        window.total += 1;
-        window.by_network.insert(network(address), used + 1);
-        Ok(())
+        if of_network.admitted {
+            self.store.give_token_back(&network, OF_NETWORK).await?;
+        }
+        let wait = |rate, bucket: Bucket| {
+            let quota = Quota::of(NAME, rate, bucket);
+            if bucket.admitted {
+                0
+            } else {
+                quota.retry_after_secs
+            }
+        };
+        let wait = wait(OF_NETWORK, of_network).max(wait(TOTAL, of_all));
+        Err(Error::TooManyGuesses {
+            retry_after_secs: wait.into(),
+        })
     }
 
     /// Gives a guess back: it was right.
-    pub(crate) fn give_back(&self, address: IpAddr) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.total = window.total.saturating_sub(1);
-        if let Some(used) = window.by_network.get_mut(&network(address)) {
-            *used = used.saturating_sub(1);
+    pub(crate) async fn give_back(&self, address: IpAddr) {
+        let (network, total) = self.keys(address);
+        let (of_network, of_all) = join(
+            self.store.give_token_back(&network, OF_NETWORK),
+            self.store.give_token_back(&total, TOTAL),
+        )
+        .await;
+        if let Err(error) = of_network.and(of_all) {
+            tracing::warn!(?error, "a guess was not given back");
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(number: u32) -> IpAddr {
-        std::net::Ipv4Addr::from(0x0a00_0000 + number).into()
-    }
-
-    #[test]
-    fn one_network_runs_out_before_all_do() {
-        let start = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        let budget = GuessBudget::new(start);
-        for _ in 0..NETWORK_MAX {
-            budget.take(address(1), start).unwrap();
-        }
-        assert!(budget.take(address(1), start).is_err());
-        assert!(budget.take(address(2), start).is_ok(), "others go on");
-
-        for number in 3.. {
-            if budget.take(address(number), start).is_err() {
-                assert_eq!(number - 3 + NETWORK_MAX + 1, TOTAL_MAX);
-                break;
-            }
-        }
-        assert!(budget.take(address(1), start + WINDOW).is_ok(), "a new window");
-    }
-
-    #[test]
-    fn right_guesses_cost_nothing() {
-        let start = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        let budget = GuessBudget::new(start);
-        for _ in 0..10 * TOTAL_MAX {
-            budget.take(address(1), start).unwrap();
-            budget.give_back(address(1));
-        }
+    fn keys(&self, address: IpAddr) -> (String, String) {
+        let network = customer(address).to_string();
+        (self.hash.name(&[NAME, &network]), self.hash.name(&[NAME]))
     }
 }

@@ -4,16 +4,20 @@ use common_http::Clock;
 use secrecy::SecretString;
 
 use crate::{
+    config::Config,
     domain::{
         origin::Origin,
-        user::{User, UserId},
+        second_factor::Proof,
+        session::AuthMethod,
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
-        sessions::{Sessions, TokenPair},
-        throttle::LoginThrottle,
+        pending_sign_ins::{Asked, PendingSignIn, PendingSignIns},
+        sessions::{EndReason, Sessions, TokenPair},
+        throttle::{Attempt, LoginThrottle},
     },
     store::{
         audit::{AuditEvent, AuditStore},
@@ -27,78 +31,144 @@ pub(crate) struct Logins {
     users: UserStore,
     sessions: Sessions,
     passwords: Passwords,
+    pending: PendingSignIns,
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
+    sign_in_rule: SignInRule,
     clock: Clock,
+}
+
+/// How far a right password gets somebody.
+pub(crate) enum SignIn {
+    /// All the way.
+    Done(TokenPair),
+    /// To the question for the second factor.
+    Pending(PendingSignIn),
 }
 
 impl Logins {
     /// Sign-ins over these stores.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, named where it is made"
+    )]
     pub(crate) fn new(
+        config: &Config,
         users: UserStore,
         sessions: Sessions,
         passwords: Passwords,
+        pending: PendingSignIns,
+        throttle: LoginThrottle,
         audit: AuditStore,
         metrics: AuthMetrics,
-        clock: Clock,
     ) -> Self {
         Self {
             users,
             sessions,
             passwords,
-            throttle: LoginThrottle::default(),
+            pending,
+            throttle,
             audit,
             metrics,
-            clock,
+            sign_in_rule: config.sign_in_rule,
+            clock: config.clock.clone(),
         }
     }
 
-    /// Opens a session for whoever knows the password of the account `login`, a name or an address.
+    /// Opens a session for whoever knows the password of the account `login`, a name or an address, and has its second
+    /// factor, where there is one: at once, or in a second step (`finish`).
     pub(crate) async fn log_in(
         &self,
         login: &str,
         password: &SecretString,
+        proof: Option<&Proof>,
         origin: &Origin,
-    ) -> Result<TokenPair> {
-        let now = self.clock.now();
-        if let Some(retry_after_secs) = self.throttle.wait_secs(login, origin.address, now) {
-            self.metrics.logins.with_label_values(&["throttled"]).inc();
-            return Err(Error::SlowDown { retry_after_secs });
-        }
+    ) -> Result<SignIn> {
+        let attempt = self.begin(login, origin).await?;
         let user = self.users.find_by_login(login).await?;
         let hash = user.as_ref().map(|user| user.password_hash.as_str());
         let matches = match self.passwords.matches(password, hash).await {
             Ok(matches) => matches,
             Err(error) => {
+                self.throttle.abandoned(attempt).await;
                 self.metrics.logins.with_label_values(&["busy"]).inc();
                 return Err(error);
             }
         };
         let known = user.as_ref().map(|user| user.id);
         let Some(user) = user.filter(|_| matches) else {
-            self.throttle.failed(login, origin.address, now);
-            self.record("invalid_credentials", known, origin).await;
+            self.throttle.failed(attempt, self.clock.now()).await;
+            self.record("invalid_credentials", known, None, origin).await;
             return Err(Error::InvalidCredentials);
         };
-        self.throttle.succeeded(login, origin.address);
-        self.refuse_shut_out(&user, origin).await?;
+        let attempt = self.refuse_shut_out(&user, attempt, origin).await?;
         self.renew_hash(&user, password).await;
-        let pair = self.sessions.open(user.id, origin).await?;
-        self.record("ok", known, origin).await;
+        self.throttle.succeeded(attempt).await;
+        let method = match self.counted(self.pending.ask(&user, proof, origin).await)? {
+            Asked::Nothing => AuthMethod::PASSWORD,
+            Asked::Answered => AuthMethod::PASSWORD_AND_TOTP,
+            Asked::Later(pending) => {
+                self.record("second_factor_needed", known, None, origin).await;
+                return Ok(SignIn::Pending(pending));
+            }
+        };
+        self.open(&user, method, origin).await.map(SignIn::Done)
+    }
+
+    /// Finishes a sign-in with the second factor it lacked.
+    pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<TokenPair> {
+        let user = self.counted(self.pending.finish(token, proof, origin).await)?;
+        self.open(&user, AuthMethod::PASSWORD_AND_TOTP, origin).await
+    }
+
+    /// The audit trail has it by now, from where the code was looked at.
+    fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::SecondFactorRefused) = result {
+            self.metrics
+                .logins
+                .with_label_values(&["second_factor_wrong"])
+                .inc();
+        }
+        result
+    }
+
+    /// Opens the session, unless the password that was found right was replaced meanwhile. Whoever replaced it ended the
+    /// sessions there were; this one may have come after.
+    async fn open(&self, user: &User, method: AuthMethod, origin: &Origin) -> Result<TokenPair> {
+        let pair = self.sessions.open(user.id, method, origin).await?;
+        if pair.user.password_version != user.password_version {
+            self.sessions
+                .end(&pair.session_id, user.id, EndReason::PasswordChange, Some(origin))
+                .await?;
+            return Err(Error::InvalidCredentials);
+        }
+        self.record("ok", Some(user.id), Some(&pair.session_id), origin)
+            .await;
         Ok(pair)
     }
 
-    /// Whoever is refused here knows the password; only they learn that the address is unproven.
-    async fn refuse_shut_out(&self, user: &User, origin: &Origin) -> Result<()> {
+    async fn begin(&self, login: &str, origin: &Origin) -> Result<Attempt> {
+        let attempt = self.throttle.begin(login, origin.address, self.clock.now()).await;
+        if matches!(attempt, Err(Error::SlowDown { .. } | Error::RateLimited { .. })) {
+            self.metrics.logins.with_label_values(&["throttled"]).inc();
+        }
+        attempt
+    }
+
+    /// Whoever is refused here knows the password; only they learn that the address is unproven. A closed account is
+    /// a failure like any other, in what is counted too: otherwise the waits would tell.
+    async fn refuse_shut_out(&self, user: &User, attempt: Attempt, origin: &Origin) -> Result<Attempt> {
         let (outcome, error) = if user.is_disabled {
+            self.throttle.failed(attempt, self.clock.now()).await;
             ("disabled", Error::InvalidCredentials)
-        } else if user.is_verified {
-            return Ok(());
+        } else if self.sign_in_rule.admits_address_of(user) {
+            return Ok(attempt);
         } else {
+            self.throttle.succeeded(attempt).await;
             ("not_verified", Error::EmailNotVerified)
         };
-        self.record(outcome, Some(user.id), origin).await;
+        self.record(outcome, Some(user.id), None, origin).await;
         Err(error)
     }
 
@@ -115,14 +185,20 @@ impl Logins {
         }
     }
 
-    async fn record(&self, outcome: &'static str, subject: Option<UserId>, origin: &Origin) {
+    async fn record(
+        &self,
+        outcome: &'static str,
+        subject: Option<UserId>,
+        session_id: Option<&str>,
+        origin: &Origin,
+    ) {
         self.metrics.logins.with_label_values(&[outcome]).inc();
         let event = AuditEvent {
             action: "login",
             outcome,
             actor: subject.filter(|_| outcome == "ok"),
             subject,
-            session_id: None,
+            session_id,
             origin: Some(origin),
         };
         self.audit.record(event, self.clock.now()).await;

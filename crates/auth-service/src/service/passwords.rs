@@ -1,15 +1,20 @@
 //! Hashing, kept away from everything else: few threads, a bounded queue, and a refusal when it is full (D12).
 
 use std::{
+    hint::black_box,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use prometheus::IntCounter;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::spawn_blocking,
+};
 
 use crate::{
     domain::password::{NewPassword, is_checkable},
@@ -17,15 +22,30 @@ use crate::{
     metrics::AuthMetrics,
 };
 
+/// bcrypt knows no lower cost.
+const COST_MIN: u32 = 4;
+
+/// A costlier hash is nobody's: checking one would keep a thread busy for minutes.
+const COST_MAX: u32 = 16;
+
+/// What bcrypt reads of a password.
+const BYTES_READ: usize = 72;
+/// How long a password that nobody waits for stands back, before it takes its turn like the others.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Hashes and checks passwords.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     threads: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    /// Told when nobody waits any more.
+    lull: Arc<Notify>,
+    /// One password at a time is hashed for nobody who waits.
+    background: Arc<Semaphore>,
     queue_max: usize,
     cost: u32,
-    /// What the password of somebody who does not exist is compared with, so that it takes as long.
-    decoy: Arc<str>,
+    /// What every check costs, whoever is asked for: today's cost, or that of the costliest hash seen so far.
+    floor: Arc<AtomicU32>,
     metrics: AuthMetrics,
 }
 
@@ -34,15 +54,17 @@ struct Place<'p>(&'p Passwords);
 
 impl Passwords {
     /// At most `threads` hashes at once and `queue_max` waiting.
-    pub(crate) fn new(cost: u32, threads: usize, queue_max: usize, metrics: AuthMetrics) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(cost: u32, threads: usize, queue_max: usize, metrics: AuthMetrics) -> Self {
+        Self {
             threads: Arc::new(Semaphore::new(threads)),
             waiting: Arc::default(),
+            lull: Arc::default(),
+            background: Arc::new(Semaphore::new(1)),
             queue_max,
             cost,
-            decoy: bcrypt::hash(uuid::Uuid::new_v4().as_bytes(), cost)?.into(),
+            floor: Arc::new(AtomicU32::new(cost)),
             metrics,
-        })
+        }
     }
 
     /// The hash to store.
@@ -50,19 +72,55 @@ impl Passwords {
         self.hash_unchecked(password.secret()).await
     }
 
-    /// Whether `password` has this hash. Without a hash, or with one that is none, the answer is no and takes as long.
-    pub(crate) async fn matches(&self, password: &SecretString, hash: Option<&str>) -> Result<bool> {
-        if !is_checkable(password) {
-            return Ok(false);
+    /// The hash to store, for work that nobody waits for: one at a time, and those who sign in go first.
+    pub(crate) async fn hash_in_background(&self, password: &NewPassword) -> Result<String> {
+        let _only_one = self.background.acquire().await.or(Err(Error::HashQueueFull))?;
+        loop {
+            self.wait_for_a_lull().await;
+            match self.hash(password).await {
+                Err(Error::HashQueueFull) => {}
+                hashed => return hashed,
+            }
         }
-        let known = hash.filter(|hash| cost_of(hash).is_some());
-        let against = known.map_or_else(|| Arc::clone(&self.decoy), Arc::from);
-        let is_known = known.is_some();
+    }
+
+    async fn wait_for_a_lull(&self) {
+        let patience = tokio::time::sleep(BACKGROUND_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let lull = self.lull.notified();
+            if self.waiting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = lull => {}
+                () = &mut patience => return,
+            }
+        }
+    }
+
+    /// Whether `password` has this hash. Without a hash, with one that is none or of another cost than today's, and for
+    /// a password that cannot be anybody's, the work is the same: time tells nothing.
+    pub(crate) async fn matches(&self, password: &SecretString, hash: Option<&str>) -> Result<bool> {
+        let known = hash.and_then(|hash| Some((hash.to_owned(), cost_of(hash)?)));
+        let known = known.filter(|(_, cost)| (COST_MIN..=COST_MAX).contains(cost));
+        let own_cost = known.as_ref().map_or(0, |(_, cost)| *cost);
+        let floor = self.floor.fetch_max(own_cost, Ordering::AcqRel).max(own_cost);
+        let known = known.filter(|_| is_checkable(password));
         let password = password.clone();
-        let matches = self
-            .run(move || bcrypt::verify(password.expose_secret(), &against))
-            .await??;
-        Ok(matches && is_known)
+        let rounds = self.metrics.protection.hash_rounds.clone();
+        let matches = self.run(move || {
+            let Some((hash, cost)) = known else {
+                spend(floor, &password, &rounds);
+                return Ok(false);
+            };
+            rounds.inc_by(1 << cost);
+            let matches = bcrypt::verify(password.expose_secret(), &hash);
+            // Each step of the cost doubles the work: 2^c + 2^c + 2^(c+1) + ... + 2^(floor-1) = 2^floor.
+            (cost..floor).for_each(|cost| spend(cost, &password, &rounds));
+            matches
+        });
+        Ok(matches.await??)
     }
 
     /// A hash of today's cost for a password that was just found right, if the stored one is cheaper.
@@ -112,9 +170,21 @@ impl<'p> Place<'p> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.lull.notify_waiters();
+        }
         self.0.metrics.hash_queue.dec();
     }
+}
+
+/// Does the work of checking a password and nothing else.
+fn spend(cost: u32, password: &SecretString, rounds: &IntCounter) {
+    let password = password.expose_secret().as_bytes();
+    let password = password.get(..BYTES_READ).unwrap_or(password);
+    // An empty one is read as the byte that ends it.
+    let password = if password.is_empty() { b"\0" } else { password };
+    rounds.inc_by(1 << cost);
+    black_box(bcrypt::bcrypt(cost, [0; 16], password));
 }
 
 /// The cost of a hash of any of bcrypt's prefixes; `None` when it is no such hash.
@@ -132,7 +202,7 @@ mod tests {
 
     fn passwords(threads: usize, queue_max: usize) -> Passwords {
         let metrics = AuthMetrics::new(&Metrics::new("test").unwrap()).unwrap();
-        Passwords::new(4, threads, queue_max, metrics).unwrap()
+        Passwords::new(4, threads, queue_max, metrics)
     }
 
     #[tokio::test]
@@ -165,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn only_cheaper_hashes_are_renewed() {
         let metrics = AuthMetrics::new(&Metrics::new("test").unwrap()).unwrap();
-        let passwords = Passwords::new(5, 1, 8, metrics).unwrap();
+        let passwords = Passwords::new(5, 1, 8, metrics);
         let secret = SecretString::from("correct horse");
         let (cheap, equal) = (
             bcrypt::hash("correct horse", 4).unwrap(),

@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use chrono::Duration;
 use common_http::{Clock, RequestContext};
 use common_jwt::Role;
-use rand::RngExt as _;
-use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -17,25 +13,23 @@ use crate::{
     domain::{
         origin::Origin,
         user::{User, UserId},
-        verification::{CODES, Code, SentCodes},
+        verification::Code,
     },
     error::{Error, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
         accounts::{Accounts, NewAccount, Verification},
+        codes::{Codes, Drawn},
+        email_changes::EmailChanges,
         guesses::GuessBudget,
-        tokens::seconds,
     },
     store::{
         audit::{AuditEvent, AuditStore},
         users::UserStore,
-        verifications::{Issued, TriedCode, VerificationStore},
+        verifications::{CodeKind, TriedCode},
     },
 };
-
-/// Digits that somebody else has at the moment are drawn again. With half of all codes in use, one draw in 2^32 fails.
-const DRAWS_MAX: usize = 32;
 
 /// Requests for another code that are worked on at once; more are dropped, as if the mail had been lost.
 const RESENDS_AT_ONCE_MAX: usize = 64;
@@ -45,15 +39,13 @@ const RESENDS_AT_ONCE_MAX: usize = 64;
 pub(crate) struct Registration {
     accounts: Accounts,
     users: UserStore,
-    verifications: VerificationStore,
+    codes: Codes,
+    email_changes: EmailChanges,
     audit: AuditStore,
     mailer: Mailer,
     budget: GuessBudget,
     resends: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Codes are few: a plain hash of one is no secret.
-    key: Arc<hmac::Key>,
-    code_life: Duration,
     public_url: Url,
     metrics: AuthMetrics,
     clock: Clock,
@@ -65,10 +57,14 @@ pub(crate) struct Parts {
     pub(crate) accounts: Accounts,
     /// Finds them again.
     pub(crate) users: UserStore,
-    /// Keeps the codes.
-    pub(crate) verifications: VerificationStore,
+    /// Draws and keeps the codes.
+    pub(crate) codes: Codes,
+    /// Completed by the same route as a registration.
+    pub(crate) email_changes: EmailChanges,
     /// Remembers what happened.
     pub(crate) audit: AuditStore,
+    /// Bounds guesses at codes.
+    pub(crate) budget: GuessBudget,
     /// Sends the codes.
     pub(crate) mailer: Mailer,
     /// Counts.
@@ -80,22 +76,16 @@ pub(crate) struct Parts {
 impl Registration {
     /// Registration as the configuration wants it.
     pub(crate) fn new(config: &Config, parts: Parts) -> Self {
-        let secret = hmac::Key::new(
-            hmac::HMAC_SHA256,
-            config.jwt_refresh_secret.expose_secret().as_bytes(),
-        );
-        let derived = hmac::sign(&secret, b"flowgate verification codes v1");
         Self {
             accounts: parts.accounts,
             users: parts.users,
-            verifications: parts.verifications,
+            codes: parts.codes,
+            email_changes: parts.email_changes,
             audit: parts.audit,
             mailer: parts.mailer,
-            budget: GuessBudget::new(config.clock.now()),
+            budget: parts.budget,
             resends: Arc::new(Semaphore::new(RESENDS_AT_ONCE_MAX)),
             tasks: parts.tasks,
-            key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())),
-            code_life: seconds(config.verification_code_life),
             public_url: config.public_url.clone(),
             metrics: parts.metrics,
             clock: config.clock.clone(),
@@ -166,32 +156,39 @@ impl Registration {
             None => self.try_nameless(&code, origin).await?,
         };
         // First the effect, which may happen twice, then the code: a crash in between leaves nobody without either.
-        let verified = self
-            .users
-            .set_verified(tried.user_id, &tried.email, self.clock.now())
-            .await?;
-        self.verifications.consume(&tried).await?;
+        let verified = match tried.kind {
+            CodeKind::Email => {
+                let now = self.clock.now();
+                self.users.set_verified(tried.user_id, &tried.email, now).await?
+            }
+            CodeKind::EmailChange => {
+                self.email_changes.complete(&tried, origin).await?;
+                true
+            }
+        };
+        self.codes.store().consume(&tried).await?;
         verified.then_some(tried.user_id).ok_or(Error::InvalidCode)
     }
 
     async fn try_named(&self, code: &Code, email: &str) -> Result<TriedCode> {
-        let user = self.users.find_by_email(email).await?.ok_or(Error::InvalidCode)?;
-        let tried = self.verifications.try_code_of(user.id, self.clock.now()).await?;
-        let is_right = |tried: &TriedCode| {
-            hex::decode(&tried.code_hash)
-                .is_ok_and(|hash| hmac::verify(&self.key, code.digits().as_bytes(), &hash).is_ok())
-        };
+        let now = self.clock.now();
+        let is_right = |tried: &TriedCode| self.codes.is_right(code, tried);
+        if let Some(user) = self.users.find_by_email(email).await? {
+            let tried = self.codes.store().try_code_of(user.id, now).await?;
+            if let Some(tried) = tried.filter(is_right) {
+                return Ok(tried);
+            }
+        }
+        let tried = self.codes.store().try_change_to(email, now).await?;
         tried.filter(is_right).ok_or(Error::InvalidCode)
     }
 
     async fn try_nameless(&self, code: &Code, origin: &Origin) -> Result<TriedCode> {
         let now = self.clock.now();
-        self.budget
-            .take(origin.address, now)
-            .map_err(|retry_after_secs| Error::TooManyGuesses { retry_after_secs })?;
-        let tried = self.verifications.try_code(&self.hash(code), now).await;
+        self.budget.take(origin.address, now).await?;
+        let tried = self.codes.store().try_code(&self.codes.hash(code), now).await;
         if !matches!(tried, Ok(None)) {
-            self.budget.give_back(origin.address);
+            self.budget.give_back(origin.address).await;
         }
         tried?.ok_or(Error::InvalidCode)
     }
@@ -222,37 +219,15 @@ impl Registration {
 
     /// Replaces the user's code by a new one and mails it, unless they were sent enough.
     async fn send_code(&self, user: &User) -> Result<()> {
-        let now = self.clock.now();
-        let before = self.verifications.find_sent(user.id).await?;
-        let Some(sent) = before.map_or(Some(SentCodes::first(now)), |before| before.next(now)) else {
-            tracing::info!(user.id = %user.id, "no verification code: too many were sent");
-            return Ok(());
-        };
-        for _ in 0..DRAWS_MAX {
-            let code = Code::new(rand::rng().random_range(0..CODES));
-            let stored = TriedCode {
-                user_id: user.id,
-                email: user.email.clone(),
-                code_hash: self.hash(&code),
-            };
-            match self
-                .verifications
-                .issue(&stored, now + self.code_life, before, sent)
-                .await?
-            {
-                Issued::Stored => {
-                    let mail = Mail::verification(user, &code, self.code_life, &self.public_url);
-                    self.mailer.send(mail);
-                    return Ok(());
-                }
-                Issued::Superseded => return Ok(()),
-                Issued::DigitsInUse => {}
+        match self.codes.draw(CodeKind::Email, user.id, &user.email).await? {
+            Drawn::Code(code) => {
+                let mail = Mail::verification(user, &code, self.codes.life(), &self.public_url);
+                self.mailer.send(mail);
+            }
+            Drawn::TooSoon { .. } => {
+                tracing::info!(user.id = %user.id, "no verification code: too many were sent");
             }
         }
-        Err(Error::CodesExhausted)
-    }
-
-    fn hash(&self, code: &Code) -> String {
-        hex::encode(hmac::sign(&self.key, code.digits().as_bytes()))
+        Ok(())
     }
 }

@@ -88,9 +88,7 @@ impl Revocations {
     /// Ends the access tokens of these sessions everywhere.
     pub(crate) async fn revoke(&self, session_ids: &[String]) -> Result<()> {
         let expires_at = self.clock.now() + self.access_life;
-        for session_id in session_ids {
-            self.store.insert(session_id, expires_at).await?;
-        }
+        self.store.insert_all(session_ids, expires_at).await?;
         let bodies = session_ids.iter().map(|session_id| RevocationBody {
             sid: session_id.clone(),
             expires_at: expires_at.timestamp(),

@@ -8,18 +8,19 @@ use crate::{
     config::Config,
     domain::{
         origin::Origin,
-        session::{Presented, Session},
-        user::{User, UserId},
+        session::{AuthMethod, Presented, Session},
+        user::{SignInRule, User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
     service::{
+        new_devices::NewDevices,
         revocations::Revocations,
         tokens::{Tokens, hash_of, seconds},
     },
     store::{
         audit::{AuditEvent, AuditStore},
-        sessions::SessionStore,
+        sessions::{SessionOwner, SessionStore},
         users::UserStore,
     },
 };
@@ -28,12 +29,16 @@ use crate::{
 /// unless tokens are rotated faster than we can read.
 const LOOKS_MAX: usize = 4;
 
+/// Sessions ended in one go when all are.
+const CHUNK: i64 = 500;
+
 /// Sessions and the tokens they hand out.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     store: SessionStore,
     users: UserStore,
     revocations: Revocations,
+    new_devices: NewDevices,
     tokens: Tokens,
     audit: AuditStore,
     metrics: AuthMetrics,
@@ -41,6 +46,7 @@ pub(crate) struct Sessions {
     life: Duration,
     grace: Duration,
     per_user_max: usize,
+    sign_in_rule: SignInRule,
 }
 
 /// What a client holds after it signed in or refreshed.
@@ -51,6 +57,8 @@ pub(crate) struct TokenPair {
     pub(crate) refresh: String,
     /// Whose they are, as of now.
     pub(crate) user: User,
+    /// The session they belong to.
+    pub(crate) session_id: String,
 }
 
 /// Why a session ends before its time; a label and a word in the audit trail.
@@ -64,12 +72,24 @@ pub(crate) enum EndReason {
     Reuse,
     /// The user's rights changed.
     RoleChange,
+    /// The user chose another password.
+    PasswordChange,
+    /// The password was replaced by a mailed link or by an admin.
+    PasswordReset,
+    /// An admin took the second factor away.
+    SecondFactorRemoved,
     /// The user was deleted, shut out or is no longer verified.
     UserGone,
     /// The session reached its greatest age.
     TooOld,
     /// The user opened more sessions than one may have.
     Cap,
+    /// The user ended it from another one.
+    Revoked,
+    /// The user ended all, from one of them.
+    RevokedAll,
+    /// An administrator ended it.
+    Admin,
 }
 
 impl EndReason {
@@ -79,20 +99,40 @@ impl EndReason {
             Self::LogoutAll => "logout_all",
             Self::Reuse => "reuse",
             Self::RoleChange => "role_change",
+            Self::PasswordChange => "password_change",
+            Self::PasswordReset => "password_reset",
+            Self::SecondFactorRemoved => "second_factor_removed",
             Self::UserGone => "user_gone",
             Self::TooOld => "too_old",
             Self::Cap => "cap",
+            Self::Revoked => "revoked",
+            Self::RevokedAll => "revoked_all",
+            Self::Admin => "admin",
         }
+    }
+
+    /// Whether the user whose session it is ends it.
+    const fn is_own_act(self) -> bool {
+        matches!(
+            self,
+            Self::Logout | Self::LogoutAll | Self::Revoked | Self::RevokedAll
+        )
     }
 }
 
 impl Sessions {
     /// Sessions as the configuration wants them.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one caller names every part; a struct would repeat the fields"
+    )]
     pub(crate) fn new(
         config: &Config,
+        tokens: Tokens,
         store: SessionStore,
         users: UserStore,
         revocations: Revocations,
+        new_devices: NewDevices,
         audit: AuditStore,
         metrics: AuthMetrics,
     ) -> Self {
@@ -100,21 +140,33 @@ impl Sessions {
             store,
             users,
             revocations,
-            tokens: Tokens::new(config),
+            new_devices,
+            tokens,
             audit,
             metrics,
             clock: config.clock.clone(),
             life: seconds(config.session_life),
             grace: seconds(config.refresh_grace),
             per_user_max: config.sessions_per_user_max,
+            sign_in_rule: config.sign_in_rule,
         }
+    }
+
+    /// Whether the user may hold a session here.
+    pub(crate) fn admits(&self, user: &User) -> bool {
+        self.sign_in_rule.admits(user)
     }
 
     /// Opens a session for somebody who has just proven who they are.
     ///
     /// The claims are read after the session is stored. So a change of rights either is in them, or finds the session
     /// and ends it.
-    pub(crate) async fn open(&self, user_id: UserId, origin: &Origin) -> Result<TokenPair> {
+    pub(crate) async fn open(
+        &self,
+        user_id: UserId,
+        auth_method: AuthMethod,
+        origin: &Origin,
+    ) -> Result<TokenPair> {
         let now = self.clock.now();
         let id = Uuid::now_v7().to_string();
         let ends_at = now + self.life;
@@ -127,6 +179,7 @@ impl Sessions {
             created_at: now,
             last_seen_at: now,
             origin: origin.clone(),
+            auth_method,
             id,
             user_id,
             grant,
@@ -134,9 +187,10 @@ impl Sessions {
         };
         self.store.insert(&session).await?;
         self.end_surplus(user_id).await?;
-        self.pair(&session, refresh, now)
-            .await?
-            .ok_or(Error::InvalidCredentials)
+        let pair = self.pair(&session, refresh, now).await?;
+        let pair = pair.ok_or(Error::InvalidCredentials)?;
+        self.new_devices.note(&pair.user, &pair.session_id, origin);
+        Ok(pair)
     }
 
     /// Exchanges a refresh token for the next pair (decision D3).
@@ -225,7 +279,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<TokenPair>> {
         let user = self.users.find(session.user_id).await?;
-        let Some(user) = user.filter(User::may_sign_in) else {
+        let Some(user) = user.filter(|user| self.admits(user)) else {
             self.end(&session.id, session.user_id, EndReason::UserGone, None)
                 .await?;
             return Ok(None);
@@ -235,6 +289,7 @@ impl Sessions {
             access,
             refresh,
             user,
+            session_id: session.id.clone(),
         }))
     }
 
@@ -260,55 +315,114 @@ impl Sessions {
         reason: EndReason,
         origin: Option<&Origin>,
     ) -> Result<()> {
-        self.end_listed(&[session_id.to_owned()], user_id, reason, origin)
-            .await
+        let session = SessionOwner::new(session_id.to_owned(), user_id);
+        self.end_listed(&[session], reason, None, origin).await.map(drop)
     }
 
-    /// Ends all of a user's sessions.
+    /// Ends all of a user's sessions; says how many there were.
     pub(crate) async fn end_all(
         &self,
         user_id: UserId,
         reason: EndReason,
         origin: Option<&Origin>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let ids = self.store.list_ids(user_id).await?;
-        self.end_listed(&ids, user_id, reason, origin).await
+        self.end_listed(&owned(ids, user_id), reason, None, origin).await
+    }
+
+    /// Ends one of the caller's own sessions. Somebody else's is none.
+    pub(crate) async fn end_own(&self, session_id: &str, user_id: UserId, origin: &Origin) -> Result<()> {
+        let found = self.store.find_of(session_id, user_id, self.clock.now()).await?;
+        let session = found.ok_or(Error::SessionNotFound)?;
+        self.end(&session.id, user_id, EndReason::Revoked, Some(origin))
+            .await
+    }
+
+    /// Ends all of a user's sessions but this one.
+    pub(crate) async fn end_others(&self, kept: &str, user_id: UserId, origin: &Origin) -> Result<u64> {
+        let mut ids = self.store.list_ids(user_id).await?;
+        ids.retain(|id| id != kept);
+        let others = owned(ids, user_id);
+        self.end_listed(&others, EndReason::Revoked, None, Some(origin))
+            .await
+    }
+
+    /// Ends a session of whomever, for an administrator.
+    pub(crate) async fn end_as_admin(&self, session_id: &str, admin: UserId, origin: &Origin) -> Result<()> {
+        let found = self.store.find_owner(session_id).await?;
+        let session = found.ok_or(Error::SessionNotFound)?;
+        self.end_listed(&[session], EndReason::Admin, Some(admin), Some(origin))
+            .await
+            .map(drop)
+    }
+
+    /// Ends all sessions of somebody, for an administrator.
+    pub(crate) async fn end_all_as_admin(
+        &self,
+        user_id: UserId,
+        admin: UserId,
+        origin: &Origin,
+    ) -> Result<u64> {
+        let ids = self.store.list_ids(user_id).await?;
+        let sessions = owned(ids, user_id);
+        self.end_listed(&sessions, EndReason::Admin, Some(admin), Some(origin))
+            .await
+    }
+
+    /// Ends everybody's sessions but the one the administrator asks with. What is opened meanwhile stays.
+    pub(crate) async fn end_everybodys(&self, kept: &str, admin: UserId, origin: &Origin) -> Result<u64> {
+        let (mut ended, begun_at) = (0, self.clock.now());
+        loop {
+            let sessions = self.store.list_others(kept, begun_at, CHUNK).await?;
+            if sessions.is_empty() {
+                return Ok(ended);
+            }
+            ended += self
+                .end_listed(&sessions, EndReason::Admin, Some(admin), Some(origin))
+                .await?;
+        }
     }
 
     async fn end_surplus(&self, user_id: UserId) -> Result<()> {
         let ids = self.store.list_ids(user_id).await?;
-        let surplus = ids.get(self.per_user_max..).unwrap_or_default();
-        self.end_listed(surplus, user_id, EndReason::Cap, None).await
+        let surplus = ids.into_iter().skip(self.per_user_max).collect();
+        let surplus = owned(surplus, user_id);
+        self.end_listed(&surplus, EndReason::Cap, None, None)
+            .await
+            .map(drop)
     }
 
+    /// `admin` is who ends sessions of others; what people end themselves is their own act.
     async fn end_listed(
         &self,
-        ids: &[String],
-        user_id: UserId,
+        sessions: &[SessionOwner],
         reason: EndReason,
+        admin: Option<UserId>,
         origin: Option<&Origin>,
-    ) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
+    ) -> Result<u64> {
+        if sessions.is_empty() {
+            return Ok(0);
         }
-        self.revocations.revoke(ids).await?;
-        let ended = self.store.delete(ids).await?;
+        let ids: Vec<_> = sessions.iter().map(|session| session.id.clone()).collect();
+        self.revocations.revoke(&ids).await?;
+        let ended = self.store.delete(&ids).await?;
         self.metrics
             .sessions_revoked
             .with_label_values(&[reason.as_str()])
             .inc_by(ended);
-        for id in ids.iter().take(usize::try_from(ended).unwrap_or(usize::MAX)) {
-            let event = AuditEvent {
+        let ended_now = sessions.iter().take(usize::try_from(ended).unwrap_or(usize::MAX));
+        let events: Vec<_> = ended_now
+            .map(|session| AuditEvent {
                 action: "session_ended",
                 outcome: reason.as_str(),
-                actor: matches!(reason, EndReason::Logout | EndReason::LogoutAll).then_some(user_id),
-                subject: Some(user_id),
-                session_id: Some(id),
+                actor: admin.or_else(|| reason.is_own_act().then(|| session.user_id())),
+                subject: Some(session.user_id()),
+                session_id: Some(&session.id),
                 origin,
-            };
-            self.audit.record(event, self.clock.now()).await;
-        }
-        Ok(())
+            })
+            .collect();
+        self.audit.record_all(&events, self.clock.now()).await;
+        Ok(ended)
     }
 
     /// Whether the session behind a valid access token still stands: this service knows before any feed does.
@@ -326,4 +440,8 @@ impl Sessions {
             }
         }
     }
+}
+
+fn owned(ids: Vec<String>, user_id: UserId) -> Vec<SessionOwner> {
+    ids.into_iter().map(|id| SessionOwner::new(id, user_id)).collect()
 }

@@ -15,12 +15,13 @@ use crate::{
         user::{User, UserId},
     },
     error::{Error, Result},
+    service::signing_keys::SigningKeys,
 };
 
 /// Signs access and refresh tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
-    access: Signer,
+    access: SigningKeys,
     refresh: Signer,
     refresh_verifier: Verifier,
     issuer: String,
@@ -30,13 +31,12 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens as the configuration wants them.
-    pub(crate) fn new(config: &Config) -> Self {
-        let access = config.jwt_access_secret.expose_secret().as_bytes();
+    /// Tokens as the configuration wants them; `access` signs access tokens.
+    pub(crate) fn new(config: &Config, access: SigningKeys) -> Self {
         let refresh = config.jwt_refresh_secret.expose_secret().as_bytes();
         let ring = KeyRing::new([VerifyingKey::hs256(refresh)]);
         Self {
-            access: Signer::new(SigningKey::hs256(access)),
+            access,
             refresh: Signer::new(SigningKey::hs256(refresh)),
             refresh_verifier: Verifier::new(ring, &config.jwt_issuer, &config.jwt_audience),
             issuer: config.jwt_issuer.clone(),
@@ -62,8 +62,9 @@ impl Tokens {
             username: user.username.clone(),
             email: user.email.clone(),
             role: user.role,
+            must_change_password: user.must_change_password,
         };
-        Ok(self.access.access(&claims)?)
+        self.access.sign(&claims, now)
     }
 
     /// The claims of a new refresh token for a session that ends at `ends_at`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::{DateTime as BsonDateTime, doc};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future::try_join_all};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ use crate::error::Result;
 
 /// How long after its last access token a revocation is removed: longer than clocks may differ.
 const REMOVED_AFTER: Duration = Duration::from_mins(2);
+
+/// Writes that are under way together.
+const AT_ONCE: usize = 16;
 
 /// The revocations.
 #[derive(Clone, Debug)]
@@ -51,17 +54,21 @@ impl RevocationStore {
         Ok(Self { rows })
     }
 
-    /// Revokes a session; a second time changes nothing but a later expiry.
-    pub(crate) async fn insert(&self, session_id: &str, expires_at: DateTime<Utc>) -> Result<()> {
+    /// Revokes sessions; a second time changes nothing but a later expiry.
+    pub(crate) async fn insert_all(&self, session_ids: &[String], expires_at: DateTime<Utc>) -> Result<()> {
         let expires_at = BsonDateTime::from_chrono(expires_at);
         let update = vec![doc! { "$set": {
             "at": { "$ifNull": ["$at", "$$NOW"] },
             "expiresAt": { "$max": ["$expiresAt", expires_at] },
         } }];
-        self.rows
-            .update_one(doc! { "_id": session_id }, update)
-            .upsert(true)
-            .await?;
+        for session_ids in session_ids.chunks(AT_ONCE) {
+            let mut writes = Vec::with_capacity(session_ids.len());
+            for session_id in session_ids {
+                let write = self.rows.update_one(doc! { "_id": session_id }, update.clone());
+                writes.push(write.upsert(true).into_future());
+            }
+            try_join_all(writes).await?;
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+use bson::{DateTime as BsonDateTime, Document, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Collection, Database};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
+        keyset::{Cursor, Page},
         origin::Origin,
-        session::{RefreshGrant, Session},
+        session::{AuthMethod, RefreshGrant, Session},
         user::UserId,
     },
     error::Result,
@@ -43,6 +44,8 @@ struct SessionRow {
     ends_at: BsonDateTime,
     address: IpAddr,
     user_agent: Option<String>,
+    /// Older sessions lack it; they were all opened by a password.
+    auth_method: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,12 +54,38 @@ struct SessionId {
     id: String,
 }
 
+/// A session's id and whose it is.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SessionOwner {
+    /// The session.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    #[serde(rename = "userId")]
+    user_id: ObjectId,
+}
+
+impl SessionOwner {
+    /// The session `id` of this user.
+    pub(crate) fn new(id: String, user_id: UserId) -> Self {
+        Self {
+            id,
+            user_id: user_id.0,
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn user_id(&self) -> UserId {
+        UserId(self.user_id)
+    }
+}
+
 impl SessionStore {
     /// Opens the collection and sees to its indexes.
     pub(crate) async fn open(database: &Database) -> Result<Self> {
         let rows = database.collection("sessions");
         rows.create_indexes([
             super::plain(doc! { "userId": 1, "createdAt": -1 }),
+            super::plain(doc! { "createdAt": -1, "_id": -1 }),
             super::expiring(doc! { "tokenExpiresAt": 1 }, REMOVED_AFTER),
         ])
         .await?;
@@ -114,11 +143,101 @@ impl SessionStore {
         Ok(found.await?.map_ok(|session| session.id).try_collect().await?)
     }
 
+    /// The user's sessions that have not expired, newest first.
+    pub(crate) async fn list_of(&self, user_id: UserId, now: DateTime<Utc>) -> Result<Vec<Session>> {
+        let mut filter = live(now);
+        filter.insert("userId", user_id.0);
+        let rows = self.rows.find(filter).sort(doc! { "createdAt": -1, "_id": -1 });
+        Ok(rows.await?.map_ok(Session::from).try_collect().await?)
+    }
+
+    /// One of the user's sessions that has not expired. Somebody else's is none.
+    pub(crate) async fn find_of(
+        &self,
+        id: &str,
+        user_id: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Session>> {
+        let mut filter = live(now);
+        filter.extend(doc! { "_id": id, "userId": user_id.0 });
+        Ok(self.rows.find_one(filter).await?.map(Session::from))
+    }
+
+    /// How many sessions have not expired: the user's, or everybody's.
+    pub(crate) async fn count_live(&self, user_id: Option<UserId>, now: DateTime<Utc>) -> Result<u64> {
+        let mut filter = live(now);
+        if let Some(user_id) = user_id {
+            filter.insert("userId", user_id.0);
+        }
+        Ok(self.rows.count_documents(filter).await?)
+    }
+
+    /// A page of the sessions that have not expired, newest first: the user's, or everybody's.
+    pub(crate) async fn list_page(
+        &self,
+        user_id: Option<UserId>,
+        after: Option<&Cursor>,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Page<Session>> {
+        let mut filter = live(now);
+        if let Some(user_id) = user_id {
+            filter.insert("userId", user_id.0);
+        }
+        if let Some(after) = after {
+            let at = BsonDateTime::from_chrono(after.at);
+            filter.insert("createdAt", doc! { "$lte": at });
+            // Those of the same millisecond that stood on the page before.
+            filter.insert(
+                "$nor",
+                vec![doc! { "createdAt": at, "_id": { "$gte": &after.id } }],
+            );
+        }
+        let rows = self
+            .rows
+            .find(filter)
+            .sort(doc! { "createdAt": -1, "_id": -1 })
+            .limit(i64::from(limit) + 1);
+        let sessions = rows.await?.map_ok(Session::from).try_collect().await?;
+        Ok(Page::cut(sessions, limit, |session: &Session| Cursor {
+            at: session.created_at,
+            id: session.id.clone(),
+        }))
+    }
+
+    /// Whose session this is, expired or not.
+    pub(crate) async fn find_owner(&self, id: &str) -> Result<Option<SessionOwner>> {
+        let owners = self.rows.clone_with_type::<SessionOwner>();
+        Ok(owners.find_one(doc! { "_id": id }).await?)
+    }
+
+    /// Up to `limit` sessions of whomever that were opened until then, all but `except`.
+    pub(crate) async fn list_others(
+        &self,
+        except: &str,
+        until: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SessionOwner>> {
+        let opened = doc! { "$lte": BsonDateTime::from_chrono(until) };
+        let owners = self.rows.clone_with_type::<SessionOwner>();
+        let found = owners
+            .find(doc! { "_id": { "$ne": except }, "createdAt": opened })
+            .projection(doc! { "_id": 1, "userId": 1 })
+            .limit(limit);
+        Ok(found.await?.try_collect().await?)
+    }
+
     /// Removes sessions; says how many were there.
     pub(crate) async fn delete(&self, ids: &[String]) -> Result<u64> {
         let deleted = self.rows.delete_many(doc! { "_id": { "$in": ids } }).await?;
         Ok(deleted.deleted_count)
     }
+}
+
+/// What has not expired. Expired sessions are removed only a little later.
+fn live(now: DateTime<Utc>) -> Document {
+    let now = BsonDateTime::from_chrono(now);
+    doc! { "tokenExpiresAt": { "$gt": now }, "endsAt": { "$gt": now } }
 }
 
 impl From<SessionRow> for Session {
@@ -141,6 +260,9 @@ impl From<SessionRow> for Session {
                 address: row.address,
                 user_agent: row.user_agent,
             },
+            auth_method: row
+                .auth_method
+                .map_or(AuthMethod::PASSWORD, |method| AuthMethod(method.into())),
         }
     }
 }
@@ -161,6 +283,7 @@ impl From<&Session> for SessionRow {
             ends_at: BsonDateTime::from_chrono(session.ends_at),
             address: session.origin.address,
             user_agent: session.origin.user_agent.clone(),
+            auth_method: Some(session.auth_method.0.clone().into_owned()),
         }
     }
 }

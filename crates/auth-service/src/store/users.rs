@@ -3,7 +3,13 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
-use bson::{DateTime as BsonDateTime, doc, oid::ObjectId};
+pub(crate) mod bulk;
+pub(crate) mod changes;
+pub(crate) mod pages;
+
+use std::collections::HashMap;
+
+use bson::{Bson, DateTime as BsonDateTime, bson, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use futures_util::{Stream, TryStreamExt as _};
@@ -13,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         email,
+        roles::RoleMap,
         user::{User, UserId},
     },
     error::{Error, Result},
@@ -25,6 +32,21 @@ const BATCH: u32 = 500;
 #[derive(Clone, Debug)]
 pub(crate) struct UserStore {
     rows: Collection<UserRow>,
+    /// What stored roles mean.
+    roles: RoleMap,
+}
+
+/// Another password for a user.
+#[derive(Debug)]
+pub(crate) struct PasswordChange<'a> {
+    /// Its hash.
+    pub(crate) hash: &'a str,
+    /// Whether the user has to choose yet another.
+    pub(crate) must_change: bool,
+    /// Which password it replaces; any, when there is none.
+    pub(crate) version: Option<i32>,
+    /// The address that the change has proven, which must still be the user's.
+    pub(crate) proves_email: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,29 +58,51 @@ struct UserRow {
     email: String,
     #[serde(default)]
     password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    full_name: Option<String>,
     #[serde(default)]
     is_verified: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_change_password: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    password_version: i32,
     #[serde(default)]
     role: String,
     created_at: Option<BsonDateTime>,
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+    /// Whether other services have to hear of a change yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    untold: Option<changes::Mark>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+const fn is_zero(version: &i32) -> bool {
+    *version == 0
+}
+
+#[derive(Deserialize)]
+struct UserName {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    username: String,
 }
 
 impl UserStore {
     /// Opens the collection and sees to its indexes, under the names that older deployments gave them.
-    pub(crate) async fn open(database: &Database) -> Result<Self> {
+    pub(crate) async fn open(database: &Database, roles: RoleMap) -> Result<Self> {
         let rows = database.collection("users");
         rows.create_indexes([
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
-            super::plain(doc! { "role": 1 }),
+            super::sparse(doc! { changes::UNTOLD: 1 }),
         ])
         .await?;
-        Ok(Self { rows })
+        rows.create_indexes(pages::indexes()).await?;
+        Ok(Self { rows, roles })
     }
 
     /// Adds a user; the unique indexes decide between two of the same name.
@@ -72,7 +116,7 @@ impl UserStore {
     /// The user with this id.
     pub(crate) async fn find(&self, id: UserId) -> Result<Option<User>> {
         let row = self.rows.find_one(doc! { "_id": id.0 }).await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user with this address, in whatever case it is typed.
@@ -81,13 +125,13 @@ impl UserStore {
             .rows
             .find_one(doc! { "email": email::normalise(email) })
             .await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user with exactly this name.
     pub(crate) async fn find_by_username(&self, username: &str) -> Result<Option<User>> {
         let row = self.rows.find_one(doc! { "username": username.trim() }).await?;
-        Ok(row.map(User::from))
+        Ok(row.map(|row| self.read(row)))
     }
 
     /// The user who signs in as `login`: an address before a name, so that no name can stand in for an address.
@@ -100,6 +144,17 @@ impl UserStore {
         self.find_by_username(login).await
     }
 
+    /// The names of these users; of those that are gone, none.
+    pub(crate) async fn list_names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
+        let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let rows = self.rows.clone_with_type::<UserName>();
+        let found = rows
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "username": 1 });
+        let names = found.await?.map_ok(|user| (UserId(user.id), user.username));
+        Ok(names.try_collect().await?)
+    }
+
     /// All users, oldest first, a batch at a time.
     pub(crate) async fn list(&self) -> Result<impl Stream<Item = Result<User>> + use<>> {
         let users = self
@@ -108,7 +163,8 @@ impl UserStore {
             .sort(doc! { "_id": 1 })
             .batch_size(BATCH)
             .await?;
-        Ok(users.map_ok(User::from).map_err(Error::from))
+        let store = self.clone();
+        Ok(users.map_ok(move |row| store.read(row)).map_err(Error::from))
     }
 
     /// Whether anybody is an admin, able to sign in or not.
@@ -117,19 +173,64 @@ impl UserStore {
         Ok(self.rows.count_documents(admin).limit(1).await? > 0)
     }
 
-    /// How many admins can sign in, at most two: nobody asks for more.
-    pub(crate) async fn count_active_admins(&self) -> Result<u64> {
-        let active = doc! {
-            "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true },
-        };
-        Ok(self.rows.count_documents(active).limit(2).await?)
-    }
-
     /// Marks the address as proven, if it is still the user's.
     pub(crate) async fn set_verified(&self, id: UserId, email: &str, now: DateTime<Utc>) -> Result<bool> {
         let filter = doc! { "_id": id.0, "email": email };
-        let update = doc! { "$set": { "isVerified": true, "updatedAt": BsonDateTime::from_chrono(now) } };
+        let update = doc! { "$set": {
+            "isVerified": true,
+            "updatedAt": BsonDateTime::from_chrono(now),
+            changes::UNTOLD: ObjectId::new(),
+        } };
         Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
+    }
+
+    /// Replaces the password. Says whether it did: not when the user is gone, or has another password or address than
+    /// `change` counts on.
+    pub(crate) async fn set_password(
+        &self,
+        id: UserId,
+        change: &PasswordChange<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut filter = doc! { "_id": id.0 };
+        if let Some(version) = change.version {
+            filter.insert("passwordVersion", version_filter(version));
+        }
+        let mut set = doc! { "password": change.hash, "updatedAt": BsonDateTime::from_chrono(now) };
+        if let Some(email) = change.proves_email {
+            filter.insert("email", email);
+            set.insert("isVerified", true);
+        }
+        let mut update = doc! { "$set": set, "$inc": { "passwordVersion": 1 } };
+        if change.must_change {
+            update
+                .get_document_mut("$set")
+                .map(|set| set.insert("mustChangePassword", true))
+                .ok();
+        } else {
+            update.insert("$unset", doc! { "mustChangePassword": "" });
+        }
+        Ok(self.rows.update_one(filter, update).await?.matched_count == 1)
+    }
+
+    /// Gives the user another address, which they have proven. Returns them as they were before.
+    pub(crate) async fn set_email(
+        &self,
+        id: UserId,
+        email: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>> {
+        let update = doc! { "$set": {
+            "email": email,
+            "isVerified": true,
+            "updatedAt": BsonDateTime::from_chrono(now),
+            changes::UNTOLD: ObjectId::new(),
+        } };
+        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
+        match changed.return_document(ReturnDocument::Before).await {
+            Ok(row) => Ok(row.map(|row| self.read(row))),
+            Err(error) => Err(taken(error)),
+        }
     }
 
     /// Gives the user another name.
@@ -139,20 +240,16 @@ impl UserStore {
         username: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<User>> {
-        let update = doc! { "$set": { "username": username, "updatedAt": BsonDateTime::from_chrono(now) } };
+        let update = doc! { "$set": {
+            "username": username,
+            "updatedAt": BsonDateTime::from_chrono(now),
+            changes::UNTOLD: ObjectId::new(),
+        } };
         let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
         match changed.return_document(ReturnDocument::After).await {
-            Ok(row) => Ok(row.map(User::from)),
+            Ok(row) => Ok(row.map(|row| self.read(row))),
             Err(error) => Err(taken(error)),
         }
-    }
-
-    /// Gives the user another role.
-    pub(crate) async fn set_role(&self, id: UserId, role: Role, now: DateTime<Utc>) -> Result<Option<User>> {
-        let update = doc! { "$set": { "role": role.as_str(), "updatedAt": BsonDateTime::from_chrono(now) } };
-        let changed = self.rows.find_one_and_update(doc! { "_id": id.0 }, update);
-        let row = changed.return_document(ReturnDocument::After).await?;
-        Ok(row.map(User::from))
     }
 
     /// Replaces a hash by a stronger one of the same password, unless the password was changed meanwhile.
@@ -165,28 +262,40 @@ impl UserStore {
     }
 }
 
+/// A user who never had another password has no number.
+fn version_filter(version: i32) -> Bson {
+    if version == 0 {
+        return bson!({ "$in": [0, null] });
+    }
+    version.into()
+}
+
 /// Says which of the two unique values somebody else has.
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
-        Some(message) if message.contains("username") => Error::UsernameTaken,
+        Some(message) if message.contains("index: username") => Error::UsernameTaken,
         Some(_) => Error::EmailTaken,
         None => Error::Database(error),
     }
 }
 
-impl From<UserRow> for User {
-    fn from(row: UserRow) -> Self {
+impl UserStore {
+    /// A user as the document describes one.
+    fn read(&self, row: UserRow) -> User {
         let made = || row.id.timestamp().to_chrono();
-        Self {
+        User {
             id: UserId(row.id),
             created_at: row.created_at.map_or_else(made, BsonDateTime::to_chrono),
             updated_at: row.updated_at.map_or_else(made, BsonDateTime::to_chrono),
             username: row.username,
             email: row.email,
             password_hash: row.password,
+            full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
-            role: row.role.parse().unwrap_or_default(),
+            role: self.roles.read(&row.role),
+            must_change_password: row.must_change_password,
+            password_version: row.password_version,
             version: row.version,
         }
     }
@@ -199,12 +308,16 @@ impl From<&User> for UserRow {
             username: user.username.clone(),
             email: user.email.clone(),
             password: user.password_hash.clone(),
+            full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            must_change_password: user.must_change_password,
+            password_version: user.password_version,
             role: user.role.as_str().to_owned(),
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),
             version: user.version,
+            untold: None,
         }
     }
 }

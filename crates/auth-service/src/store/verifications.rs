@@ -1,4 +1,7 @@
-//! `verifications`: the open e-mail code of each user, as a keyed hash, and how often it was tried.
+//! `verifications`: open e-mail codes, as keyed hashes, and how often each was tried.
+//!
+//! A user proves the address they have; that is one document a user. An address somebody wants instead of theirs is one
+//! document an address: whoever asks, it gets few codes a day and few tries, and the last one who asked counts.
 
 use std::time::Duration;
 
@@ -9,14 +12,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
+        email,
         user::UserId,
         verification::{SentCodes, TRIES_MAX, WINDOW},
     },
     error::{Error, Result},
+    store::resets::ReadableToken,
 };
 
-/// The kind of code this collection held first; others may follow.
-const EMAIL: &str = "email";
+/// What a code proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodeKind {
+    /// The address of an account.
+    Email,
+    /// The address somebody wants to have instead.
+    EmailChange,
+}
+
+impl CodeKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::EmailChange => "email-change",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Email, Self::EmailChange]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
 
 /// The open codes.
 #[derive(Clone, Debug)]
@@ -27,6 +53,8 @@ pub(crate) struct VerificationStore {
 /// A code that was tried: whose it is, and its hash to compare with.
 #[derive(Clone, Debug)]
 pub(crate) struct TriedCode {
+    /// What it proves.
+    pub(crate) kind: CodeKind,
     /// Whose address it proves.
     pub(crate) user_id: UserId,
     /// The address it was sent to.
@@ -56,6 +84,9 @@ struct VerificationRow {
     kind: String,
     email: String,
     code_hash: Option<String>,
+    /// Only with `TESTING_ENDPOINTS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     tries: i32,
     code_expires: BsonDateTime,
     sent_window_started_at: BsonDateTime,
@@ -78,15 +109,24 @@ impl VerificationStore {
             .options(digits_once);
         rows.create_indexes([
             code_hash.build(),
+            super::plain(doc! { "userId": 1 }),
             super::expiring(doc! { "expires": 1 }, Duration::ZERO),
         ])
         .await?;
         Ok(Self { rows })
     }
 
-    /// How many codes the user was sent lately.
-    pub(crate) async fn find_sent(&self, user_id: UserId) -> Result<Option<SentCodes>> {
-        let row = self.rows.find_one(doc! { "_id": key(user_id) }).await?;
+    /// How many codes of this kind the user, or for a change the address, was sent lately.
+    pub(crate) async fn find_sent(
+        &self,
+        kind: CodeKind,
+        user_id: UserId,
+        email: &str,
+    ) -> Result<Option<SentCodes>> {
+        let row = self
+            .rows
+            .find_one(doc! { "_id": key(kind, user_id, email) })
+            .await?;
         Ok(row.map(|row| SentCodes {
             window_started_at: row.sent_window_started_at.to_chrono(),
             count: row.sent_count,
@@ -94,21 +134,24 @@ impl VerificationStore {
         }))
     }
 
-    /// Makes `code_hash` the user's only good code, provided that `before` is still what was sent last.
+    /// Makes `code` the only good one of its kind, provided that `before` is still what was sent last. `readable` is
+    /// kept beside its hash.
     pub(crate) async fn issue(
         &self,
         code: &TriedCode,
+        readable: Option<&str>,
         expires_at: DateTime<Utc>,
         before: Option<SentCodes>,
         sent: SentCodes,
     ) -> Result<Issued> {
         let removed_at = expires_at.max(sent.window_started_at + WINDOW);
         let row = VerificationRow {
-            id: key(code.user_id),
+            id: key(code.kind, code.user_id, &code.email),
             user_id: code.user_id.0,
-            kind: EMAIL.to_owned(),
+            kind: code.kind.as_str().to_owned(),
             email: code.email.clone(),
             code_hash: Some(code.code_hash.clone()),
+            token: readable.map(str::to_owned),
             tries: 0,
             code_expires: BsonDateTime::from_chrono(expires_at),
             sent_window_started_at: BsonDateTime::from_chrono(sent.window_started_at),
@@ -137,11 +180,57 @@ impl VerificationStore {
 
     /// Counts one try at this user's code and returns what to compare with; `None` when there is nothing to try.
     pub(crate) async fn try_code_of(&self, user_id: UserId, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
-        self.try_one(
-            doc! { "_id": key(user_id), "codeHash": { "$type": "string" } },
-            now,
-        )
-        .await
+        let id = key(CodeKind::Email, user_id, "");
+        self.try_one(doc! { "_id": id, "codeHash": { "$type": "string" } }, now)
+            .await
+    }
+
+    /// The same for whoever wants this address.
+    pub(crate) async fn try_change_to(&self, email: &str, now: DateTime<Utc>) -> Result<Option<TriedCode>> {
+        let id = change_key(&email::normalise(email));
+        self.try_one(doc! { "_id": id, "codeHash": { "$type": "string" } }, now)
+            .await
+    }
+
+    /// Makes the codes for other addresses that this user wants worthless, except for `but`.
+    pub(crate) async fn void_other_email_changes(&self, user_id: UserId, but: &str) -> Result<()> {
+        let filter = doc! {
+            "userId": user_id.0, "type": CodeKind::EmailChange.as_str(), "_id": { "$ne": change_key(but) },
+        };
+        self.rows.update_many(filter, without_code()).await?;
+        Ok(())
+    }
+
+    /// Makes all codes for other addresses that this user wants worthless.
+    pub(crate) async fn void_email_changes(&self, user_id: UserId) -> Result<()> {
+        let filter = doc! { "userId": user_id.0, "type": CodeKind::EmailChange.as_str() };
+        self.rows.update_many(filter, without_code()).await?;
+        Ok(())
+    }
+
+    /// The user's newest good code, where it is kept readable.
+    pub(crate) async fn find_readable(
+        &self,
+        user_id: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ReadableToken>> {
+        let filter = doc! {
+            "userId": user_id.0, "token": { "$type": "string" },
+            "codeExpires": { "$gt": BsonDateTime::from_chrono(now) }, "codeHash": { "$type": "string" },
+        };
+        let row = self.rows.find_one(filter).sort(doc! { "sentLastAt": -1 }).await?;
+        Ok(row.and_then(|row| {
+            Some(ReadableToken {
+                token: row.token?,
+                expires_at: row.code_expires.to_chrono(),
+            })
+        }))
+    }
+
+    /// Removes what is kept about a user who is removed, or whose address is vouched for.
+    pub(crate) async fn forget(&self, user_id: UserId) -> Result<()> {
+        self.rows.delete_many(doc! { "userId": user_id.0 }).await?;
+        Ok(())
     }
 
     /// Counts one try at the code with this hash, whoever has it; `None` when nobody has.
@@ -151,8 +240,16 @@ impl VerificationStore {
 
     /// Removes a code that was used.
     pub(crate) async fn consume(&self, code: &TriedCode) -> Result<()> {
-        let filter = doc! { "_id": key(code.user_id), "codeHash": &code.code_hash };
+        let id = key(code.kind, code.user_id, &code.email);
+        let filter = doc! { "_id": id, "codeHash": &code.code_hash };
         self.rows.delete_one(filter).await?;
+        Ok(())
+    }
+
+    /// Removes everything that was sent to these users and not used.
+    pub(crate) async fn delete_of(&self, user_ids: &[UserId]) -> Result<()> {
+        let ids: Vec<_> = user_ids.iter().map(|id| id.0).collect();
+        self.rows.delete_many(doc! { "userId": { "$in": ids } }).await?;
         Ok(())
     }
 
@@ -166,6 +263,7 @@ impl VerificationStore {
         let row = tried.return_document(ReturnDocument::After).await?;
         Ok(row.and_then(|row| {
             Some(TriedCode {
+                kind: CodeKind::parse(&row.kind)?,
                 user_id: UserId(row.user_id),
                 email: row.email,
                 code_hash: row.code_hash?,
@@ -174,7 +272,18 @@ impl VerificationStore {
     }
 }
 
-/// One document a user; older deployments left others here, under ids of another type, until they expire.
-fn key(user_id: UserId) -> String {
-    format!("{EMAIL}:{user_id}")
+/// Older deployments left other documents here, under ids of another type, until they expire.
+fn key(kind: CodeKind, user_id: UserId, email: &str) -> String {
+    match kind {
+        CodeKind::Email => format!("{}:{user_id}", kind.as_str()),
+        CodeKind::EmailChange => change_key(email),
+    }
+}
+
+fn change_key(email: &str) -> String {
+    format!("{}:{email}", CodeKind::EmailChange.as_str())
+}
+
+fn without_code() -> Document {
+    doc! { "$set": { "codeHash": null }, "$unset": { "token": "" } }
 }

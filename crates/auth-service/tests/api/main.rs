@@ -3,15 +3,36 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
 mod access;
+mod admin_sessions;
+mod administration;
+mod audit;
 mod bad_bodies;
+mod batches;
+mod commands;
+mod deletion;
+mod devices;
+mod elsewhere;
+mod email_changes;
+mod imports;
 mod injection;
+mod introspection;
 mod mails;
+mod new_devices;
 mod operations;
+mod passwords;
+mod personal_data;
 mod profile;
+mod protection;
 mod refresh;
+mod refresh_storm;
 mod registration;
 mod revocations;
+mod second_factors;
 mod sessions;
+mod signing_keys;
 mod support;
+mod testing;
 mod tokens;
+mod user_pages;
 mod users;
+mod v1;

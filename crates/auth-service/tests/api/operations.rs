@@ -272,7 +272,7 @@ async fn the_audit_trail_says_who_did_what_and_holds_no_secret() {
 
     let mut events = app.collection("audit_events").find(doc! {}).await.unwrap();
     while events.advance().await.unwrap() {
-        let event = format!("{:?}", events.current());
+        let event = events.deserialize_current().unwrap().to_string();
         for secret in [
             PASSWORD,
             "another password",
@@ -340,6 +340,20 @@ async fn no_log_line_holds_a_secret_at_any_level() {
         .to_owned();
     app.advance_secs(11);
     app.refresh(&ada.refresh).await.expect(401);
+    let link = app.reset_token(&email_of("newcomer"), 1).await;
+    app.redeem(&link, "short").await.expect(400);
+    app.redeem(&link, "a password by mail 1").await.expect(200);
+    let grace = app.user("grace", "enduser").await;
+    let password = json!({ "password": PASSWORD });
+    let setup = grace.client.post("/api/2fa/setup", &password).await.expect(200);
+    let totp_secret = setup.body["secret"].as_str().unwrap().to_owned();
+    let given = json!({ "currentPassword": PASSWORD, "newPassword": "another of hers 12" });
+    let changed = grace
+        .client
+        .post("/api/change-password", &given)
+        .await
+        .expect(200);
+    let changed = changed.body["accessToken"].as_str().unwrap().to_owned();
     let malformed = json!({ "username": "ada", "password": [PASSWORD] });
     app.client.post("/api/auth/login", &malformed).await.expect(400);
 
@@ -363,6 +377,11 @@ async fn no_log_line_holds_a_secret_at_any_level() {
         &ada.access,
         &ada.refresh,
         &next,
+        &link,
+        "a password by mail 1",
+        "another of hers 12",
+        &totp_secret,
+        &changed,
         ACCESS_SECRET,
         REFRESH_SECRET,
     ] {

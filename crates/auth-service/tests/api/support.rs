@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_service::{App, CONTRACT, Config, MailRoute};
+use auth_service::{App, CONTRACT, Config, LimitsConfig, MailRoute, domain::user::SignInRule};
 use bson::{Document, doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, KeyRing, Verifier, VerifyingKey};
@@ -55,7 +55,8 @@ impl TestApp {
             port: 0,
             workers: 2,
             mongodb_uri: SecretString::from(mongo.uri.clone()),
-            jwt_access_secret: SecretString::from(ACCESS_SECRET),
+            jwt_private_keys: None,
+            jwt_access_secret: Some(SecretString::from(ACCESS_SECRET)),
             jwt_access_secret_previous: None,
             jwt_refresh_secret: SecretString::from(REFRESH_SECRET),
             service_jwt_secret: SecretString::from(SERVICE_SECRET),
@@ -66,14 +67,27 @@ impl TestApp {
             session_life: Duration::from_hours(30 * 24),
             refresh_grace: Duration::from_secs(10),
             sessions_per_user_max: 10,
+            limits: LimitsConfig::default(),
+            audit_retention: Duration::from_hours(365 * 24),
+            sign_in_rule: SignInRule::VerifiedOnly,
             verification_code_life: Duration::from_mins(15),
+            password_reset_life: Duration::from_mins(30),
+            invitation_life: Duration::from_hours(7 * 24),
+            data_encryption_key: None,
+            totp_issuer: "Flowgate".to_owned(),
+            testing_endpoints: false,
             bcrypt_cost: 4,
             hashing_threads: 2,
             hash_queue_max: 256,
+            role_map: auth_service::domain::roles::RoleMap::default(),
+            user_changes_kept: Duration::from_hours(90 * 24),
             bootstrap_admin: None,
             mail: MailRoute::Folder(mail_dir.clone()),
             mail_from: "Flowgate <noreply@example.com>".to_owned(),
             public_url: "https://chat.example.com".parse().unwrap(),
+            proxy_url: None,
+            accounting_url: None,
+            import_bytes_max: 32 << 20,
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),
@@ -87,7 +101,13 @@ impl TestApp {
 
     /// A replica: another service on the same database.
     pub(crate) async fn spawn_beside(&self) -> Self {
-        Self::start(self.mongo.clone(), self.config.clone(), self.mail_dir.clone()).await
+        self.spawn_beside_with(|_| {}).await
+    }
+
+    pub(crate) async fn spawn_beside_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::start(self.mongo.clone(), config, self.mail_dir.clone()).await
     }
 
     async fn start(mongo: TestMongo, config: Config, mail_dir: PathBuf) -> Self {
@@ -201,6 +221,52 @@ impl TestApp {
         after.chars().take(6).collect()
     }
 
+    /// The text of the newest mail to this address whose subject contains `subject`, once it has been sent.
+    pub(crate) async fn mail(&self, email: &str, subject: &str) -> String {
+        eventually(&format!("a mail {subject}"), async || {
+            let mails = self.mails_to(email).into_iter().rev();
+            let line = |mail: &String| {
+                mail.lines()
+                    .any(|line| line.starts_with("Subject: ") && line.contains(subject))
+            };
+            mails.into_iter().find(line)
+        })
+        .await
+    }
+
+    /// Asks for a link to choose a password, and reads the token once the `number`th such mail has been sent.
+    pub(crate) async fn reset_token(&self, email: &str, number: usize) -> String {
+        let body = json!({ "email": email });
+        self.client
+            .post("/api/auth/forgot-password", &body)
+            .await
+            .expect(200);
+        let mails = eventually("a mail with a link", async || {
+            let mails = self.mails_to(email);
+            let with_link: Vec<_> = mails
+                .into_iter()
+                .filter(|mail| mail.contains("Subject: Choose a new password"))
+                .collect();
+            (with_link.len() >= number).then_some(with_link)
+        })
+        .await;
+        token_of(&mails[number - 1])
+    }
+
+    pub(crate) async fn redeem(&self, token: &str, password: &str) -> Answer {
+        let body = json!({ "token": token, "newPassword": password });
+        self.client.post("/api/auth/reset-password", &body).await
+    }
+
+    /// Waits until this many audit events of this kind stand.
+    pub(crate) async fn audited(&self, action: &str, outcome: &str, count: u64) {
+        let filter = doc! { "action": action, "outcome": outcome };
+        eventually(&format!("{count} events {action} {outcome}"), async || {
+            (self.count("audit_events", filter.clone()).await == count).then_some(())
+        })
+        .await;
+    }
+
     /// The value of one series of `/metrics`; 0 where it does not exist.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.client.get("/metrics").await.expect(200).text;
@@ -238,6 +304,13 @@ pub(crate) fn claims_of(app: &TestApp, access: &str) -> AccessClaims {
     let ring = KeyRing::new([VerifyingKey::hs256(ACCESS_SECRET.as_bytes())]);
     let verifier = Verifier::new(ring, ISSUER_DEFAULT, AUDIENCE_DEFAULT);
     verifier.access(access, app.clock.now()).unwrap()
+}
+
+/// The token in the link of a mail. Long lines are broken with `=` there.
+pub(crate) fn token_of(mail: &str) -> String {
+    let whole = mail.replace("=\r\n", "").replace("=3D", "=");
+    let (_, after) = whole.split_once("/reset-password?token=").unwrap();
+    after.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
 pub(crate) fn email_of(username: &str) -> String {

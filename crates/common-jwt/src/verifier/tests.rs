@@ -35,6 +35,7 @@ fn claims() -> AccessClaims {
         username: "ada".to_owned(),
         email: "ada@example.com".to_owned(),
         role: Role::Admin,
+        must_change_password: false,
     }
 }
 
@@ -48,6 +49,19 @@ fn refresh_claims() -> RefreshClaims {
         iat: NOW,
         exp: NOW + 900,
         kind: TokenType::Refresh,
+    }
+}
+
+fn pending_claims() -> PendingClaims {
+    PendingClaims {
+        iss: "flowgate".to_owned(),
+        aud: "people".into(),
+        sub: "65f0c0ffee65f0c0ffee0001".to_owned(),
+        jti: "token".to_owned(),
+        password_version: 3,
+        iat: NOW,
+        exp: NOW + 300,
+        kind: TokenType::Pending,
     }
 }
 
@@ -155,8 +169,17 @@ fn no_kind_does_anothers_job() {
     let access = signer.access(&claims()).unwrap();
     let refresh = signer.refresh(&refresh_claims()).unwrap();
     let service = signer.service(&service_claims()).unwrap();
+    let pending = signer.pending(&pending_claims()).unwrap();
     let services = Verifier::for_services(KeyRing::new([VerifyingKey::hs256(SECRET)]), "people");
 
+    assert_eq!(verifier().pending(&pending, at(0)), Ok(pending_claims()));
+    assert_eq!(verifier().pending(&pending, at(331)), Err(Invalid::Expired));
+    assert!(verifier().access(&pending, at(0)).is_err());
+    assert!(verifier().refresh(&pending, at(0)).is_err());
+    assert!(services.service(&pending, at(0)).is_err());
+    for other in [&access, &refresh, &service] {
+        assert!(verifier().pending(other, at(0)).is_err());
+    }
     assert_eq!(verifier().refresh(&access, at(0)), Err(Invalid::Kind));
     assert_eq!(services.service(&access, at(0)), Err(Invalid::Kind));
     for (what, result) in [
@@ -257,8 +280,67 @@ fn eddsa_tokens_are_verified_with_the_published_set() {
         "flowgate",
         "people",
     );
-    assert_eq!(without.access(&token, at(0)), Err(Invalid::UnknownKey));
-    assert_eq!(self::verifier().access(&token, at(0)), Err(Invalid::UnknownKey));
+    assert_eq!(without.access(&token, at(0)), Err(Invalid::UnknownKid));
+    assert_eq!(self::verifier().access(&token, at(0)), Err(Invalid::UnknownKid));
+}
+
+#[test]
+fn only_a_kid_that_could_be_published_is_worth_a_look() {
+    let key = ed25519();
+    let ring = KeyRing::from_jwk_set(&jwk_set(&[&key])).unwrap();
+    let verifier = Verifier::new(ring.clone(), "flowgate", "people");
+    let refusal = |header: &Value| {
+        let token = format!("{}.{}.AAAA", encode(header), encode(&json!(claims())));
+        verifier.access(&token, at(0)).unwrap_err()
+    };
+
+    let fresh = json!({ "alg": "EdDSA", "kid": ed25519().kid() });
+    assert_eq!(refusal(&fresh), Invalid::UnknownKid);
+    for kid in [
+        "",
+        "../../dev/null",
+        "' OR 1=1--",
+        "a b",
+        "\u{0}",
+        "k\u{e9}y",
+        &"k".repeat(129),
+    ] {
+        assert_eq!(
+            refusal(&json!({ "alg": "EdDSA", "kid": kid })),
+            Invalid::UnknownKey,
+            "{kid:.20}"
+        );
+    }
+    for header in [
+        json!({ "alg": "HS256", "kid": "fresh" }),
+        json!({ "alg": "none", "kid": "fresh" }),
+        json!({ "alg": "HS256", "kid": key.kid() }),
+    ] {
+        assert_eq!(refusal(&header), Invalid::UnknownKey, "{header}");
+    }
+    assert_eq!(
+        refusal(&json!({ "alg": "EdDSA", "kid": key.kid() })),
+        Invalid::Signature
+    );
+    assert_eq!(refusal(&json!({ "alg": "EdDSA" })), Invalid::Signature);
+}
+
+#[test]
+fn keys_are_exchanged_while_the_verifier_is_in_use() {
+    let (old, new) = (ed25519(), ed25519());
+    let ring = SharedKeyRing::from(KeyRing::from_jwk_set(&jwk_set(&[&old])).unwrap());
+    let verifier = Verifier::new(ring.clone(), "flowgate", "people");
+    let user = verifier.clone();
+    let [old_token, new_token] = [&old, &new].map(|key| Signer::new(key.clone()).access(&claims()).unwrap());
+    assert!(user.access(&old_token, at(0)).is_ok());
+
+    ring.replace(KeyRing::from_jwk_set(&jwk_set(&[&old, &new])).unwrap());
+    assert!(user.access(&old_token, at(0)).is_ok() && user.access(&new_token, at(0)).is_ok());
+
+    ring.replace(KeyRing::from_jwk_set(&jwk_set(&[&new])).unwrap());
+    assert_eq!(user.access(&old_token, at(0)), Err(Invalid::UnknownKid));
+    let both = ring.current().with(&KeyRing::new([VerifyingKey::hs256(SECRET)]));
+    assert_eq!((both.len(), both.is_empty(), ring.current().len()), (2, false, 1));
 }
 
 #[test]
@@ -269,6 +351,7 @@ fn a_published_key_has_no_private_part_and_names_itself() {
         assert!(jwk.get(private).is_none(), "{jwk}");
     }
     assert_eq!((&jwk["kty"], &jwk["crv"]), (&json!("OKP"), &json!("Ed25519")));
+    assert_eq!((&jwk["use"], &jwk["alg"]), (&json!("sig"), &json!("EdDSA")));
     assert_eq!(jwk["kid"].as_str().unwrap().len(), 43, "an RFC 7638 thumbprint");
     assert!(SigningKey::hs256(SECRET).public_jwk().is_none());
 }

@@ -1,7 +1,7 @@
 //! Copies of people, renewed by administrators.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Access, Body, CurrentUser, Routes, Timestamp};
+use common_http::{Access, Body, Caller, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::parse_email;
@@ -43,7 +43,7 @@ struct UserDetails {
 
 /// `POST /api/v1/admin/users/sync-by-email`: reads a person from auth-service anew.
 async fn sync_user_by_email(
-    admin: CurrentUser,
+    admin: Caller,
     Body(body): Body<SyncUser>,
     people: web::Data<People>,
 ) -> Result<HttpResponse> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    auth::Origin,
+    auth::{Origin, SignInWith},
     error::{Error, Result},
     service::sign_in::{Issued, Revoke, SignIn},
 };
@@ -22,7 +22,7 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
         routes
             .post(&format!("{base}/authenticate"), Access::Public, authenticate)
             .post(&format!("{base}/refresh"), Access::Public, refresh_tokens)
-            .post(&format!("{base}/revoke"), Access::User, revoke_tokens)
+            .post(&format!("{base}/revoke"), Access::RestrictedUser, revoke_tokens)
             .get(
                 &format!("{base}/get_current_user"),
                 Access::User,
@@ -35,6 +35,10 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
 struct Authenticate {
     username: String,
     password: SecretString,
+    #[serde(alias = "totpCode")]
+    totp_code: Option<SecretString>,
+    #[serde(alias = "recoveryCode")]
+    recovery_code: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +62,8 @@ struct TokensBody<'a> {
     expires_in: i64,
     user: &'a Value,
     message: &'a str,
+    #[serde(rename = "mustChangePassword", skip_serializing_if = "std::ops::Not::not")]
+    must_change_password: bool,
 }
 
 #[derive(Serialize)]
@@ -77,7 +83,7 @@ struct UserBody<'a> {
     role: &'static str,
 }
 
-/// `POST /api/v1/chat/authenticate`: name and password for a pair of tokens.
+/// `POST /api/v1/chat/authenticate`: name and password, and the second factor where there is one, for a pair of tokens.
 async fn authenticate(
     Body(body): Body<Authenticate>,
     address: ClientAddress,
@@ -87,9 +93,13 @@ async fn authenticate(
     require("username", &body.username)?;
     require("password", body.password.expose_secret())?;
     let origin = origin(&request, address);
-    let issued = sign_in
-        .login(body.username.trim(), &body.password, &origin)
-        .await?;
+    let with = SignInWith {
+        username: body.username.trim(),
+        password: &body.password,
+        totp_code: given(body.totp_code.as_ref()),
+        recovery_code: given(body.recovery_code.as_ref()),
+    };
+    let issued = sign_in.login(&with, &origin).await?;
     Ok(tokens(&issued, &issued.signed_in.user, "Login successful"))
 }
 
@@ -166,7 +176,14 @@ fn tokens(issued: &Issued, user: &Value, message: &str) -> HttpResponse {
         expires_in: issued.expires_in_secs,
         user,
         message: signed_in.message.as_deref().unwrap_or(message),
+        // As the token says: a refresh answers nothing else about it.
+        must_change_password: issued.claims.must_change_password,
     })
+}
+
+/// Forms send empty members for what was not filled in.
+fn given(code: Option<&SecretString>) -> Option<&SecretString> {
+    code.filter(|code| !code.expose_secret().trim().is_empty())
 }
 
 fn require(field: &str, text: &str) -> Result<()> {

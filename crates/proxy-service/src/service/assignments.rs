@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use common_http::{Clock, CurrentUser};
+use common_http::{Caller, Clock};
 use futures_util::{StreamExt as _, stream};
 
 use super::{access::Access, people::People};
@@ -68,7 +68,7 @@ impl Assignments {
     /// Gives the chatflow to the person with this address.
     pub(crate) async fn assign(
         &self,
-        admin: &CurrentUser,
+        admin: &Caller,
         flowise_id: &str,
         email: &Email,
     ) -> Result<AssignmentChange> {
@@ -80,7 +80,7 @@ impl Assignments {
     /// auth-service could be asked about none.
     pub(crate) async fn assign_many(
         &self,
-        admin: &CurrentUser,
+        admin: &Caller,
         flowise_id: &str,
         emails: Vec<String>,
     ) -> Result<Vec<BulkOutcome>> {
@@ -106,7 +106,7 @@ impl Assignments {
 
     async fn assign_typed(
         &self,
-        admin: &CurrentUser,
+        admin: &Caller,
         chatflow: &Chatflow,
         typed: &str,
     ) -> Result<AssignmentChange> {
@@ -116,25 +116,32 @@ impl Assignments {
 
     async fn assign_to(
         &self,
-        admin: &CurrentUser,
+        admin: &Caller,
         chatflow: &Chatflow,
         email: &Email,
     ) -> Result<AssignmentChange> {
         let person = self.people.sync_by_email(admin, email).await?;
         let external_id = &person.known.external_id;
         let now = self.clock.now();
-        let change = self.rows.assign(external_id, chatflow.id, &admin.id, now).await?;
+        let change = self
+            .rows
+            .assign(external_id, chatflow.id, &name_of(admin), now)
+            .await?;
         self.access.forget();
         Ok(change)
     }
 
     /// Takes the chatflow from the person with this address.
-    pub(crate) async fn revoke(&self, admin: &CurrentUser, flowise_id: &str, email: &Email) -> Result<()> {
+    pub(crate) async fn revoke(&self, admin: &Caller, flowise_id: &str, email: &Email) -> Result<()> {
         let chatflow = self.known(flowise_id).await?;
         for person in self.people.candidates(admin, email).await? {
             let external_id = &person.known.external_id;
             let now = self.clock.now();
-            if self.rows.revoke(external_id, chatflow.id, &admin.id, now).await? {
+            if self
+                .rows
+                .revoke(external_id, chatflow.id, &name_of(admin), now)
+                .await?
+            {
                 self.access.forget();
                 return Ok(());
             }
@@ -176,6 +183,14 @@ impl Assignments {
             SyncStatus::Active | SyncStatus::Error => Ok(chatflow),
             SyncStatus::Deleted => Err(Error::ChatflowNotFound),
         }
+    }
+}
+
+/// Who assigns, as the assignment names them: a user id, or one of our services.
+fn name_of(admin: &Caller) -> String {
+    match admin {
+        Caller::User(user) => user.id.clone(),
+        Caller::Service(service) => format!("service:{}", service.name),
     }
 }
 

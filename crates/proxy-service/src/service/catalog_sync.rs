@@ -235,6 +235,8 @@ impl SyncReport {
                 "not_a_list",
             ),
             Failure::TooLarge(bytes) => (format!("Flowise answered more than {bytes} bytes"), "too_large"),
+            // Flowise is asked with an API key, never with a token of ours.
+            Failure::Token(_) => ("Flowise could not be asked".to_owned(), "unreachable"),
         };
         let error = SyncError {
             error,

@@ -1,6 +1,6 @@
 //! Our copies of people, renewed from auth-service when an administrator names somebody.
 
-use common_http::{Clock, CurrentUser};
+use common_http::{Caller, Clock};
 
 use super::access::Access;
 use crate::{
@@ -31,7 +31,7 @@ impl People {
     }
 
     /// Renews the copy of the person with this address.
-    pub(crate) async fn sync_by_email(&self, admin: &CurrentUser, email: &Email) -> Result<Person> {
+    pub(crate) async fn sync_by_email(&self, admin: &Caller, email: &Email) -> Result<Person> {
         let known = self.auth.find_by_email(admin, email).await?;
         let known = known.ok_or_else(|| Error::UserNotFound(email.clone()))?;
         let person = self.store.upsert(&known, self.clock.now()).await?;
@@ -41,7 +41,7 @@ impl People {
     }
 
     /// Everybody this address may mean, the likeliest first: who had it when last looked at, else who has it now.
-    pub(crate) async fn candidates(&self, admin: &CurrentUser, email: &Email) -> Result<Vec<Person>> {
+    pub(crate) async fn candidates(&self, admin: &Caller, email: &Email) -> Result<Vec<Person>> {
         let known = self.store.list_by_email(email).await?;
         if known.is_empty() {
             return self.sync_by_email(admin, email).await.map(|person| vec![person]);

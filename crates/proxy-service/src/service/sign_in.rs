@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::{
-    auth::{AuthClient, Origin, SignedIn},
+    auth::{AuthClient, Origin, SignInWith, SignedIn},
     error::{Error, Result},
 };
 
@@ -49,20 +49,15 @@ impl SignIn {
     }
 
     /// Signs a person in.
-    pub(crate) async fn login(
-        &self,
-        username: &str,
-        password: &SecretString,
-        origin: &Origin,
-    ) -> Result<Issued> {
-        let signed_in = self.auth.login(username, password, origin).await?;
-        self.issued(signed_in)
+    pub(crate) async fn login(&self, with: &SignInWith<'_>, origin: &Origin) -> Result<Issued> {
+        let signed_in = self.auth.login(with, origin).await?;
+        self.issued(signed_in).await
     }
 
     /// Exchanges a refresh token for the next pair.
     pub(crate) async fn refresh(&self, refresh_token: &SecretString, origin: &Origin) -> Result<Issued> {
         let signed_in = self.auth.refresh(refresh_token, origin).await?;
-        self.issued(signed_in)
+        self.issued(signed_in).await
     }
 
     /// Ends sessions at auth-service, then here without waiting for its feed.
@@ -88,10 +83,10 @@ impl SignIn {
         Ok(())
     }
 
-    fn issued(&self, signed_in: SignedIn) -> Result<Issued> {
+    async fn issued(&self, signed_in: SignedIn) -> Result<Issued> {
         let now = self.authenticator.clock.now();
         let token = signed_in.access_token.expose_secret();
-        let claims = self.authenticator.people.access(token, now)?;
+        let claims = self.authenticator.access(token).await?;
         Ok(Issued {
             expires_in_secs: claims.exp.saturating_sub(now.timestamp()).max(0),
             claims,

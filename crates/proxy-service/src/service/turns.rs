@@ -194,6 +194,17 @@ impl Turns {
         Conversations::new(sessions.clone(), messages.clone(), turns.clone(), clock.clone())
     }
 
+    /// Where everything about turns is kept.
+    pub(crate) fn stores(&self) -> (SessionStore, MessageStore, TurnStore) {
+        let Shared {
+            sessions,
+            messages,
+            turns,
+            ..
+        } = &*self.shared;
+        (sessions.clone(), messages.clone(), turns.clone())
+    }
+
     /// Begins a turn whose events are read as they come.
     pub(crate) async fn stream(
         &self,

@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
 use serde::Deserialize;
 
@@ -28,7 +28,49 @@ struct AssignmentRow {
     assigned_at: Option<bson::DateTime>,
 }
 
+/// What is kept of an assignment, ended or not.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "KeptRow")]
+pub(crate) struct KeptAssignment {
+    /// Our id of the chatflow.
+    pub(crate) chatflow_id: String,
+    /// Whether it holds.
+    pub(crate) is_active: bool,
+    /// Since when.
+    pub(crate) assigned_at: Option<DateTime<Utc>>,
+    /// When it was ended.
+    pub(crate) revoked_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+struct KeptRow {
+    chatflow_id: String,
+    is_active: Option<bool>,
+    assigned_at: Option<bson::DateTime>,
+    revoked_at: Option<bson::DateTime>,
+}
+
+impl From<KeptRow> for KeptAssignment {
+    fn from(row: KeptRow) -> Self {
+        Self {
+            chatflow_id: row.chatflow_id,
+            is_active: row.is_active.unwrap_or(false),
+            assigned_at: row.assigned_at.map(bson::DateTime::to_chrono),
+            revoked_at: row.revoked_at.map(bson::DateTime::to_chrono),
+        }
+    }
+}
+
 impl AssignmentStore {
+    /// All of a person's assignments, ended ones included, as they are read.
+    pub(crate) async fn stream_of(
+        &self,
+        external_user_id: &str,
+    ) -> Result<impl Stream<Item = Result<KeptAssignment>> + use<>> {
+        let rows = self.documents.clone_with_type::<KeptAssignment>();
+        rows.find(doc! { "external_user_id": external_user_id }).await
+    }
+
     /// Opens the collection and makes sure of its indexes.
     pub(crate) async fn open(database: &Database) -> Result<Self> {
         let documents = database.collection(COLLECTION);
@@ -117,6 +159,14 @@ impl AssignmentStore {
                 Some(true) => AssignmentChange::Unchanged,
             },
         )
+    }
+
+    /// Forgets what a person who is gone could use, and could use once.
+    pub(crate) async fn delete_of(&self, external_user_id: &str) -> Result<()> {
+        self.documents
+            .delete_many(doc! { "external_user_id": external_user_id })
+            .await?;
+        Ok(())
     }
 
     /// Takes the chatflow from the person; says whether they had it. Since when they had it stays on record.

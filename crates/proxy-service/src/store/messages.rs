@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bson::{Bson, Document, doc, oid::ObjectId};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use mongodb::{Collection, Database};
 use serde::Deserialize;
 
@@ -80,6 +80,20 @@ struct FirstRow {
     #[serde(rename = "_id")]
     session_id: String,
     content: String,
+}
+
+impl From<MessageRow> for Message {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            id: row.id.to_hex(),
+            role: row.role,
+            content: row.content,
+            created_at: row.created_at.to_chrono(),
+            session_id: row.session_id,
+            has_files: row.has_files.unwrap_or_default(),
+            file_ids: row.file_ids,
+        }
+    }
 }
 
 /// Chat messages.
@@ -173,17 +187,20 @@ impl MessageStore {
             .sort(doc! { "created_at": 1, "_id": 1 })
             .limit(LISTED_MAX)
             .await?;
-        rows.map_ok(|row| Message {
-            id: row.id.to_hex(),
-            role: row.role,
-            content: row.content,
-            created_at: row.created_at.to_chrono(),
-            session_id: row.session_id,
-            has_files: row.has_files.unwrap_or_default(),
-            file_ids: row.file_ids,
-        })
-        .try_collect()
-        .await
+        rows.map_ok(Message::from).try_collect().await
+    }
+
+    /// All of the person's messages, conversation by conversation, as they are read.
+    pub(crate) async fn stream_of(
+        &self,
+        user_id: &str,
+    ) -> Result<impl Stream<Item = Result<Message>> + use<>> {
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages
+            .find(doc! { "user_id": user_id })
+            .projection(doc! { "metadata": 0 });
+        let rows = rows.sort(doc! { "session_id": 1, "created_at": 1 }).await?;
+        Ok(rows.map_ok(Message::from))
     }
 
     /// The first question in each of these sessions of the person.
@@ -202,6 +219,12 @@ impl MessageStore {
         rows.map_ok(|row| (row.session_id, first_message_of(&row.content)))
             .try_collect()
             .await
+    }
+
+    /// Deletes all messages of somebody who is gone and says how many there were.
+    pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
+        let filter = doc! { "user_id": user_id };
+        Ok(self.messages.delete_many(filter).await?.deleted_count)
     }
 
     /// Deletes the person's messages in these sessions and says how many there were.

@@ -71,6 +71,23 @@ impl PersonStore {
         rows.map_ok(Person::from).try_collect().await
     }
 
+    /// Renews the copy of a person, if there is one.
+    pub(crate) async fn update(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<()> {
+        let filter = doc! { "external_id": &known.external_id };
+        self.documents
+            .update_one(filter, doc! { "$set": copied(known, now) })
+            .await?;
+        Ok(())
+    }
+
+    /// Removes the copy of a person.
+    pub(crate) async fn delete(&self, external_id: &str) -> Result<()> {
+        self.documents
+            .delete_many(doc! { "external_id": external_id })
+            .await?;
+        Ok(())
+    }
+
     /// Stores what auth-service said of a person.
     pub(crate) async fn upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
         let mut tries = 0;
@@ -84,16 +101,9 @@ impl PersonStore {
     }
 
     async fn try_upsert(&self, known: &KnownPerson, now: DateTime<Utc>) -> Result<Person> {
-        let now = bson::DateTime::from_chrono(now);
         let update = doc! {
-            "$set": {
-                "username": &known.username,
-                "email": &known.email,
-                "role": &known.role,
-                "is_active": known.is_active,
-                "updated_at": now,
-            },
-            "$setOnInsert": { "created_at": now },
+            "$set": copied(known, now),
+            "$setOnInsert": { "created_at": bson::DateTime::from_chrono(now) },
         };
         let rows = self.documents.clone_with_type::<PersonRow>();
         let row = rows
@@ -103,6 +113,16 @@ impl PersonStore {
             .await?;
         row.map(Person::from)
             .ok_or_else(|| mongodb::error::Error::custom("an upsert returned no document"))
+    }
+}
+
+fn copied(known: &KnownPerson, now: DateTime<Utc>) -> Document {
+    doc! {
+        "username": &known.username,
+        "email": &known.email,
+        "role": &known.role,
+        "is_active": known.is_active,
+        "updated_at": bson::DateTime::from_chrono(now),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use mongodb::{Collection, Database};
 use serde::Deserialize;
 
@@ -36,6 +36,18 @@ struct SessionRow {
     topic: Option<String>,
     first_message: Option<String>,
     created_at: bson::DateTime,
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id,
+            chatflow_id: row.chatflow_id,
+            topic: row.topic,
+            first_message: row.first_message,
+            created_at: row.created_at.to_chrono(),
+        }
+    }
 }
 
 /// Chat sessions.
@@ -112,15 +124,17 @@ impl SessionStore {
             .sort(doc! { "created_at": -1, "_id": -1 })
             .limit(LISTED_MAX)
             .await?;
-        rows.map_ok(|row| Session {
-            id: row.id,
-            chatflow_id: row.chatflow_id,
-            topic: row.topic,
-            first_message: row.first_message,
-            created_at: row.created_at.to_chrono(),
-        })
-        .try_collect()
-        .await
+        rows.map_ok(Session::from).try_collect().await
+    }
+
+    /// All of the person's sessions, oldest first, as they are read.
+    pub(crate) async fn stream_of(
+        &self,
+        user_id: &str,
+    ) -> Result<impl Stream<Item = Result<Session>> + use<>> {
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let rows = sessions.find(doc! { "user_id": user_id });
+        Ok(rows.sort(doc! { "created_at": 1 }).await?.map_ok(Session::from))
     }
 
     /// The ids of all the person's sessions.
@@ -133,6 +147,12 @@ impl SessionStore {
             .into_iter()
             .filter_map(|id| id.as_str().map(str::to_owned))
             .collect())
+    }
+
+    /// Deletes all sessions of somebody who is gone and says how many there were.
+    pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
+        let filter = doc! { "user_id": user_id };
+        Ok(self.sessions.delete_many(filter).await?.deleted_count)
     }
 
     /// Deletes these sessions of the person and says how many there were.

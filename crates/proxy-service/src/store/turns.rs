@@ -314,6 +314,23 @@ impl TurnStore {
         Ok(row.map_or((0, None), BacklogRow::into_parts))
     }
 
+    /// Whether a turn of this person is running, or accounting-service does not know of its end yet.
+    pub(crate) async fn has_open(&self, user_id: &str) -> Result<bool> {
+        let filter = doc! { "user_id": user_id, "due_at": { "$exists": true } };
+        Ok(self.turns.find_one(filter).await?.is_some())
+    }
+
+    /// Forgets all answers that were kept for somebody's idempotency keys.
+    pub(crate) async fn delete_answers_of(&self, user_id: &str) -> Result<()> {
+        let filter = doc! {
+            "user_id": user_id, "idempotency_key": { "$exists": true }, "answer": { "$exists": true },
+        };
+        self.turns
+            .update_many(filter, doc! { "$unset": { "answer": "" } })
+            .await?;
+        Ok(())
+    }
+
     /// Forgets the answers that were kept for idempotency keys in these sessions.
     pub(crate) async fn delete_answers(&self, user_id: &str, session_ids: &[String]) -> Result<()> {
         let filter =

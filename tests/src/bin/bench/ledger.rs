@@ -270,6 +270,7 @@ fn user_token(stack: &Stack) -> anyhow::Result<String> {
         username: "bench".to_owned(),
         email: "bench@example.com".to_owned(),
         role: Role::EndUser,
+        must_change_password: false,
     })?)
 }
 

@@ -27,6 +27,10 @@ pub(crate) struct Stack {
     pub(crate) admin_password: String,
     pub(crate) work: PathBuf,
     pub(crate) accounting_database: Url,
+    /// auth-service's database.
+    pub(crate) auth_mongodb: String,
+    /// auth-service's process.
+    pub(crate) auth_process: Option<u32>,
     children: Vec<Child>,
 }
 
@@ -53,14 +57,14 @@ impl Stack {
             admin_password: secret(),
             work: work.to_owned(),
             accounting_database,
+            auth_mongodb: String::new(),
+            auth_process: None,
             children: Vec::new(),
         };
         create_database(postgres, &database).await?;
-        let mongodb_uri = |name: &str| {
-            let mut uri = mongodb.clone();
-            uri.set_path(name);
-            uri.to_string()
-        };
+        let mut auth_mongodb = mongodb.clone();
+        auth_mongodb.set_path(&format!("flowgate_bench_auth_{run}"));
+        stack.auth_mongodb = auth_mongodb.into();
         let refresh_secret = secret();
         let common = [
             ("HOST", "127.0.0.1".to_owned()),
@@ -78,7 +82,7 @@ impl Stack {
         )?;
         let auth = [
             ("PORT", stack.auth.port().to_string()),
-            ("MONGODB_URI", mongodb_uri(&format!("flowgate_bench_auth_{run}"))),
+            ("MONGODB_URI", stack.auth_mongodb.clone()),
             ("JWT_REFRESH_SECRET", refresh_secret),
             ("BOOTSTRAP_ADMIN_USERNAME", "admin".to_owned()),
             ("BOOTSTRAP_ADMIN_EMAIL", "admin@example.com".to_owned()),
@@ -90,6 +94,7 @@ impl Stack {
             &[],
             &[&common[..], &auth].concat(),
         )?;
+        stack.auth_process = stack.children.last().and_then(Child::id);
         let accounting = [
             ("PORT", stack.accounting.port().to_string()),
             ("DB_HOST", postgres.host_str().unwrap_or("127.0.0.1").to_owned()),
@@ -98,6 +103,7 @@ impl Stack {
             ("DB_USER", postgres.username().to_owned()),
             ("DB_PASSWORD", postgres.password().unwrap_or("unused").to_owned()),
             ("MAX_OPEN_HOLDS_PER_USER", "10000".to_owned()),
+            ("USER_REQUESTS_PER_SEC", "0".to_owned()),
         ];
         stack.spawn(
             &programs.join("accounting-service"),

@@ -107,11 +107,25 @@ pub enum Command {
         /// How many.
         credits: Amount,
     },
+    /// Takes everything away that can be spent; what is held stays held.
+    RemoveAll,
     /// Ends a hold that nobody settled in time: returns all of it.
     Expire {
         /// The session.
         key: SessionKey,
     },
+    /// Takes what one allocation holds beyond a number out of it.
+    Withdraw {
+        /// The allocation.
+        allocation_id: Uuid,
+        /// What stays in it.
+        keep: Credits,
+    },
+    /// Takes everything away and lets nothing in any more.
+    Close,
+    /// Takes credits that have expired out of the books. Every other command does so on the way; this one is for
+    /// accounts that nobody uses.
+    WriteOff,
 }
 
 impl Command {
@@ -125,8 +139,9 @@ impl Command {
             Self::Void { .. } => Kind::Void,
             Self::Set { .. } => Kind::Set,
             Self::Adjust(_) => Kind::Adjust,
-            Self::Remove { .. } => Kind::Remove,
+            Self::Remove { .. } | Self::RemoveAll | Self::Withdraw { .. } | Self::Close => Kind::Remove,
             Self::Expire { .. } => Kind::Expire,
+            Self::WriteOff => Kind::WriteOff,
         }
     }
 
@@ -154,7 +169,11 @@ impl Command {
             | Self::Deduct { .. }
             | Self::Set { .. }
             | Self::Adjust(_)
-            | Self::Remove { .. } => None,
+            | Self::Remove { .. }
+            | Self::RemoveAll
+            | Self::Withdraw { .. }
+            | Self::Close
+            | Self::WriteOff => None,
         }
     }
 }
@@ -176,10 +195,12 @@ pub enum Kind {
     Set,
     /// [`Command::Adjust`].
     Adjust,
-    /// [`Command::Remove`].
+    /// [`Command::Remove`], [`Command::RemoveAll`], [`Command::Withdraw`] and [`Command::Close`].
     Remove,
     /// [`Command::Expire`].
     Expire,
+    /// [`Command::WriteOff`], and what other commands find expired.
+    WriteOff,
 }
 
 impl Kind {
@@ -195,7 +216,27 @@ impl Kind {
             Self::Adjust => "adjust",
             Self::Remove => "remove",
             Self::Expire => "expire",
+            Self::WriteOff => "write_off",
         }
+    }
+
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Allocate,
+        Self::Deduct,
+        Self::Hold,
+        Self::Capture,
+        Self::Void,
+        Self::Set,
+        Self::Adjust,
+        Self::Remove,
+        Self::Expire,
+        Self::WriteOff,
+    ];
+
+    /// The kind of a stored name.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -219,6 +260,23 @@ pub enum Refusal {
     /// The hold has ended.
     #[error("this session has been settled already: {0}")]
     SessionSettled(HoldStatus),
+    /// More was used than is held. A person may settle again with less; a service's captures stop at the hold.
+    #[error("{requested} credits are more than the {held} that are held")]
+    CaptureExceedsHold {
+        /// What was asked for.
+        requested: Credits,
+        /// What is held.
+        held: Credits,
+    },
+    /// An allocation can be emptied, never filled.
+    #[error("this allocation has {remaining} credits left; to give more, grant more")]
+    AllocationHasLess {
+        /// What remains in it.
+        remaining: Credits,
+    },
+    /// The account takes nothing any more.
+    #[error("this account is closed")]
+    AccountClosed,
     /// The hold has time left.
     #[error("this hold is not due yet")]
     HoldNotDue,

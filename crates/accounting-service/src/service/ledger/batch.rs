@@ -7,10 +7,20 @@ use uuid::Uuid;
 
 use super::{Answer, Job};
 use crate::{
-    domain::{idempotency::IdempotencyKey, ledger::apply, notice::Watch},
+    domain::{
+        idempotency::IdempotencyKey,
+        ids::Actor,
+        ledger::{Entry, Outcome, apply},
+        notice::Watch,
+    },
     error::{Error, Result},
     store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, RuleGrantRow, Wanted},
 };
+
+/// Why credits are written off, in the words of the ledger.
+pub(in crate::service) const EXPIRED: &str = "expired";
+
+const RETURNED_TOO_LATE: &str = "returned after their allocation had expired";
 
 /// What the jobs speak of. `doubtful` are commands that may have been carried out already.
 pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
@@ -102,19 +112,12 @@ impl<'a> Batch<'a> {
             replayed: false,
         };
 
-        let row = outcome.entry.clone().map(|entry| LedgerRow {
-            id: job.id,
-            user_id: instruction.user_id.clone(),
-            entry,
-            description: instruction.description.clone(),
-            actor: instruction.origin.actor.clone(),
-            request_id: instruction.origin.request_id.clone(),
-        });
-        if row.is_some() {
+        let rows = ledger_rows(job, &outcome);
+        let command_id = (!rows.is_empty()).then_some(job.id);
+        if command_id.is_some() {
             self.deciding.insert(job.id, answer.clone());
         }
-        let command_id = row.as_ref().map(|row| row.id);
-        self.changes.add(&instruction.user_id, &outcome, row);
+        self.changes.add(&instruction.user_id, &outcome, rows);
         if let Some((user_id, claim)) = claim {
             self.changes.claim(RuleGrantRow {
                 user_id: user_id.clone(),
@@ -158,6 +161,40 @@ impl<'a> Batch<'a> {
             .insert((key.scope.clone(), key.key.clone()), Remembered::from(&row));
         self.changes.remember(row);
     }
+}
+
+/// The lines of one command. Its own has the command's id; the write-offs around it are the system's.
+fn ledger_rows(job: &Job, outcome: &Outcome) -> Vec<LedgerRow> {
+    let instruction = &job.instruction;
+    let row = |id: Uuid, entry: &Entry, actor: Actor, description: Option<String>| LedgerRow {
+        id,
+        user_id: instruction.user_id.clone(),
+        entry: entry.clone(),
+        description,
+        actor,
+        request_id: instruction.origin.request_id.clone(),
+    };
+    let written_off = |entry: &Option<Entry>, why: &str| {
+        let entry = entry.as_ref()?;
+        Some(row(Uuid::now_v7(), entry, Actor::system(), Some(why.to_owned())))
+    };
+    let own = outcome.entry.as_ref().map(|entry| {
+        let origin = &instruction.origin;
+        row(
+            job.id,
+            entry,
+            origin.actor.clone(),
+            instruction.description.clone(),
+        )
+    });
+    [
+        written_off(&outcome.lapsed_before, EXPIRED),
+        own,
+        written_off(&outcome.lapsed_after, RETURNED_TOO_LATE),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! Who may use a chatflow, for administrators.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Access, Body, CurrentUser, OptionalBody, Path, Query, Routes, Timestamp};
+use common_http::{Access, Body, Caller, OptionalBody, Path, Query, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -24,7 +24,11 @@ pub(super) fn table(routes: &mut Routes<'_>, chatflows: &str) {
             Access::Admin,
             add_users_by_email,
         )
-        .post(&format!("{users}/bulk-add"), Access::Admin, bulk_add_users)
+        .post(
+            &format!("{users}/bulk-add"),
+            Access::AdminOrService,
+            bulk_add_users,
+        )
         .get(&users, Access::Admin, list_chatflow_users)
         .post(&users, Access::Admin, add_user)
         .delete(&users, Access::Admin, remove_user);
@@ -84,7 +88,7 @@ async fn list_chatflow_users(
 
 /// `POST /api/v1/admin/chatflows/{flowise_id}/users`: gives one person the chatflow.
 async fn add_user(
-    admin: CurrentUser,
+    admin: Caller,
     flowise_id: Path<String>,
     Body(body): Body<AddUser>,
     assignments: web::Data<Assignments>,
@@ -94,9 +98,10 @@ async fn add_user(
     Ok(HttpResponse::Ok().json(AssignmentBody::new(email.as_str().to_owned(), change)))
 }
 
-/// `POST /api/v1/admin/chatflows/{flowise_id}/users/bulk-add`: gives many people the chatflow.
+/// `POST /api/v1/admin/chatflows/{flowise_id}/users/bulk-add`: gives many people the chatflow. A
+/// service does it for people it has just made.
 async fn bulk_add_users(
-    admin: CurrentUser,
+    admin: Caller,
     flowise_id: Path<String>,
     Body(body): Body<BulkAddUsers>,
     assignments: web::Data<Assignments>,
@@ -106,7 +111,7 @@ async fn bulk_add_users(
 
 /// `POST /api/v1/admin/chatflows/add-users-by-email`: the same with the chatflow in the body.
 async fn add_users_by_email(
-    admin: CurrentUser,
+    admin: Caller,
     Body(body): Body<AddUsersByEmail>,
     assignments: web::Data<Assignments>,
 ) -> Result<HttpResponse> {
@@ -114,7 +119,7 @@ async fn add_users_by_email(
 }
 
 async fn bulk_add(
-    admin: &CurrentUser,
+    admin: &Caller,
     flowise_id: &str,
     emails: Vec<String>,
     assignments: &Assignments,
@@ -132,7 +137,7 @@ async fn bulk_add(
 /// `DELETE /api/v1/admin/chatflows/{flowise_id}/users`: takes the chatflow from a person, named by `?email=` or, as the
 /// web client does, by a body.
 async fn remove_user(
-    admin: CurrentUser,
+    admin: Caller,
     flowise_id: Path<String>,
     query: Query<RemoveUser>,
     OptionalBody(body): OptionalBody<RemoveUser>,

@@ -19,10 +19,10 @@ async fn status_and_code(client: &Client, row: &Row) -> (u16, String) {
 fn least_role(access: Access) -> Option<Role> {
     match access {
         Access::Public | Access::Optional => None,
-        Access::User | Access::UserOrService => Some(Role::EndUser),
+        Access::User | Access::RestrictedUser | Access::UserOrService => Some(Role::EndUser),
         Access::Supervisor | Access::SupervisorOrService => Some(Role::Supervisor),
-        Access::Admin => Some(Role::Admin),
-        Access::Service => panic!("this service has no route for services"),
+        Access::Admin | Access::AdminOrService => Some(Role::Admin),
+        Access::Service => unreachable!("looked at by itself"),
     }
 }
 
@@ -37,6 +37,18 @@ async fn every_route_is_closed_to_whoever_lacks_its_role() {
     let service_token = app.tokens.service("accounting-service", "proxy-service");
 
     for row in rows(routes) {
+        if row.access == Access::Service {
+            let let_in = app.anybody.with_token(&service_token);
+            assert_eq!(status_and_code(&let_in, &row).await.0, 200, "{row:?}");
+            let nobody = status_and_code(&app.anybody, &row).await;
+            assert_eq!(nobody, (401, "missing_token".to_owned()), "{row:?}");
+            for role in [Role::EndUser, Role::Supervisor, Role::Admin] {
+                let person = app.client(&Person::new("somebody", role));
+                let refused = status_and_code(&person, &row).await;
+                assert_eq!(refused, (403, "forbidden".to_owned()), "{row:?} as {role}");
+            }
+            continue;
+        }
         let Some(least) = least_role(row.access) else {
             continue;
         };
@@ -46,13 +58,19 @@ async fn every_route_is_closed_to_whoever_lacks_its_role() {
             refused(401, "missing_token"),
             "{row:?}"
         );
-        for token in ["rubbish", &expired, &service_token] {
+        let admits_services = row.access == Access::AdminOrService;
+        let bad = ["rubbish", &expired, &service_token];
+        for token in bad.into_iter().take(if admits_services { 2 } else { 3 }) {
             let client = app.anybody.with_token(token);
             assert_eq!(
                 status_and_code(&client, &row).await,
                 refused(401, "invalid_token"),
                 "{row:?}"
             );
+        }
+        if admits_services {
+            let (status, _) = status_and_code(&app.anybody.with_token(&service_token), &row).await;
+            assert!(!matches!(status, 401 | 403), "{row:?} as a service: {status}");
         }
         for role in [Role::EndUser, Role::Supervisor, Role::Admin] {
             let client = app.client(&Person::new("somebody", role));
@@ -78,8 +96,9 @@ async fn the_documented_and_the_older_paths_are_all_there() {
     for base in ["/api/v1/chat", "/chat"] {
         assert!(has("POST", &format!("{base}/authenticate"), Access::Public));
         assert!(has("POST", &format!("{base}/refresh"), Access::Public));
+        // Signing out is open to who has to change their password first.
+        assert!(has("POST", &format!("{base}/revoke"), Access::RestrictedUser));
         for (method, path) in [
-            ("POST", "revoke"),
             ("GET", "credits"),
             ("GET", "chatflows"),
             ("GET", "my-assigned-chatflows"),
@@ -106,7 +125,6 @@ async fn the_documented_and_the_older_paths_are_all_there() {
             ("GET", "chatflows/{flowise_id}/users"),
             ("POST", "chatflows/{flowise_id}/users"),
             ("DELETE", "chatflows/{flowise_id}/users"),
-            ("POST", "chatflows/{flowise_id}/users/bulk-add"),
             ("POST", "chatflows/add-users-by-email"),
             ("POST", "users/sync-by-email"),
         ] {
@@ -115,6 +133,8 @@ async fn the_documented_and_the_older_paths_are_all_there() {
                 "{base}/{path}"
             );
         }
+        let bulk = format!("{base}/chatflows/{{flowise_id}}/users/bulk-add");
+        assert!(has("POST", &bulk, Access::AdminOrService));
     }
 }
 

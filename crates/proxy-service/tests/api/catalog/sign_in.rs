@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common_jwt::Role;
 use serde_json::{Value, json};
-use test_support::{Answer, Client, Person};
+use test_support::{Answer, Client, Forge, Person};
 use wiremock::{
     Mock, ResponseTemplate,
     matchers::{bearer_token, body_json, header, method, path},
@@ -161,6 +161,99 @@ async fn every_refusal_of_a_sign_in_keeps_its_meaning() {
             _ => assert_eq!(refused.headers["www-authenticate"], "Bearer"),
         }
     }
+}
+
+#[actix_web::test]
+async fn a_second_factor_is_asked_for_and_passed_on() {
+    let app = TestApp::spawn().await;
+    let needed = json!({
+        "message": "needed", "totpRequired": true, "totp_required": true, "pendingToken": "p.q.r",
+        "pending_token": "p.q.r", "expiresIn": 300,
+    });
+    auth_answers(&app, "login", ResponseTemplate::new(200).set_body_json(needed)).await;
+
+    let mut empty = credentials();
+    empty["totp_code"] = json!("");
+    for body in [credentials(), empty] {
+        let refused = app.anybody.post(LOGIN, &body).await;
+        let refused = refused.expect_problem(401, "totp_required");
+        assert_eq!(refused.body["totp_required"], true);
+        assert_eq!(refused.body["pending_token"], "p.q.r");
+        assert_eq!(refused.body["expires_in"], 300);
+        for member in ["access_token", "refresh_token", "user"] {
+            assert!(refused.body.get(member).is_none(), "{member}");
+        }
+        assert!(!refused.headers.contains_key("set-cookie"));
+    }
+
+    let access = app.tokens.access(&Person::new("ada", Role::EndUser));
+    let signed_in = json!({ "message": "ok", "accessToken": access, "refreshToken": "r-1", "user": {
+        "id": "a".repeat(24), "username": "ada", "email": "ada@example.com", "isVerified": true, "role": "enduser",
+    } });
+    for (sent, passed_on) in [
+        ("totp_code", "totpCode"),
+        ("totpCode", "totpCode"),
+        ("recovery_code", "recoveryCode"),
+    ] {
+        app.behind.auth.reset().await;
+        let mut expected = credentials();
+        expected[passed_on] = json!("482913");
+        Mock::given(method("POST"))
+            .and(path("/api/auth/login"))
+            .and(body_json(expected))
+            .respond_with(ResponseTemplate::new(200).set_body_json(signed_in.clone()))
+            .mount(&app.behind.auth)
+            .await;
+        let mut body = credentials();
+        body[sent] = json!("482913");
+        app.anybody.post(LOGIN, &body).await.expect(200);
+    }
+
+    app.behind.auth.reset().await;
+    let wrong = problem(401, "invalid_second_factor", "the code is wrong");
+    auth_answers(&app, "login", wrong).await;
+    let mut body = credentials();
+    body["totp_code"] = json!("482913");
+    app.anybody
+        .post(LOGIN, &body)
+        .await
+        .expect_problem(401, "invalid_second_factor");
+    body["totp_code"] = json!({ "$ne": null });
+    app.anybody
+        .post(LOGIN, &body)
+        .await
+        .expect_problem(422, "validation_failed");
+}
+
+#[actix_web::test]
+async fn whoever_must_change_the_password_is_told_and_can_only_sign_out() {
+    let app = TestApp::spawn().await;
+    let ada = Person::new("ada", Role::Admin);
+    let mut claims = app.tokens.access_claims(&ada);
+    claims.must_change_password = true;
+    let access = app.tokens.sign(&claims);
+    let user =
+        json!({ "id": ada.id, "username": "ada", "email": ada.email, "isVerified": true, "role": "admin" });
+    let answer = json!({ "message": "ok", "accessToken": access, "refreshToken": "r-1", "user": user, "mustChangePassword": true });
+    auth_answers(&app, "login", ResponseTemplate::new(200).set_body_json(answer)).await;
+
+    let signed_in = app.anybody.post(LOGIN, &credentials()).await.expect(200);
+    assert_eq!(signed_in.body["mustChangePassword"], true);
+
+    let restricted = app.anybody.with_token(&access);
+    for path in [ME, "/api/v1/chat/sessions", "/api/v1/admin/chatflows"] {
+        restricted
+            .get(path)
+            .await
+            .expect_problem(403, "password_change_required");
+    }
+    auth_answers(
+        &app,
+        "logout",
+        ResponseTemplate::new(200).set_body_json(json!({ "message": "ok" })),
+    )
+    .await;
+    restricted.post(REVOKE, &json!({})).await.expect(200);
 }
 
 #[actix_web::test]
@@ -409,4 +502,19 @@ async fn the_current_user_is_whom_the_token_speaks_of() {
         answer.body,
         json!({ "id": ada.id, "username": "ada", "email": ada.email, "isVerified": true, "role": "supervisor" })
     );
+}
+
+#[actix_web::test]
+async fn a_token_signed_before_a_rotation_is_good_until_it_expires() {
+    const FORMER: &str = "former-0d9c41b7e83f2a5c6d70e18b94fa";
+    let app = TestApp::spawn_with(|config| config.jwt_access_secret_previous = Some(FORMER.into())).await;
+    let alice = Person::new("alice", Role::EndUser);
+    let now_good = app.tokens.access(&alice);
+    let former = Forge::with_secret(&now_good, FORMER).under(&json!({ "alg": "HS256", "typ": "at+jwt" }));
+    let strange = Forge::with_secret(&now_good, "another-0d9c41b7e83f2a5c6d70e18b94f")
+        .under(&json!({ "alg": "HS256", "typ": "at+jwt" }));
+
+    for (token, status) in [(now_good, 200), (former, 200), (strange, 401)] {
+        app.anybody.with_token(token).get(ME).await.expect(status);
+    }
 }

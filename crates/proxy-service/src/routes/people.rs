@@ -1,0 +1,135 @@
+//! What is kept about a person, for auth-service, which hands it to that person.
+
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use common_http::{Access, Path, Routes, Timestamp, json_array, json_text};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Result},
+    service::personal_data::PersonalData,
+    store::{assignments::KeptAssignment, messages::Message, sessions::Session},
+};
+
+/// This resource's rows.
+pub(crate) fn table(routes: &mut Routes<'_>) {
+    routes.get(
+        "/internal/people/{user_id}/data",
+        Access::Service,
+        show_personal_data,
+    );
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CopyBody {
+    username: String,
+    email: String,
+    role: String,
+    is_active: bool,
+    copied_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AssignmentBody {
+    chatflow_id: String,
+    is_active: bool,
+    assigned_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionBody {
+    id: String,
+    chatflow_id: String,
+    topic: Option<String>,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageBody {
+    id: String,
+    session_id: String,
+    role: String,
+    content: String,
+    created_at: Timestamp,
+}
+
+/// `GET /internal/people/{user_id}/data`: everything, written as it is read.
+pub(crate) async fn show_personal_data(
+    Path(user_id): Path<String>,
+    data: web::Data<PersonalData>,
+) -> Result<HttpResponse> {
+    let copies = data.people.list_by_external_ids(&[&user_id]).await?;
+    let copies = copies.into_iter().map(|person| CopyBody {
+        username: person.known.username,
+        email: person.known.email,
+        role: person.known.role,
+        is_active: person.known.is_active,
+        copied_at: person.updated_at.map(Timestamp),
+    });
+    let copies = serde_json::to_vec(&copies.collect::<Vec<_>>()).unwrap_or_default();
+    let assignments = data
+        .assignments
+        .stream_of(&user_id)
+        .await?
+        .map_ok(AssignmentBody::from);
+    let sessions = data.sessions.stream_of(&user_id).await?.map_ok(SessionBody::from);
+    let messages = data.messages.stream_of(&user_id).await?.map_ok(MessageBody::from);
+    let whole = json_text(r#"{"copies":"#)
+        .chain(json_text(copies))
+        .chain(json_text(r#","assignments":"#))
+        .chain(array(assignments))
+        .chain(json_text(r#","sessions":"#))
+        .chain(array(sessions))
+        .chain(json_text(r#","messages":"#))
+        .chain(array(messages))
+        .chain(json_text("}"));
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(Box::pin(whole)))
+}
+
+fn array<T: Serialize>(
+    items: impl Stream<Item = mongodb::error::Result<T>>,
+) -> impl Stream<Item = std::result::Result<Bytes, actix_web::Error>> {
+    json_array(items.map_err(Error::from))
+}
+
+impl From<KeptAssignment> for AssignmentBody {
+    fn from(kept: KeptAssignment) -> Self {
+        Self {
+            chatflow_id: kept.chatflow_id,
+            is_active: kept.is_active,
+            assigned_at: kept.assigned_at.map(Timestamp),
+            revoked_at: kept.revoked_at.map(Timestamp),
+        }
+    }
+}
+
+impl From<Session> for SessionBody {
+    fn from(session: Session) -> Self {
+        Self {
+            id: session.id,
+            chatflow_id: session.chatflow_id,
+            topic: session.topic,
+            created_at: Timestamp(session.created_at),
+        }
+    }
+}
+
+impl From<Message> for MessageBody {
+    fn from(message: Message) -> Self {
+        Self {
+            id: message.id,
+            session_id: message.session_id,
+            role: message.role,
+            content: message.content,
+            created_at: Timestamp(message.created_at),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The collections in which something about a person stands, to be read for that person.
+
+use crate::store::{
+    assignments::AssignmentStore, messages::MessageStore, people::PersonStore, sessions::SessionStore,
+};
+
+/// What is read.
+#[derive(Clone)]
+pub(crate) struct PersonalData {
+    pub(crate) people: PersonStore,
+    pub(crate) assignments: AssignmentStore,
+    pub(crate) sessions: SessionStore,
+    pub(crate) messages: MessageStore,
+}

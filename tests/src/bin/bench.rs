@@ -9,6 +9,8 @@
 mod ledger;
 #[path = "bench/people.rs"]
 mod people;
+#[path = "bench/pgbench.rs"]
+mod pgbench;
 #[path = "bench/processes.rs"]
 mod processes;
 #[path = "bench/statistics.rs"]

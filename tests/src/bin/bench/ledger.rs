@@ -22,9 +22,6 @@ use uuid::Uuid;
 
 use crate::{pgbench::Pgbench, processes::Stack, table::Table, turns::post};
 
-/// Clients at once, for us and for pgbench.
-const CLIENTS: [usize; 4] = [1, 16, 64, 256];
-
 /// Accounts of the wide rows.
 const ACCOUNTS: usize = 10_000;
 
@@ -39,6 +36,7 @@ pub(crate) async fn measure(
     stack: &Stack,
     postgres_programs: &Path,
     postgres: &Url,
+    clients: &[usize],
     duration: Duration,
     table: &mut Table,
 ) -> anyhow::Result<()> {
@@ -52,7 +50,7 @@ pub(crate) async fn measure(
         duration,
     };
     for spread in [Spread::One, Spread::Even, Spread::Skewed] {
-        for connections in CLIENTS {
+        for &connections in clients {
             let label = format!("{}, {connections} clients", spread.label());
             let baseline = match pgbench.run(&spread.script(), ACCOUNTS, connections).await {
                 Ok(run) => {

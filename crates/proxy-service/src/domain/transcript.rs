@@ -217,6 +217,11 @@ impl Transcript {
         self.ended
     }
 
+    /// Whether Flowise told of an error.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Whether the answer is whole. A stream that is over without `end` is not, nor is one that told of an error, nor
     /// one that said nothing at all.
     pub fn verdict(&self) -> Result<(), Failure> {

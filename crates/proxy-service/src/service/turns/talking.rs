@@ -123,8 +123,12 @@ impl Shared {
                 self.tasks.spawn(events.finish());
                 return Ok(());
             }
-            if !heard? {
-                return Ok(());
+            match heard {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // What has told of an error is over, however its connection ends.
+                Err(_) if talk.transcript.has_failed() => return Ok(()),
+                Err(failure) => return Err(failure),
             }
         }
     }

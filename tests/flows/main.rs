@@ -13,6 +13,7 @@ mod chat_spends_credits;
 mod client_leaves;
 mod contract;
 mod documents;
+mod flowise_misbehaves;
 mod forged_tokens;
 mod holds_never_overspend;
 mod import_makes_a_class;

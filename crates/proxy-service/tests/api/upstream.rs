@@ -4,6 +4,7 @@
 
 mod asked;
 mod breaker;
+mod catalogs;
 mod cuts;
 mod flaws;
 mod left_runs;

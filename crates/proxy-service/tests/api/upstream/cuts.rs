@@ -18,12 +18,7 @@ use proxy_service::domain::{
 use serde_json::json;
 
 use super::recordings::{Recording, all, body_of, expected_of_stream, recording};
-use crate::turns::support::{
-    PRICE, TestApp,
-    accounting::{BALANCE, HoldState},
-    http::Step,
-    names,
-};
+use crate::turns::support::{PRICE, TestApp, accounting::HoldState, http::Step, names};
 
 /// How many turns go on at once.
 const AT_ONCE: usize = 16;
@@ -134,18 +129,12 @@ async fn break_after(case: &str, every: usize) {
     };
     let ends = response.len().saturating_sub(24)..response.len();
     let cuts = (0..response.len()).filter(|cut| cut % every == 0 || ends.contains(cut));
-    let mut users = Vec::new();
-    let turns_each = usize::try_from(BALANCE / PRICE).unwrap();
-    for number in 0..=response.len() / turns_each {
-        users.push(app.user(&format!("user-{number}")).await);
-    }
     let turn = async |cut: usize| {
         let question = format!("break after {cut}");
         let steps = vec![Step::Send(response[..cut].to_vec()), Step::Close];
         app.flowise.answer_to(&question, steps);
-        let events = users[cut / turns_each]
-            .chat(&json!({ "question": question }))
-            .await;
+        let user = app.user(&question).await;
+        let events = user.chat(&json!({ "question": question })).await;
         let expected = body_of(&response[..cut])
             .map_or_else(|| expected_of_stream(b""), |body| expected_of_stream(&body));
         assert_eq!(names(&events)[1..], expected.names, "{case} after {cut} bytes");

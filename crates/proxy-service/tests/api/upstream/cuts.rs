@@ -21,7 +21,7 @@ use super::recordings::{Recording, all, body_of, expected_of_stream, recording};
 use crate::turns::support::{PRICE, TestApp, accounting::HoldState, http::Step, names};
 
 /// How many turns go on at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 
 /// A stream as far as it has come.
 struct Heard {
@@ -166,10 +166,10 @@ async fn break_after(case: &str, every: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_after_any_byte_of_a_chain_is_settled() {
-    break_after("predict-chat-stream", 23).await;
+    break_after("predict-chat-stream", 61).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_after_any_byte_of_a_failing_agent_is_settled() {
-    break_after("abort-stream-llm", 53).await;
+    break_after("abort-stream-llm", 131).await;
 }

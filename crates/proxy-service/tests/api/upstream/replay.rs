@@ -17,7 +17,7 @@ use crate::turns::support::{
 };
 
 /// How many turns go on at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 
 async fn replay(is_meant: impl Fn(&Recording) -> bool) {
     let app = TestApp::spawn_with(|config| {

@@ -14,6 +14,7 @@ mod client_leaves;
 mod contract;
 mod credits_come_by_themselves;
 mod documents;
+mod flowise_misbehaves;
 mod forged_tokens;
 mod holds_never_overspend;
 mod import_makes_a_class;

@@ -5,11 +5,14 @@
 //! that was recorded: `SLOW` (40 tokens, 250 ms apart), `LONG` (400 tokens), `CALC` (a tool call, on the tool flow),
 //! `FAIL401`, `FAIL429` and `FAIL500` (the model refuses).
 //!
-//! What it leaves out: bodies that are forms, memories, uploads, the rate limit of a flow, and two streams that
-//! share one `chatId`.
+//! A run ends when its client leaves, unless its behaviour says that it `runs_on`, as at Flowise: then two streams that share
+//! one `chatId` disturb each other, too.
+//!
+//! What it leaves out: bodies that are forms, memories, uploads and the rate limit of a flow.
 
 mod behaviour;
 mod catalogue;
+mod chats;
 mod control;
 mod counts;
 mod performance;

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use crate::domain::breaker::BreakerLimits;
+
 /// The whole configuration; tests build one literally.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -85,6 +87,61 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// The largest single event.
     pub event_bytes_max: usize,
+    /// Who may ask it.
+    pub admission: AdmissionLimits,
+}
+
+/// How many turns may ask an upstream, and when it is left alone.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimits {
+    /// Turns that run there at once.
+    pub turns_max: usize,
+    /// Turns that may wait for one of these places.
+    pub queue_max: usize,
+    /// How long each may wait.
+    pub queue_timeout: Duration,
+    /// When nobody asks any more.
+    pub breaker: BreakerLimits,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self {
+            turns_max: 1_000,
+            queue_max: 1_000,
+            queue_timeout: Duration::from_secs(10),
+            breaker: BreakerLimits {
+                failures: 5,
+                open_for: Duration::from_mins(1),
+            },
+        }
+    }
+}
+
+impl AdmissionLimits {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let usual = Self::default();
+        let turns_max = env.var("MAX_UPSTREAM_TURNS").within(1..=100_000, usual.turns_max);
+        let queue_max = env.var("UPSTREAM_QUEUE_MAX").within(0..=100_000, usual.queue_max);
+        let queue_secs = env
+            .var("UPSTREAM_QUEUE_TIMEOUT_SECS")
+            .within(0..=300, usual.queue_timeout.as_secs());
+        let failures = env
+            .var("UPSTREAM_BREAKER_FAILURES")
+            .within(1..=1_000, usual.breaker.failures);
+        let open_secs = env
+            .var("UPSTREAM_BREAKER_OPEN_SECS")
+            .within(1..=3_600, usual.breaker.open_for.as_secs());
+        Ok(Self {
+            turns_max: turns_max?,
+            queue_max: queue_max?,
+            queue_timeout: Duration::from_secs(queue_secs?),
+            breaker: BreakerLimits {
+                failures: failures?,
+                open_for: Duration::from_secs(open_secs?),
+            },
+        })
+    }
 }
 
 impl Config {
@@ -180,6 +237,7 @@ impl Upstream {
         let event_bytes_max = env
             .var("UPSTREAM_EVENT_MAX_BYTES")
             .within(1_024..=64 << 20, 8 << 20);
+        let admission = AdmissionLimits::from_env(env);
         Ok(Self {
             url: url?,
             api_key: api_key?,
@@ -187,6 +245,7 @@ impl Upstream {
             header_timeout: Duration::from_secs(header_secs?),
             idle_timeout: Duration::from_secs(idle_secs?),
             event_bytes_max: event_bytes_max?,
+            admission: admission?,
         })
     }
 }

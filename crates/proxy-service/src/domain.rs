@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod assignment;
+pub mod breaker;
 pub mod chatflow;
 pub mod failure;
 pub mod framing;
@@ -11,3 +12,4 @@ pub mod sse;
 pub mod transcript;
 pub mod turn;
 pub mod upstream;
+pub mod upstream_ids;

@@ -65,6 +65,18 @@ pub(crate) enum Error {
     /// The service takes no new turns.
     #[error("the service is being restarted; try again")]
     Stopping,
+    /// As many turns run at Flowise as may, and as many wait, or one has waited long enough.
+    #[error("the assistant is busy; try again in a moment")]
+    UpstreamBusy {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// Flowise did not answer several times in a row and is left alone for a while.
+    #[error("the assistant cannot be reached at the moment; try again later")]
+    UpstreamCircuitOpen {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
     /// A turn has no whole answer, and its caller wanted nothing less.
     #[error("the turn failed ({})", .0.code())]
     TurnFailed(TurnFailure),
@@ -159,6 +171,8 @@ impl Error {
                 (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
             }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
+            Self::UpstreamBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy"),
+            Self::UpstreamCircuitOpen { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_circuit_open"),
             Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
             Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
             Self::UserNotFound(_) => (StatusCode::NOT_FOUND, "user_not_found"),
@@ -189,7 +203,10 @@ impl Error {
             Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
                 .with("required", *required)
                 .with("available", *available),
-            Self::TooManyOpenHolds { retry_after_secs } | Self::TooManyAttempts { retry_after_secs } => {
+            Self::TooManyOpenHolds { retry_after_secs }
+            | Self::TooManyAttempts { retry_after_secs }
+            | Self::UpstreamBusy { retry_after_secs }
+            | Self::UpstreamCircuitOpen { retry_after_secs } => {
                 Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
             }
             Self::TotpRequired {
@@ -246,6 +263,7 @@ const fn status_of(failure: TurnFailure) -> StatusCode {
         | TurnFailure::TooLong
         | TurnFailure::Abandoned => StatusCode::GATEWAY_TIMEOUT,
         TurnFailure::Unreachable
+        | TurnFailure::Unavailable
         | TurnFailure::RateLimited
         | TurnFailure::Stopping
         | TurnFailure::Storage

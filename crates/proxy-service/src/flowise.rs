@@ -1,9 +1,10 @@
 //! Flowise's prediction, as `contract/flowise.md` and the recorded exchanges describe it.
 //!
 //! What comes back is told by its content type, never by its status alone: a stream that failed is a 200, a flow that
-//! cannot stream answers JSON, and an unknown path is a web page.
+//! cannot stream answers JSON, and an unknown path is a web page. Nothing of what a client sent in its head goes on to
+//! Flowise: every request is built here.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
 use common_http::RequestContext;
@@ -16,12 +17,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::{
+    admission::{Admission, AdmissionMetrics, Admitted},
     config::Upstream,
     domain::{
-        ask::{Message, Upload},
+        ask::{HumanInput, Message, Upload},
+        breaker::Verdict,
         failure::Failure,
         sse::Parser,
     },
+    upstream::read_json,
 };
 
 /// Node closes connections that were idle for 5 s; one that is closing must not get a POST, which nobody may repeat.
@@ -33,6 +37,18 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Flowise may take to close a stream after its last event.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// When an abort is said again of a run that had not answered: the first may have come before the run had begun.
+const ABORT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Flowise counts rate limits by it.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// An answer to a short question.
+const SHORT_ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// How Flowise ends its error about a chatflow it does not know.
+const UNKNOWN: &str = " not found";
+
 /// How long it is believed whether a flow streams: its last node may be changed.
 const STREAMING_TTL: Duration = Duration::from_mins(1);
 
@@ -43,9 +59,17 @@ const STREAMING_MAX: u64 = 10_000;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Prediction<'a> {
-    pub(crate) question: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) question: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) human_input: Option<&'a HumanInput>,
     /// Ours, so that streams and memories of two people never meet and a run can be aborted.
     pub(crate) chat_id: &'a str,
+    /// The address Flowise counts this person under.
+    #[serde(skip)]
+    pub(crate) address: Ipv6Addr,
     /// Where the flow cannot stream, asking for it would make Flowise swallow its errors.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) streaming: bool,
@@ -75,11 +99,12 @@ pub(crate) struct Flowise {
     idle_timeout: Duration,
     event_bytes_max: usize,
     streaming: Cache<String, bool>,
+    admission: Admission,
 }
 
 impl Flowise {
     /// A client of the Flowise that `upstream` describes.
-    pub(crate) fn new(upstream: &Upstream) -> reqwest::Result<Self> {
+    pub(crate) fn new(upstream: &Upstream, metrics: &AdmissionMetrics) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(upstream.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
@@ -96,56 +121,107 @@ impl Flowise {
             idle_timeout: upstream.idle_timeout,
             event_bytes_max: upstream.event_bytes_max,
             streaming: streaming.build(),
+            admission: Admission::new("flowise", upstream.admission, metrics),
         })
     }
 
-    /// Whether the flow streams its answers. Where Flowise does not say, it is taken to: most do.
-    pub(crate) async fn streams(&self, flow_id: &str) -> Result<bool, Failure> {
+    /// What a turn passes before it may ask.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Runs a flow, asking for a stream where it has one, and learns whether Flowise answers at all.
+    pub(crate) async fn ask(
+        &self,
+        admitted: &mut Admitted,
+        flow_id: &str,
+        prediction: &mut Prediction<'_>,
+    ) -> Result<Reply, Failure> {
+        let reply = self.try_ask(flow_id, prediction).await;
+        let asked = reply.as_ref().map(|_reply| ()).map_err(|failure| *failure);
+        if let Some(verdict) = Verdict::of(asked) {
+            admitted.report(verdict);
+        }
+        reply
+    }
+
+    async fn try_ask(&self, flow_id: &str, prediction: &mut Prediction<'_>) -> Result<Reply, Failure> {
+        prediction.streaming = self.streams(flow_id).await?;
+        let reply = self.predict(flow_id, prediction).await;
+        if prediction.streaming && matches!(reply, Err(Failure::HeaderTimeout)) {
+            // Is it that Flowise does not know the chatflow any more? Then it never answers, and is well.
+            self.streaming.invalidate(flow_id).await;
+            self.streams(flow_id).await?;
+        }
+        reply
+    }
+
+    /// Whether the flow streams its answers. Where Flowise does not say, it is taken to: most do. A chatflow that it does
+    /// not know is told here, because asked for a stream of it, it never answers.
+    async fn streams(&self, flow_id: &str) -> Result<bool, Failure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {
-            is_streaming: bool,
+            is_streaming: Option<bool>,
+            message: Option<String>,
         }
         if let Some(streams) = self.streaming.get(flow_id).await {
             return Ok(streams);
         }
         let request = self
             .http
-            .get(format!("{}/chatflows-streaming/{flow_id}", self.api));
-        let response = timeout(SHORT_TIMEOUT, request.send())
-            .await
-            .or(Err(Failure::HeaderTimeout))?;
-        let response = response.map_err(|error| failure_of(&error))?;
-        let Ok(Ok(Answer { is_streaming })) = timeout(SHORT_TIMEOUT, response.json()).await else {
+            .get(format!("{}/chatflows-streaming/{flow_id}", self.api))
+            .timeout(SHORT_TIMEOUT);
+        let request = RequestContext::current().propagate(request);
+        let response = request.send().await.map_err(|error| failure_of(&error))?;
+        let status = response.status();
+        let Ok(answer) = read_json::<Answer>(response, SHORT_ANSWER_BYTES_MAX).await else {
             return Ok(true);
         };
-        self.streaming.insert(flow_id.to_owned(), is_streaming).await;
-        Ok(is_streaming)
+        let is_unknown = |message: &str| message.contains(flow_id) && message.contains(UNKNOWN);
+        match answer {
+            Answer {
+                is_streaming: Some(is_streaming),
+                ..
+            } if status == StatusCode::OK => {
+                self.streaming.insert(flow_id.to_owned(), is_streaming).await;
+                Ok(is_streaming)
+            }
+            Answer {
+                message: Some(message),
+                ..
+            } if !status.is_success() && is_unknown(&message) => Err(Failure::Refused),
+            Answer { .. } => Ok(true),
+        }
     }
 
-    /// Runs a flow. Never repeated: the flow may have acted before the connection broke.
-    pub(crate) async fn predict(&self, flow_id: &str, prediction: &Prediction<'_>) -> Result<Reply, Failure> {
+    /// Never repeated: the flow may have acted before the connection broke.
+    async fn predict(&self, flow_id: &str, prediction: &Prediction<'_>) -> Result<Reply, Failure> {
         let request = self
             .http
             .post(format!("{}/prediction/{flow_id}", self.api))
+            .header(FORWARDED_FOR, prediction.address.to_string())
             .json(prediction);
         // A flow that does not stream gives not one byte before it is done.
-        let patience = if prediction.streaming {
-            self.header_timeout
+        let (patience, too_late) = if prediction.streaming {
+            (self.header_timeout, Failure::HeaderTimeout)
         } else {
-            self.idle_timeout
+            (self.idle_timeout, Failure::IdleTimeout)
         };
         let sent = timeout(patience, self.authorized(request).send()).await;
-        let response = sent
-            .or(Err(Failure::HeaderTimeout))?
-            .map_err(|error| failure_of(&error))?;
+        let response = sent.or(Err(too_late))?.map_err(|error| failure_of(&error))?;
+        let media_type = media_type(&response);
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => return Err(Failure::RateLimited),
-            status if status.is_server_error() => return Err(Failure::Failed),
+            // Whatever goes wrong in a run is a 500 with an error body.
+            StatusCode::INTERNAL_SERVER_ERROR if media_type == "application/json" => {
+                return Err(Failure::Failed);
+            }
+            status if status.is_server_error() => return Err(Failure::Unavailable),
             _ => return Err(Failure::Refused),
         }
-        match media_type(&response) {
+        match &*media_type {
             "text/event-stream" => Ok(Reply::Stream(Events {
                 response,
                 parser: Parser::new(self.event_bytes_max),
@@ -157,13 +233,22 @@ impl Flowise {
         }
     }
 
-    /// Asks Flowise to stop a run. It says yes whatever happens, and some kinds of flow run on.
-    pub(crate) async fn abort(&self, flow_id: &str, chat_id: &str) {
+    /// Asks Flowise to stop a run, once more if it `may_not_have_begun`. Flowise says yes whatever happens, and some kinds
+    /// of flow run on. The call needs no key.
+    pub(crate) async fn abort(&self, flow_id: &str, chat_id: &str, may_not_have_begun: bool) {
+        self.abort_once(flow_id, chat_id).await;
+        if may_not_have_begun {
+            tokio::time::sleep(ABORT_AGAIN_AFTER).await;
+            self.abort_once(flow_id, chat_id).await;
+        }
+    }
+
+    async fn abort_once(&self, flow_id: &str, chat_id: &str) {
         let request = self
             .http
             .put(format!("{}/chatmessage/abort/{flow_id}/{chat_id}", self.api));
-        let request = self.authorized(request).timeout(SHORT_TIMEOUT);
-        if let Err(error) = request.send().await {
+        let request = RequestContext::current().propagate(request);
+        if let Err(error) = request.timeout(SHORT_TIMEOUT).send().await {
             tracing::warn!(error = %error.without_url(), "a run could not be aborted");
         }
     }
@@ -233,7 +318,7 @@ fn api_of(url: &Url) -> String {
     format!("{}/api/v1", base.trim_end_matches("/api"))
 }
 
-fn media_type(response: &Response) -> &str {
+fn media_type(response: &Response) -> String {
     let value = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -242,11 +327,14 @@ fn media_type(response: &Response) -> &str {
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
         .trim()
+        .to_ascii_lowercase()
 }
 
 fn failure_of(error: &reqwest::Error) -> Failure {
     if error.is_connect() {
         Failure::Unreachable
+    } else if error.is_timeout() {
+        Failure::HeaderTimeout
     } else {
         Failure::Broken
     }

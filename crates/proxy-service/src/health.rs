@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bson::doc;
 use common_http::{Clock, Lifecycle, Timestamp};
 use mongodb::Database;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+
+use crate::service::turns::Turns;
 
 /// A database that takes longer counts as down.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,19 +30,31 @@ pub(crate) async fn show_health(database: web::Data<Database>, clock: web::Data<
     }
 }
 
-/// `GET /readyz`: whether to send requests here.
+/// `GET /readyz`: whether to send requests here. With `?verbose` also how the upstreams stand; they decide nothing, since
+/// everything but asking goes on without them.
 pub(crate) async fn show_readiness(
+    request: HttpRequest,
     database: web::Data<Database>,
     lifecycle: web::Data<Lifecycle>,
+    turns: web::Data<Turns>,
 ) -> HttpResponse {
-    if lifecycle.is_stopping() {
-        return HttpResponse::ServiceUnavailable().json(json!({ "status": "stopping" }));
-    }
-    if is_reachable(&database).await {
-        HttpResponse::Ok().json(json!({ "status": "ready" }))
+    let (status, text) = if lifecycle.is_stopping() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else if is_reachable(&database).await {
+        (StatusCode::OK, "ready")
     } else {
-        HttpResponse::ServiceUnavailable().json(json!({ "status": "database unreachable" }))
+        (StatusCode::SERVICE_UNAVAILABLE, "database unreachable")
+    };
+    let mut body = json!({ "status": text });
+    let mut members = request.query_string().split('&');
+    if members.any(|member| member.split('=').next() == Some("verbose")) {
+        let upstreams = turns.upstreams().into_iter();
+        let upstreams: Map<String, Value> = upstreams
+            .map(|(name, standing)| (name.to_owned(), json!(standing)))
+            .collect();
+        body["upstreams"] = upstreams.into();
     }
+    HttpResponse::build(status).json(body)
 }
 
 async fn is_reachable(database: &Database) -> bool {

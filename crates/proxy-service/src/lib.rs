@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accounting;
+mod admission;
 mod app;
 mod auth;
 mod balance;
@@ -18,7 +19,7 @@ mod store;
 mod upstream;
 
 pub use app::App;
-pub use config::{Config, Upstream};
+pub use config::{AdmissionLimits, Config, Upstream};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

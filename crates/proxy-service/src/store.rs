@@ -6,6 +6,7 @@ pub(crate) mod departures;
 pub(crate) mod feeds;
 mod indexes;
 pub(crate) mod leases;
+pub(crate) mod left_runs;
 pub(crate) mod messages;
 pub(crate) mod people;
 pub(crate) mod sessions;

@@ -383,3 +383,94 @@ async fn a_stopped_one_refuses_connections_and_another_takes_its_place() {
         .await;
     assert_eq!(answer.body, "pong");
 }
+
+/// A run that goes on whether or not somebody reads.
+fn running_on(after: Ending) -> Behaviour {
+    Behaviour {
+        ending: Some((2, after)),
+        runs_on: true,
+        ..Behaviour::default()
+    }
+}
+
+#[tokio::test]
+async fn two_streams_with_one_chat_id_disturb_each_other_as_at_flowise() {
+    let flowise = start();
+    for (question, after) in [("older", Ending::Endless), ("newer", Ending::Hang)] {
+        flowise.tell(Rule {
+            question_contains: Some(question.to_owned()),
+            behaviour: running_on(after),
+            ..Rule::default()
+        });
+    }
+    let ask = |text: &str| {
+        let body = json!({ "question": text, "streaming": true, "chatId": "shared" });
+        wire::prediction(chatflow::CHAT, &body)
+    };
+    let mut older = Connection::open(&flowise).await;
+    older.send(&ask("older")).await;
+    older.until("on and on").await;
+    let mut newer = Connection::open(&flowise).await;
+    newer.send(&ask("newer")).await;
+    newer.until("on and on").await;
+    let older = older.answer().await.body;
+    assert!(!older.contains(END), "it stops without an end: {older}");
+
+    flowise.release();
+    let newer = newer.answer().await.body;
+    assert!(newer.contains(END) && newer.contains("\"newer\""), "{newer}");
+    assert_eq!(flowise.counts().running, 1, "the older one writes on");
+}
+
+#[tokio::test]
+async fn a_run_goes_on_when_its_client_has_left() {
+    let flowise = start();
+    flowise.tell(Rule::once(running_on(Ending::Hang)));
+    let mut connection = Connection::open(&flowise).await;
+    connection
+        .send(&wire::prediction(chatflow::CHAT, &question("hello world")))
+        .await;
+    flowise
+        .wait_until(|counts| counts.hanging == 1)
+        .await
+        .expect("it hangs");
+    drop(connection);
+    flowise.release();
+    let counts = flowise
+        .wait_until(|counts| counts.running == 0)
+        .await
+        .expect("it ends");
+    assert_eq!((counts.finished, counts.left), (1, 0));
+}
+
+#[tokio::test]
+async fn json_comes_where_a_stream_was_asked_for() {
+    let flowise = start();
+    flowise.tell(Rule::once(Behaviour {
+        answers_json: true,
+        ..Behaviour::default()
+    }));
+    let answer = ask(&flowise, chatflow::CHAT, &question("hello world")).await;
+    let body: Value = serde_json::from_str(&answer.body).expect("it is JSON");
+    assert_eq!(body["text"], "Mock reply to: hello world");
+}
+
+#[tokio::test]
+async fn an_endless_answer_ends_when_its_client_leaves() {
+    let flowise = start();
+    flowise.tell(Rule::once(ending(1, Ending::Endless)));
+    let mut connection = Connection::open(&flowise).await;
+    connection
+        .send(&wire::prediction(chatflow::CHAT, &question("hello world")))
+        .await;
+    flowise
+        .wait_until(|counts| counts.running == 1)
+        .await
+        .expect("it runs");
+    drop(connection);
+    let counts = flowise
+        .wait_until(|counts| counts.running == 0)
+        .await
+        .expect("it ends");
+    assert_eq!((counts.finished, counts.left), (0, 1));
+}

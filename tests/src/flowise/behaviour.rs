@@ -65,6 +65,10 @@ pub struct Behaviour {
     pub ending: Option<(usize, Ending)>,
     /// Cuts the stream into writes that know nothing of frames or characters.
     pub writes: Option<Writes>,
+    /// Answers JSON although a stream was asked for, as flows do whose last node cannot stream.
+    pub answers_json: bool,
+    /// Goes on when its client leaves, as every run does at Flowise, and writes to whoever reads its `chatId` by then.
+    pub runs_on: bool,
     /// How often a silent stream says `:heartbeat`; 30 s at Flowise.
     pub heartbeat_ms: Option<u64>,
 }
@@ -104,6 +108,8 @@ pub enum Ending {
     Error(String),
     /// Silence, but for heartbeats, until it is released, aborted or left; then the rest follows.
     Hang,
+    /// Tokens, one every 10 ms, until it is aborted or left.
+    Endless,
     /// One token of so many bytes; then the rest follows.
     Oversized(usize),
     /// These bytes as they are; then the rest follows.

@@ -7,10 +7,13 @@ use futures_util::{Stream, stream};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{script::Step, server::State};
+use super::{script::Step, server::State, template::token_frame};
 
 /// How long Flowise lets a stream be silent.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Between two tokens of an answer without an end.
+const BETWEEN_ENDLESS: Duration = Duration::from_millis(10);
 
 /// Counts one prediction from its start to its end, however that comes.
 #[derive(Debug)]
@@ -115,6 +118,22 @@ impl Performance {
         })
     }
 
+    /// Plays on whether or not somebody reads; what comes back is what this reader gets of it.
+    pub(super) fn run_on(mut self) -> impl Stream<Item = io::Result<Bytes>> {
+        let (state, chat_id) = (Arc::clone(&self.running.state), self.running.key.1.clone());
+        let reader = state.chats.open(&chat_id);
+        actix_web::rt::spawn(async move {
+            while let Some(Ok(bytes)) = self.next_write().await {
+                state.chats.write(&chat_id, bytes).await;
+            }
+            state.chats.close(&chat_id);
+        });
+        stream::unfold(reader, |mut reader| async move {
+            let bytes = reader.recv().await?;
+            Some((Ok(bytes), reader))
+        })
+    }
+
     async fn next_write(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if self.running.abort.is_cancelled() {
@@ -148,6 +167,11 @@ impl Performance {
                     }
                     self.steps.push_front(Step::Hang);
                     return Some(Ok(heartbeat()));
+                }
+                Some(Step::Endless) => {
+                    self.steps.push_front(Step::Endless);
+                    self.steps.push_front(Step::Wait(BETWEEN_ENDLESS));
+                    return Some(Ok(token_frame("on and on ")));
                 }
                 Some(Step::Cut) => {
                     self.running.finish();

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Wait(Duration),
     /// Silence until released, aborted or left.
     Hang,
+    /// One token after the other, until aborted or left.
+    Endless,
     /// The connection breaks.
     Cut,
 }
@@ -82,10 +84,14 @@ fn end(steps: &mut VecDeque<Step>, ending: &Ending) -> bool {
         Ending::Stop => {}
         Ending::Error(message) => steps.extend(error_frames(message).map(Step::Send)),
         Ending::Hang => steps.push_back(Step::Hang),
+        Ending::Endless => steps.push_back(Step::Endless),
         Ending::Oversized(bytes) => steps.push_back(Step::Send(token_frame(&"x".repeat(*bytes)))),
         Ending::Raw(text) => steps.push_back(Step::Send(Bytes::from(text.clone()))),
     }
-    matches!(ending, Ending::Cut | Ending::Stop | Ending::Error(_))
+    matches!(
+        ending,
+        Ending::Cut | Ending::Stop | Ending::Error(_) | Ending::Endless
+    )
 }
 
 /// Joins the writes that follow each other without a pause, and cuts them anew.
@@ -105,7 +111,7 @@ fn cut_into_writes(steps: VecDeque<Step>, writes: Option<&Writes>) -> VecDeque<S
     for step in steps {
         match step {
             Step::Send(bytes) => pending.extend_from_slice(&bytes),
-            Step::Wait(_) | Step::Hang | Step::Cut => {
+            Step::Wait(_) | Step::Hang | Step::Endless | Step::Cut => {
                 flush(&mut pending, &mut cut);
                 cut.push_back(step);
             }
@@ -161,7 +167,7 @@ mod tests {
     fn sent<'a>(steps: &'a VecDeque<Step>) -> Vec<&'a [u8]> {
         let bytes = |step: &'a Step| match step {
             Step::Send(bytes) => Some(&bytes[..]),
-            Step::Wait(_) | Step::Hang | Step::Cut => None,
+            Step::Wait(_) | Step::Hang | Step::Endless | Step::Cut => None,
         };
         steps.iter().filter_map(bytes).collect()
     }

@@ -27,6 +27,7 @@ use super::{
     Options,
     behaviour::{Behaviour, Rule},
     catalogue::Catalogue,
+    chats::Chats,
     control,
     counts::{Counters, Counts},
     recordings::{self, Recording},
@@ -76,6 +77,7 @@ impl SeenRequest {
 pub(super) struct State {
     pub(super) catalogue: Catalogue,
     pub(super) counters: Counters,
+    pub(super) chats: Chats,
     api_key: Option<String>,
     usual: Behaviour,
     rules: Mutex<Vec<Rule>>,
@@ -94,6 +96,7 @@ impl State {
         Self {
             catalogue: Catalogue::new(),
             counters: Counters::default(),
+            chats: Chats::default(),
             api_key: options.api_key.clone(),
             usual: options.usual.clone(),
             rules: Mutex::new(options.rules.clone()),

@@ -1,9 +1,16 @@
 //! What a person asks for in one turn, and what of it is valid.
 
+mod reply;
+
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+pub use self::reply::{Decision, HumanInput};
+use self::reply::{check_form, form_text};
 
 /// Earlier messages a client may send along.
 const HISTORY_MESSAGES_MAX: usize = 200;
@@ -26,15 +33,16 @@ const OVERRIDE_BYTES_MAX: usize = 64 << 10;
 /// The conversation's ids are ours to make, whatever a client writes here.
 const OWN_MEMBERS: [&str; 2] = ["chatId", "sessionId"];
 
-/// The namespace of the ids we give Flowise.
-const CHAT_IDS: Uuid = Uuid::from_u128(0x5d1c_7a0e_93b4_4f6f_8a52_6b0c_e1d4_27f9);
-
 /// The body of a chat request. Members we do not know are ignored, as they always were.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatRequest {
-    /// The question.
-    pub question: String,
+    /// The question. Only a form or a decision may come without one.
+    pub question: Option<String>,
+    /// A form that is filled in, where the chatflow begins with one.
+    pub form: Option<Map<String, Value>>,
+    /// A decision, where the chatflow has stopped for one.
+    pub human_input: Option<HumanInput>,
     /// Flowise's id of the chatflow.
     #[serde(rename = "chatflow_id")]
     pub chatflow_id: String,
@@ -107,8 +115,12 @@ impl Invalid {
 /// A valid request.
 #[derive(Debug)]
 pub struct Ask {
-    /// The question.
+    /// The question; empty where there is none.
     pub question: String,
+    /// A form that is filled in.
+    pub form: Option<Map<String, Value>>,
+    /// A decision.
+    pub human_input: Option<HumanInput>,
     /// Flowise's id of the chatflow, in its canonical form.
     pub chatflow_id: String,
     /// The session to go on with, in its canonical form; `None` begins a new one.
@@ -123,11 +135,23 @@ pub struct Ask {
 impl Ask {
     /// Checks a request whose question may have `prompt_chars_max` characters.
     pub fn parse(request: ChatRequest, prompt_chars_max: usize) -> Result<Self, Invalid> {
-        if request.question.chars().nth(prompt_chars_max).is_some() {
+        let is_asked_otherwise = request.form.is_some() || request.human_input.is_some();
+        let question = match request.question {
+            Some(question) => question,
+            None if is_asked_otherwise => String::new(),
+            None => return Err(Invalid::member("question", "is missing")),
+        };
+        if question.chars().nth(prompt_chars_max).is_some() {
             return Err(Invalid::member(
                 "question",
                 format!("may have at most {prompt_chars_max} characters"),
             ));
+        }
+        if let Some(form) = &request.form {
+            check_form(form, prompt_chars_max)?;
+        }
+        if let Some(input) = &request.human_input {
+            input.check(prompt_chars_max)?;
         }
         let chatflow_id = Uuid::parse_str(&request.chatflow_id)
             .or(Err(Invalid::member("chatflow_id", "must be a UUID")))?;
@@ -148,13 +172,31 @@ impl Ask {
             check_upload(index, upload)?;
         }
         Ok(Self {
-            question: request.question,
+            question,
+            form: request.form,
+            human_input: request.human_input,
             chatflow_id: chatflow_id.to_string(),
             session_id,
             history,
             uploads,
             override_config: request.override_config.unwrap_or_default(),
         })
+    }
+
+    /// What the person said, as the history shows it.
+    pub fn text(&self) -> Cow<'_, str> {
+        match (&self.question, &self.form, &self.human_input) {
+            (question, _, _) if !question.is_empty() => question.into(),
+            (_, Some(form), _) => form_text(form).into(),
+            (_, None, Some(input)) => input.text().into(),
+            (question, None, None) => question.into(),
+        }
+    }
+
+    /// The question as Flowise gets it: nothing where something else is asked with.
+    pub fn prompt(&self) -> Option<&str> {
+        let is_asked_otherwise = self.form.is_some() || self.human_input.is_some();
+        (!is_asked_otherwise || !self.question.is_empty()).then_some(&*self.question)
     }
 
     /// The settings to be changed, when the chatflow allows all that were named.
@@ -185,16 +227,6 @@ impl ChatRequest {
         let json = serde_json::to_vec(self).unwrap_or_default();
         hex::encode(Sha256::digest(json))
     }
-}
-
-/// The id under which Flowise keeps a conversation. Flowise tells streams and memories apart by it alone, so it is
-/// bound to the person: two people who name the same session never meet.
-pub fn upstream_chat_id(user_id: &str, chatflow_id: &str, session_id: &str) -> String {
-    Uuid::new_v5(
-        &CHAT_IDS,
-        format!("{user_id}:{chatflow_id}:{session_id}").as_bytes(),
-    )
-    .to_string()
 }
 
 fn check_history(history: &[Message]) -> Result<(), Invalid> {
@@ -316,6 +348,19 @@ mod tests {
     }
 
     #[test]
+    fn only_a_form_or_a_decision_comes_without_a_question() {
+        assert_eq!(field(parse(&json!({ "question": null }))), "question");
+        let form = parse(&json!({ "question": null, "form": { "a": 1 } })).unwrap();
+        assert_eq!((form.prompt(), &*form.text()), (None, "a: 1"));
+        let input = json!({ "type": "reject" });
+        let decision = parse(&json!({ "question": "", "humanInput": input })).unwrap();
+        assert_eq!((decision.prompt(), &*decision.text()), (None, "Reject"));
+        let both = parse(&json!({ "form": { "a": 1 } })).unwrap();
+        assert_eq!((both.prompt(), &*both.text()), (Some("hello"), "hello"));
+        assert_eq!(parse(&json!({ "question": "" })).unwrap().prompt(), Some(""));
+    }
+
+    #[test]
     fn ids_are_uuids_and_become_canonical() {
         let ask = parse(&json!({ "sessionId": "D4FD9C78C25F458A89ED5A4B53EB12CF" })).unwrap();
         assert_eq!(ask.session_id.as_deref(), Some(FLOW));
@@ -380,13 +425,5 @@ mod tests {
         assert!(ids.override_config(&[]).unwrap().is_empty());
         let large = parse(&json!({ "overrideConfig": { "a": "x".repeat(70_000) } })).unwrap();
         assert_eq!(field(large.override_config(&["a".to_owned()])), "overrideConfig");
-    }
-
-    #[test]
-    fn flowises_ids_are_stable_and_never_shared_between_people() {
-        let id = upstream_chat_id("alice", FLOW, "s");
-        assert_eq!(id, upstream_chat_id("alice", FLOW, "s"));
-        assert_ne!(id, upstream_chat_id("bob", FLOW, "s"));
-        assert_ne!(id, upstream_chat_id("alice", FLOW, "t"));
     }
 }

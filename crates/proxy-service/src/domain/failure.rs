@@ -7,9 +7,9 @@ use std::fmt;
 pub enum Failure {
     /// No connection to Flowise.
     Unreachable,
-    /// The head of the answer did not come in time; Flowise is silent for ever on a chatflow it does not know.
+    /// The head of a stream did not come in time, though Flowise flushes it at once.
     HeaderTimeout,
-    /// The stream fell silent.
+    /// The stream fell silent, or a flow that does not stream said nothing for as long.
     IdleTimeout,
     /// The turn took longer than any turn may.
     TooLong,
@@ -17,8 +17,10 @@ pub enum Failure {
     Refused,
     /// Flowise's own rate limit.
     RateLimited,
-    /// Flowise answered with a 5xx.
+    /// Flowise ran the flow and says with a 5xx of its own that it failed: a key, a model, a bad input.
     Failed,
+    /// A 5xx that is none of Flowise's own, such as that of a proxy in front of it.
+    Unavailable,
     /// Something that is neither a stream nor JSON, such as Flowise's web page.
     NotAnAnswer,
     /// The stream ended without saying so.
@@ -50,6 +52,7 @@ impl Failure {
             Self::Refused => "upstream_refused",
             Self::RateLimited => "upstream_rate_limited",
             Self::Failed => "upstream_failed",
+            Self::Unavailable => "upstream_unavailable",
             Self::NotAnAnswer => "upstream_not_an_answer",
             Self::Broken => "upstream_broken",
             Self::TooLarge => "upstream_too_large",
@@ -82,9 +85,12 @@ impl Failure {
             Self::Empty => "The assistant gave no answer.",
             Self::Stopping => "The service is being restarted. Please try again in a moment.",
             Self::Storage => "Your message could not be saved. Please try again in a moment.",
-            Self::Unreachable | Self::Refused | Self::Failed | Self::NotAnAnswer | Self::Reported => {
-                "The assistant could not answer. Please try again later."
-            }
+            Self::Unreachable
+            | Self::Refused
+            | Self::Failed
+            | Self::Unavailable
+            | Self::NotAnAnswer
+            | Self::Reported => "The assistant could not answer. Please try again later.",
         }
     }
 }

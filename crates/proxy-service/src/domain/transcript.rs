@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     failure::Failure,
     framing::EventWriter,
-    upstream::{Kind, UpstreamEvent, Usage, on_one_line, own_metadata, own_step, usage_of_nodes},
+    upstream::{Kind, UpstreamEvent, Usage, on_one_line, own_action, own_metadata, own_step, usage_of_nodes},
 };
 
 /// Text kept for the history. Six times this, the worst that escaping can do, and the notes fit a document of 16 MB.
@@ -25,7 +25,7 @@ const EVENT_MEMBERS: [&str; 6] = [
 ];
 
 /// The members of a JSON answer that a stream would have sent in its `metadata`.
-const METADATA_MEMBERS: [&str; 7] = [
+const METADATA_MEMBERS: [&str; 8] = [
     "chatId",
     "chatMessageId",
     "question",
@@ -33,6 +33,7 @@ const METADATA_MEMBERS: [&str; 7] = [
     "memoryType",
     "followUpPrompts",
     "flowVariables",
+    "action",
 ];
 
 /// How much an answer has said.
@@ -118,6 +119,13 @@ impl Transcript {
                 self.last_usage = serde_json::from_str(event.data).ok().or(self.last_usage);
                 self.pass_on(&event.name, event.json, out);
             }
+            Kind::Action => match serde_json::from_str(event.data).ok().and_then(own_action) {
+                Some(data) => {
+                    let action = json!({ "event": &event.name, "data": data });
+                    self.pass_on(&event.name, &action.to_string(), out);
+                }
+                None => self.unread += 1,
+            },
             Kind::Ours => self.unread += 1,
             Kind::Other => self.pass_on(&event.name, event.json, out),
         }
@@ -131,8 +139,15 @@ impl Transcript {
             (_, Some(structured)) if !structured.is_null() => structured.to_string(),
             _ => String::new(),
         };
+        if let Some(action) = answer.remove("action").and_then(own_action) {
+            answer.insert("action".to_owned(), action);
+        }
         if text.is_empty() && !answer.contains_key("action") {
-            return Err(Failure::Empty);
+            return Err(if is_error(&answer) {
+                Failure::Reported
+            } else {
+                Failure::Empty
+            });
         }
         self.nodes_usage = answer
             .get("agentFlowExecutedData")
@@ -202,6 +217,11 @@ impl Transcript {
         self.ended
     }
 
+    /// Whether Flowise told of an error.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Whether the answer is whole. A stream that is over without `end` is not, nor is one that told of an error, nor
     /// one that said nothing at all.
     pub fn verdict(&self) -> Result<(), Failure> {
@@ -244,6 +264,11 @@ impl Transcript {
     pub fn notes(&self) -> String {
         format!("[{}]", self.notes)
     }
+}
+
+/// Whether this is one of Flowise's error bodies, whatever status it came with.
+fn is_error(answer: &Map<String, Value>) -> bool {
+    answer.contains_key("error") || answer.get("success") == Some(&Value::Bool(false))
 }
 
 #[cfg(test)]
@@ -356,7 +381,14 @@ mod tests {
             Transcript::new("s").accept_whole(body, &mut out)
         };
         assert_eq!(accept(b"{\"text\":\"\"}"), Err(Failure::Empty));
-        assert_eq!(accept(&recorded("model-fail401-chat-json")), Err(Failure::Empty));
+        assert_eq!(
+            accept(&recorded("model-fail401-chat-json")),
+            Err(Failure::Reported)
+        );
+        assert_eq!(
+            accept(b"{\"error\":\"Unauthorized Access\"}"),
+            Err(Failure::Reported)
+        );
         assert_eq!(accept(b"[]"), Err(Failure::NotAnAnswer));
         assert_eq!(accept(b"<html>"), Err(Failure::NotAnAnswer));
         assert_eq!(accept(b"{\"json\":{\"a\":1}}"), Ok(()), "a structured answer");

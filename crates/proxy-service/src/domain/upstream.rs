@@ -51,6 +51,7 @@ impl<'a> UpstreamEvent<'a> {
             "nextAgentFlow" => Kind::Step,
             "agentFlowExecutedData" => Kind::Executed,
             "usageMetadata" => Kind::Usage,
+            "action" => Kind::Action,
             "session_id" | "files_uploaded" | "file_upload_error" => Kind::Ours,
             _ => Kind::Other,
         }
@@ -84,6 +85,8 @@ pub enum Kind {
     Executed,
     /// Tokens used by the last streaming node.
     Usage,
+    /// A decision that is asked of the person; the settings of the node that asks stay inside.
+    Action,
     /// A name that only we may use.
     Ours,
     /// Anything else is passed on as it is.
@@ -104,6 +107,9 @@ pub fn own_metadata(mut data: Map<String, Value>, session_id: &str) -> Value {
     for member in ["chatId", "sessionId"] {
         data.insert(member.to_owned(), Value::from(session_id));
     }
+    if let Some(action) = data.remove("action").and_then(own_action) {
+        data.insert("action".to_owned(), action);
+    }
     serde_json::json!({ "event": "metadata", "data": data })
 }
 
@@ -118,6 +124,30 @@ pub fn own_step(data: &str) -> Option<Value> {
     }
     let step: Step = serde_json::from_str(data).ok()?;
     Some(serde_json::json!({ "event": "nextAgentFlow", "data": step }))
+}
+
+/// What a person needs to decide: the choices and the node that asks. The node's input, with the settings of its model,
+/// is not among it.
+pub fn own_action(action: Value) -> Option<Value> {
+    #[derive(Deserialize, Serialize)]
+    struct Action {
+        #[serde(default)]
+        id: Value,
+        #[serde(default)]
+        mapping: Value,
+        #[serde(default)]
+        elements: Value,
+        data: Option<Asking>,
+    }
+    #[derive(Deserialize, Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Asking {
+        node_id: String,
+        #[serde(default)]
+        node_label: String,
+    }
+    let action: Action = serde_json::from_value(action).ok()?;
+    Some(serde_json::json!(action))
 }
 
 /// Tokens that a run used.

@@ -4,6 +4,7 @@
 //! and the turn still comes to its end, is stored and is paid for as the payment table says.
 
 mod ending;
+mod leaving;
 mod metrics;
 mod opening;
 mod outbox;
@@ -25,25 +26,28 @@ use tracing::Instrument as _;
 
 use self::{
     metrics::TurnMetrics,
-    opening::Opened,
+    opening::{Opened, Opening},
     running::Running,
     watch::{Limits, Listener, Watch},
 };
 use crate::{
     accounting::Accounting,
+    admission::{AdmissionMetrics, Standing},
     config::Config,
     domain::{
-        ask::{Ask, ChatRequest, upstream_chat_id},
+        ask::{Ask, ChatRequest},
         chatflow::Chatflow,
         failure::Failure,
         framing::Framing,
         turn::{new_session_id, new_turn_id},
+        upstream_ids::memory_id,
     },
     error::{Error, Result},
     flowise::Flowise,
     relay,
     service::{access::Access, conversations::Conversations},
     store::{
+        left_runs::LeftRunStore,
         messages::MessageStore,
         sessions::SessionStore,
         turns::{Key, Known, TurnStore},
@@ -116,6 +120,7 @@ struct Shared {
     turns: TurnStore,
     sessions: SessionStore,
     messages: MessageStore,
+    left_runs: LeftRunStore,
     clock: Clock,
     limits: Limits,
     prompt_chars_max: usize,
@@ -138,7 +143,8 @@ struct Plan {
     override_config: Map<String, Value>,
     session_id: String,
     is_new_session: bool,
-    chat_id: String,
+    /// Under which Flowise remembers the conversation.
+    memory_id: String,
     delivery: Delivery,
     framing: Framing,
     key: Option<Key>,
@@ -157,11 +163,12 @@ impl Turns {
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             access,
-            flowise: Flowise::new(&config.flowise)?,
+            flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database).await?,
             sessions: SessionStore::open(database).await?,
             messages: MessageStore::open(database).await?,
+            left_runs: LeftRunStore::open(database).await?,
             clock: config.clock.clone(),
             limits: Limits {
                 streaming_max: config.streaming_max,
@@ -192,6 +199,11 @@ impl Turns {
             ..
         } = &*self.shared;
         Conversations::new(sessions.clone(), messages.clone(), turns.clone(), clock.clone())
+    }
+
+    /// How each upstream stands.
+    pub(crate) fn upstreams(&self) -> [(&'static str, Standing); 1] {
+        [self.shared.flowise.admission().standing()]
     }
 
     /// Where everything about turns is kept.
@@ -267,7 +279,7 @@ impl Turns {
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {
             turn_id: new_turn_id(),
-            chat_id: upstream_chat_id(&user.id, &chatflow.flowise_id, &session_id),
+            memory_id: memory_id(&user.id, &chatflow.flowise_id, &session_id),
             user,
             chatflow,
             ask,
@@ -296,19 +308,20 @@ impl Turns {
 }
 
 impl Shared {
-    async fn run(self: Arc<Self>, plan: Plan, watch: Watch, head: oneshot::Sender<Result<Opened>>) {
+    async fn run(self: Arc<Self>, plan: Plan, watch: Watch, mut head: oneshot::Sender<Result<Opened>>) {
         let _active = self.metrics.begin();
         let _running = self.running.enter(&plan.turn_id);
-        match self.open_turn(&plan).await {
-            Ok(Opened::Held) => {
+        let refused_or_known = match self.open_turn(&plan, &mut head).await {
+            Ok(Opening::Held(admitted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
-                let talk = self.talk(&plan, watch).await;
+                let talk = self.talk(&plan, watch, admitted).await;
                 self.end_turn(&plan, talk).await;
+                return;
             }
-            refused_or_known => {
-                let _ = head.send(refused_or_known);
-            }
-        }
+            Ok(Opening::Known(known)) => Ok(Opened::Known(known)),
+            Err(refused) => Err(refused),
+        };
+        let _ = head.send(refused_or_known);
     }
 }

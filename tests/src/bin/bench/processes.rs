@@ -115,6 +115,8 @@ impl Stack {
             ("MONGODB_URI", mongodb.to_string()),
             ("MONGODB_DATABASE_NAME", format!("flowgate_bench_proxy_{run}")),
             ("FLOWISE_API_URL", format!("http://{}", stack.flowise)),
+            // What is measured is the way through, not the door.
+            ("MAX_UPSTREAM_TURNS", "20000".to_owned()),
         ];
         stack.spawn(
             &programs.join("proxy-service"),

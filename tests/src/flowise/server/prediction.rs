@@ -70,7 +70,7 @@ pub(super) async fn predict(
         return refuse(&request, refusal);
     }
     let allowed = asked.refusal(&request, flow).map_or(Ok(()), Err);
-    let streams = asked.is_streaming && flow.can_stream();
+    let streams = asked.is_streaming && flow.can_stream() && !behaviour.answers_json;
     match (allowed, streams) {
         (Err(message), true) => play(
             script::failed_stream(&format!("{CAUSE_HEAD}{message}")),
@@ -266,12 +266,17 @@ fn play(
         running,
         hanging: None,
     };
-    head(200)
+    let mut response = head(200);
+    response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONNECTION, "keep-alive"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(performance.into_stream())
+        .insert_header(("x-accel-buffering", "no"));
+    if behaviour.runs_on {
+        response.streaming(performance.run_on())
+    } else {
+        response.streaming(performance.into_stream())
+    }
 }
 
 /// A JSON answer: nothing until all is done.
@@ -288,7 +293,7 @@ async fn whole(
     let tokens = u64::try_from(reply.tokens.len()).unwrap_or(u64::MAX);
     let work = async {
         pause(reply.token_delay_ms.saturating_mul(tokens)).await;
-        if let Some((_, Ending::Hang)) = behaviour.ending {
+        if let Some((_, Ending::Hang | Ending::Endless)) = behaviour.ending {
             running.hang().released().await;
         }
     };
@@ -307,7 +312,7 @@ async fn whole(
     match &behaviour.ending {
         Some((_, Ending::Cut | Ending::Stop)) => close(request),
         Some((_, Ending::Error(message))) => error(500, message),
-        Some((_, Ending::Hang | Ending::Oversized(_) | Ending::Raw(_))) | None => {
+        Some((_, Ending::Hang | Ending::Endless | Ending::Oversized(_) | Ending::Raw(_))) | None => {
             let question = asked.has_question().then(|| asked.question());
             let turn = turn(flow, asked, chat_id, &reply, behaviour);
             let failed = state.catalogue.fails(flow, asked.question());

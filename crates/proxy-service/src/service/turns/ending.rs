@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{
     Delivery, Plan, Shared, WholeAnswer,
+    leaving::{LeftRun, leaves_a_run_behind},
     talking::{Question, Talk},
 };
 use crate::{
@@ -30,11 +31,20 @@ impl Shared {
             outcome,
             question,
             asked_at,
+            chat_id,
+            has_head,
             heard_at,
             ..
         } = talk;
         if asked_at.is_some() && outcome.is_err_and(leaves_a_run_behind) {
-            self.abort_upstream(plan);
+            let run = LeftRun {
+                turn_id: &plan.turn_id,
+                chatflow_id: &plan.chatflow.flowise_id,
+                memory_id: &plan.memory_id,
+                chat_id,
+                may_not_have_begun: !has_head,
+            };
+            self.leave_run(run).await;
         }
         let due = settlement_of(plan, &transcript, outcome);
         let now = self.clock.now();
@@ -145,14 +155,6 @@ impl Shared {
         let (answer, question) = tokio::join!(answer, self.messages.update_question(question.id, status));
         answer.and(question)
     }
-
-    /// Flowise goes on when we leave; it has to be told. The turn does not wait for it.
-    fn abort_upstream(self: &Arc<Self>, plan: &Plan) {
-        let shared = self.clone();
-        let (flow_id, chat_id) = (plan.chatflow.flowise_id.clone(), plan.chat_id.clone());
-        self.tasks
-            .spawn(async move { shared.flowise.abort(&flow_id, &chat_id).await });
-    }
 }
 
 /// What becomes of the turn's hold. Somebody who waited for a whole answer was given nothing of a broken one.
@@ -198,21 +200,6 @@ fn cost_of(settlement: Settlement) -> i64 {
         Settlement::Capture(credits) => credits,
         Settlement::Nothing | Settlement::Void => 0,
     }
-}
-
-/// Whether Flowise may still be working on it.
-fn leaves_a_run_behind(failure: Failure) -> bool {
-    matches!(
-        failure,
-        Failure::HeaderTimeout
-            | Failure::IdleTimeout
-            | Failure::TooLong
-            | Failure::TooLarge
-            | Failure::Broken
-            | Failure::Abandoned
-            | Failure::Stopping
-            | Failure::Storage
-    )
 }
 
 /// An event for programs and a sentence for people: the existing client shows nothing but tokens.

@@ -1,8 +1,13 @@
 //! The beginning of a turn: everything that must be true, and paid for, before Flowise is asked.
 
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
 use crate::{
     accounting::HoldRefused,
-    domain::{payment::Settlement, turn::Due},
+    admission::{Admitted, TurnedAway},
+    domain::{failure::Failure, payment::Settlement, turn::Due},
     error::{Error, Result},
     store::turns::{Conflict, Key, Known, NewTurn, Stage},
 };
@@ -12,7 +17,16 @@ use super::{Delivery, Plan, Shared};
 /// How often a turn tries for a key that was given free while it looked.
 const ATTEMPTS: i32 = 4;
 
-/// A turn that may go on.
+/// A turn that may go on, to those who run it.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// It has a place at Flowise and its credits are held.
+    Held(Admitted),
+    /// It was had before.
+    Known(Known),
+}
+
+/// A turn that may go on, to those who asked for it.
 #[derive(Debug)]
 pub(super) enum Opened {
     /// Its credits are held.
@@ -22,30 +36,42 @@ pub(super) enum Opened {
 }
 
 impl Shared {
-    /// Writes the turn down, then holds its credits.
-    pub(super) async fn open_turn(&self, plan: &Plan) -> Result<Opened> {
-        let opened = self.try_open_turn(plan).await;
+    /// Writes the turn down, waits for a place at Flowise while whoever asked waits for `head`, then holds its credits.
+    pub(super) async fn open_turn(
+        &self,
+        plan: &Plan,
+        head: &mut oneshot::Sender<Result<Opened>>,
+    ) -> Result<Opening> {
+        let opened = self.try_open_turn(plan, head).await;
         if let Err(error) = &opened {
             self.metrics.refused(error.code());
         }
         opened
     }
 
-    async fn try_open_turn(&self, plan: &Plan) -> Result<Opened> {
+    async fn try_open_turn(
+        &self,
+        plan: &Plan,
+        head: &mut oneshot::Sender<Result<Opened>>,
+    ) -> Result<Opening> {
         if let Some(known) = self.write_down(plan).await? {
-            return Ok(Opened::Known(known));
+            return Ok(Opening::Known(known));
         }
         let ids = [plan.turn_id.clone()];
-        match self.check_session(plan).await {
-            Ok(()) => {}
+        let admitted = async {
+            self.check_session(plan).await?;
+            self.admit(head).await
+        };
+        let admitted = match admitted.await {
+            Ok(admitted) => admitted,
             Err(error) => {
                 self.turns.delete(&ids).await?;
                 return Err(error);
             }
-        }
+        };
         let price = plan.chatflow.price;
         if price <= 0 {
-            return Ok(Opened::Held);
+            return Ok(Opening::Held(admitted));
         }
         let now = self.clock.now();
         let hold = self
@@ -55,7 +81,7 @@ impl Shared {
         let refused = match hold {
             Ok(()) => {
                 self.metrics.held(price);
-                return Ok(Opened::Held);
+                return Ok(Opening::Held(admitted));
             }
             Err(refused) => refused,
         };
@@ -70,6 +96,25 @@ impl Shared {
             }
             HoldRefused::TooMany { retry_after_secs } => Error::TooManyOpenHolds { retry_after_secs },
             HoldRefused::Unavailable | HoldRefused::Unknown => Error::AccountingUnavailable,
+        })
+    }
+
+    /// Waits for a place at Flowise, as long as there is somebody who waits for the answer and the service goes on.
+    async fn admit(&self, head: &mut oneshot::Sender<Result<Opened>>) -> Result<Admitted> {
+        let secs = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let entered = tokio::select! {
+            biased;
+            entered = self.flowise.admission().enter() => entered,
+            () = head.closed() => return Err(Error::TurnFailed(Failure::NotAsked)),
+            () = self.stop.cancelled() => return Err(Error::Stopping),
+        };
+        entered.map_err(|turned_away| match turned_away {
+            TurnedAway::CircuitOpen { wait } => Error::UpstreamCircuitOpen {
+                retry_after_secs: secs(wait),
+            },
+            TurnedAway::Busy { wait } => Error::UpstreamBusy {
+                retry_after_secs: secs(wait),
+            },
         })
     }
 

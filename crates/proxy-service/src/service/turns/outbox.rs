@@ -74,7 +74,7 @@ impl Shared {
     }
 
     /// Takes over what is due, whoever began it.
-    async fn take_over(&self) {
+    async fn take_over(self: &Arc<Self>) {
         loop {
             let mut taken = Vec::new();
             while taken.len() < AT_ONCE {
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     /// Settles what this process still owes, without waiting for its time. What fails is left to the next one.
-    async fn flush(&self) {
+    async fn flush(self: &Arc<Self>) {
         let now = self.clock.now();
         for _ in 0..FLUSHED_MAX {
             match self.turns.take_own(now).await {
@@ -110,7 +110,10 @@ impl Shared {
         }
     }
 
-    async fn settle_overdue(&self, overdue: Overdue) {
+    async fn settle_overdue(self: &Arc<Self>, overdue: Overdue) {
+        if overdue.stage == Stage::Running {
+            self.leave_run_of(&overdue).await;
+        }
         let Overdue {
             due,
             session_id,

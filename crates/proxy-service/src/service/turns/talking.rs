@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Delivery, Plan, Shared, watch::Watch};
 use crate::{
-    domain::{failure::Failure, framing::EventWriter, transcript::Transcript},
+    admission::Admitted,
+    domain::{failure::Failure, framing::EventWriter, transcript::Transcript, upstream_ids::address_of},
     flowise::{Events, Prediction, Reply},
     store::{messages::Place, writer::WriteError},
 };
@@ -24,6 +25,10 @@ pub(super) struct Talk {
     pub(super) question: Option<Question>,
     /// When Flowise was asked.
     pub(super) asked_at: Option<Instant>,
+    /// The name of the run's stream.
+    pub(super) chat_id: String,
+    /// Whether Flowise has begun to answer.
+    pub(super) has_head: bool,
     /// When it had said everything.
     pub(super) heard_at: Instant,
     content_is_marked: bool,
@@ -38,17 +43,7 @@ pub(super) struct Question {
 
 impl Shared {
     /// Asks and relays until the answer is over or has to be.
-    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch) -> Talk {
-        let mut prediction = Prediction {
-            question: &plan.ask.question,
-            chat_id: &plan.chat_id,
-            streaming: true,
-            override_config: plan.override_config.clone(),
-            history: &plan.ask.history,
-            uploads: &plan.ask.uploads,
-        };
-        let memory = Value::from(plan.chat_id.as_str());
-        prediction.override_config.insert("sessionId".to_owned(), memory);
+    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch, admitted: Admitted) -> Talk {
         let mut talk = Talk {
             watch,
             transcript: Transcript::new(&plan.session_id),
@@ -56,10 +51,12 @@ impl Shared {
             outcome: Ok(()),
             question: None,
             asked_at: None,
+            chat_id: plan.memory_id.clone(),
+            has_head: false,
             heard_at: Instant::now(),
             content_is_marked: false,
         };
-        talk.outcome = self.try_talk(plan, prediction, &mut talk).await;
+        talk.outcome = self.try_talk(plan, admitted, &mut talk).await;
         talk.heard_at = Instant::now();
         talk
     }
@@ -67,7 +64,7 @@ impl Shared {
     async fn try_talk(
         self: &Arc<Self>,
         plan: &Plan,
-        mut prediction: Prediction<'_>,
+        mut admitted: Admitted,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         if talk.watch.is_abandoned() {
@@ -82,14 +79,16 @@ impl Shared {
                 asked_at: now,
             });
         }
+        let chat_id = talk.watch.guard(self.chat_id(plan)).await?;
+        talk.chat_id = chat_id.or(Err(Failure::Storage))?;
         talk.asked_at = Some(Instant::now());
-        let flow_id = &plan.chatflow.flowise_id;
-        let asking = async {
-            prediction.streaming = self.flowise.streams(flow_id).await?;
-            self.flowise.predict(flow_id, &prediction).await
-        };
+        let mut prediction = plan.prediction(&talk.chat_id);
+        let asking = self
+            .flowise
+            .ask(&mut admitted, &plan.chatflow.flowise_id, &mut prediction);
         let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
+        talk.has_head = reply.is_ok();
         stored.or(Err(Failure::Storage))?;
         match reply? {
             Reply::Stream(events) => self.relay(plan, events, talk).await?,
@@ -124,8 +123,12 @@ impl Shared {
                 self.tasks.spawn(events.finish());
                 return Ok(());
             }
-            if !heard? {
-                return Ok(());
+            match heard {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // What has told of an error is over, however its connection ends.
+                Err(_) if talk.transcript.has_failed() => return Ok(()),
+                Err(failure) => return Err(failure),
             }
         }
     }
@@ -155,7 +158,7 @@ impl Shared {
         let Some(question) = question else {
             return Ok(());
         };
-        let text = &plan.ask.question;
+        let text = &*plan.ask.text();
         let message = self
             .messages
             .insert_question(question.id, plan.place(), text, question.asked_at);
@@ -174,6 +177,23 @@ impl Shared {
 }
 
 impl Plan {
+    /// What Flowise is asked.
+    fn prediction<'a>(&'a self, chat_id: &'a str) -> Prediction<'a> {
+        let mut override_config = self.override_config.clone();
+        override_config.insert("sessionId".to_owned(), Value::from(self.memory_id.as_str()));
+        Prediction {
+            question: self.ask.prompt(),
+            form: self.ask.form.as_ref(),
+            human_input: self.ask.human_input.as_ref(),
+            chat_id,
+            address: address_of(&self.user.id),
+            streaming: true,
+            override_config,
+            history: &self.ask.history,
+            uploads: &self.ask.uploads,
+        }
+    }
+
     /// Where this turn's messages belong.
     pub(super) fn place(&self) -> Place<'_> {
         Place {

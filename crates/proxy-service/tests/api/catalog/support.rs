@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{App, CONTRACT, Config, Upstream};
+use proxy_service::{AdmissionLimits, App, CONTRACT, Config, Upstream};
 use secrecy::SecretString;
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
 use wiremock::MockServer;
@@ -67,6 +67,7 @@ impl Behind {
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(5),
                 event_bytes_max: 8 << 20,
+                admission: AdmissionLimits::default(),
             },
             chatflow_sync: false,
             chatflow_sync_interval: Duration::from_mins(3),

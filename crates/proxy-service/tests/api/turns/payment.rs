@@ -83,7 +83,7 @@ async fn a_failure_before_the_first_content_costs_nothing() {
             whole(200, "application/json", "{\"text\":\"\"}"),
         ),
         (
-            "upstream_empty",
+            "upstream_error",
             whole(200, "application/json", &recording("model-fail401-chat-json")),
         ),
         ("upstream_refused", whole(302, "text/plain", "")),

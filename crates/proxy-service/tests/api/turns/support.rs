@@ -10,7 +10,7 @@ use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use futures_util::TryStreamExt as _;
-use proxy_service::{App, CONTRACT, Config, Upstream};
+use proxy_service::{AdmissionLimits, App, CONTRACT, Config, Upstream};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
@@ -341,6 +341,7 @@ fn config(mongo: &TestMongo) -> Config {
             header_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
             event_bytes_max: 1 << 20,
+            admission: AdmissionLimits::default(),
         },
         chatflow_sync: false,
         chatflow_sync_interval: Duration::from_hours(1),

@@ -105,6 +105,11 @@ impl FakeAccounting {
         self.state.lock().unwrap().holds.values().cloned().collect()
     }
 
+    /// The hold of this turn.
+    pub(crate) fn hold_of(&self, turn_id: &str) -> Option<Hold> {
+        self.state.lock().unwrap().holds.get(turn_id).cloned()
+    }
+
     /// The one hold there is.
     #[track_caller]
     pub(crate) fn hold(&self) -> Hold {

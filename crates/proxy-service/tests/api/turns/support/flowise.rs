@@ -1,6 +1,9 @@
 //! A Flowise whose answers are recorded ones, or whatever a test makes of them.
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
 
 use serde_json::{Value, json};
 
@@ -20,7 +23,9 @@ pub(crate) struct FakeFlowise {
 struct State {
     asked: Vec<Asked>,
     prediction: Vec<Step>,
-    streams: bool,
+    /// By the question, before anything else.
+    to_questions: HashMap<String, Vec<Step>>,
+    can_stream: Vec<Step>,
 }
 
 impl FakeFlowise {
@@ -28,7 +33,8 @@ impl FakeFlowise {
         let state = Arc::new(Mutex::new(State {
             asked: Vec::new(),
             prediction: recorded_stream("predict-chat-stream"),
-            streams: true,
+            to_questions: HashMap::new(),
+            can_stream: whole(200, "application/json; charset=utf-8", "{\"isStreaming\":true}"),
         }));
         let answering = state.clone();
         let server = Server::start(move |asked| {
@@ -36,10 +42,12 @@ impl FakeFlowise {
             async move {
                 let mut state = state.lock().unwrap();
                 let path = asked.path.clone();
+                let question = asked.body["question"].as_str().unwrap_or_default().to_owned();
                 state.asked.push(asked);
                 if path.starts_with("/api/v1/chatflows-streaming/") {
-                    let body = json!({ "isStreaming": state.streams }).to_string();
-                    whole(200, "application/json; charset=utf-8", &body)
+                    state.can_stream.clone()
+                } else if let Some(steps) = state.to_questions.get(&question) {
+                    steps.clone()
                 } else if path.starts_with("/api/v1/chatmessage/abort/") {
                     whole(200, "application/json", &recording("chatmessage-abort-unknown"))
                 } else {
@@ -56,9 +64,21 @@ impl FakeFlowise {
         self.state.lock().unwrap().prediction = steps;
     }
 
+    /// What predictions with this question are answered with.
+    pub(crate) fn answer_to(&self, question: &str, steps: Vec<Step>) {
+        let mut state = self.state.lock().unwrap();
+        state.to_questions.insert(question.to_owned(), steps);
+    }
+
     /// Says of every flow that it does not stream.
     pub(crate) fn cannot_stream(&self) {
-        self.state.lock().unwrap().streams = false;
+        let answer = whole(200, "application/json", "{\"isStreaming\":false}");
+        self.answer_whether_it_streams(answer);
+    }
+
+    /// What the question whether a flow streams is answered with.
+    pub(crate) fn answer_whether_it_streams(&self, steps: Vec<Step>) {
+        self.state.lock().unwrap().can_stream = steps;
     }
 
     /// Lets one gate open.

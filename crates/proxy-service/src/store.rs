@@ -9,6 +9,7 @@ pub(crate) mod leases;
 pub(crate) mod messages;
 pub(crate) mod people;
 pub(crate) mod sessions;
+pub(crate) mod turn_events;
 pub(crate) mod turns;
 pub(crate) mod writer;
 

@@ -4,6 +4,7 @@
 //! leaves a trace, and it is `due` to somebody until it is settled: to the process that runs it as long as that renews
 //! its lease, then to whoever takes it over.
 
+mod asking;
 mod rows;
 
 use std::{io, time::Duration};
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::domain::turn::{Due, KEPT, LEASE, new_turn_id};
 
+pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 
 const COLLECTION: &str = "turns";
@@ -54,6 +56,8 @@ pub(crate) struct NewTurn<'a> {
     pub(crate) held: i64,
     pub(crate) slot: i32,
     pub(crate) key: Option<&'a Key>,
+    /// What the caller reads of it: the name of a delivery.
+    pub(crate) delivery: &'a str,
 }
 
 /// What an idempotency key stands for.
@@ -99,12 +103,14 @@ impl TurnStore {
         let in_slot = doc! { "state": RUNNING, "slot": { "$exists": true } };
         let keyed = doc! { "idempotency_key": { "$exists": true } };
         let due = doc! { "due_at": { "$exists": true } };
+        let asked = doc! { "asked_of": { "$exists": true } };
         let unique = |name: &str, keys, filter| {
             let options = IndexOptions::builder().name(name.to_owned());
             let options = options.unique(true).partial_filter_expression(filter).build();
             IndexModel::builder().keys(keys).options(options).build()
         };
         let due = IndexOptions::builder().partial_filter_expression(due).build();
+        let asked = IndexOptions::builder().partial_filter_expression(asked).build();
         let expiry = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let indexes = [
             unique(ONE_RUNNING, doc! { "user_id": 1, "session_id": 1 }, running),
@@ -113,6 +119,10 @@ impl TurnStore {
             IndexModel::builder()
                 .keys(doc! { "due_at": 1 })
                 .options(due)
+                .build(),
+            IndexModel::builder()
+                .keys(doc! { "asked_of": 1 })
+                .options(asked)
                 .build(),
             IndexModel::builder()
                 .keys(doc! { "expires_at": 1 })
@@ -135,6 +145,7 @@ impl TurnStore {
             "chatflow_id": turn.chatflow_id,
             "state": RUNNING,
             "slot": turn.slot,
+            "delivery": turn.delivery,
             "held": turn.held,
             "content": false,
             "attempts": 0_i64,
@@ -243,7 +254,7 @@ impl TurnStore {
             "ended_at": time(now),
             "due_at": time(now + LEASE),
         };
-        let mut unset = doc! { "slot": "" };
+        let mut unset = doc! { "slot": "", "asked_of": "", "asks": "", "stop_asked": "" };
         match answer {
             Some(answer) => {
                 set.insert("answer", answer.to_document());

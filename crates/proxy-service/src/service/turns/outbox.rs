@@ -115,7 +115,7 @@ impl Shared {
             due,
             session_id,
             stage,
-            ..
+            began_at,
         } = overdue;
         if stage == Stage::Running {
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
@@ -143,6 +143,7 @@ impl Shared {
             if let Err(error) = self.messages.fail_question(place).await {
                 tracing::warn!(%error, turn_id = due.id, "a question stays marked as pending");
             }
+            self.recover(place, began_at).await;
         }
         if self.tell(&due).await {
             self.note_settled(&due).await;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use common_http::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Delivery, Plan, Shared, watch::Watch};
+use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
 use crate::{
     domain::{failure::Failure, framing::EventWriter, transcript::Transcript},
     flowise::{Events, Prediction, Reply},
@@ -16,6 +16,7 @@ use crate::{
 
 /// What has been said and to whom, when the talk is over.
 pub(super) struct Talk {
+    pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
     pub(super) transcript: Transcript,
     pub(super) writer: EventWriter,
@@ -38,7 +39,7 @@ pub(super) struct Question {
 
 impl Shared {
     /// Asks and relays until the answer is over or has to be.
-    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch) -> Talk {
+    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, live: Arc<Live>, watch: Watch) -> Talk {
         let mut prediction = Prediction {
             question: &plan.ask.question,
             chat_id: &plan.chat_id,
@@ -50,8 +51,9 @@ impl Shared {
         let memory = Value::from(plan.chat_id.as_str());
         prediction.override_config.insert("sessionId".to_owned(), memory);
         let mut talk = Talk {
+            live,
             watch,
-            transcript: Transcript::new(&plan.session_id),
+            transcript: Transcript::new(&plan.session_id).showing_inner(plan.chatflow.show_inner_events),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
             outcome: Ok(()),
             question: None,
@@ -70,13 +72,16 @@ impl Shared {
         mut prediction: Prediction<'_>,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
+        if talk.watch.is_stopped() {
+            return Err(Failure::Stopped);
+        }
         if talk.watch.is_abandoned() {
             return Err(Failure::NotAsked);
         }
         let now = self.clock.now();
         if plan.delivery == Delivery::Stored {
             talk.writer.write("session_id", &session_event(plan, now));
-            talk.watch.deliver(talk.writer.take()).await?;
+            talk.deliver().await?;
             talk.question = Some(Question {
                 id: ObjectId::new(),
                 asked_at: now,
@@ -96,7 +101,7 @@ impl Shared {
             Reply::Whole(body) => {
                 talk.transcript.accept_whole(&body, &mut talk.writer)?;
                 self.mark_content(plan, talk);
-                talk.watch.deliver(talk.writer.take()).await?;
+                talk.deliver().await?;
             }
         }
         talk.transcript.verdict()
@@ -119,7 +124,7 @@ impl Shared {
             let heard = watch.guard(next).await?;
             // What came before a break still belongs to the reader.
             self.mark_content(plan, talk);
-            talk.watch.deliver(talk.writer.take()).await?;
+            talk.deliver().await?;
             if talk.transcript.has_ended() {
                 self.tasks.spawn(events.finish());
                 return Ok(());
@@ -170,6 +175,15 @@ impl Shared {
         };
         let (message, session) = tokio::join!(message, session);
         message.and(session)
+    }
+}
+
+impl Talk {
+    /// Sends what has been written, and keeps it for those who lose their connection.
+    async fn deliver(&mut self) -> Result<(), Failure> {
+        let written = self.writer.take();
+        self.live.journal.push(&written, tokio::time::Instant::now());
+        self.watch.deliver(written.framed).await
     }
 }
 

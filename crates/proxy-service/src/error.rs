@@ -223,9 +223,9 @@ impl Error {
             Self::IdempotencyInProgress { turn_id } => Problem::new(status, code, self.to_string())
                 .with("turn_id", turn_id.as_str())
                 .retry_after(1),
-            Self::TurnRunning { turn_id: Some(turn_id) } => {
-                Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str())
-            }
+            Self::TurnRunning {
+                turn_id: Some(turn_id),
+            } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
             Self::TooManyTurns { .. }
             | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable

@@ -47,7 +47,9 @@ impl FromStr for EventId {
     fn from_str(text: &str) -> Result<Self, NoEventId> {
         let (turn, number) = text.split_once(':').ok_or(NoEventId)?;
         let turn = Uuid::parse_str(turn).or(Err(NoEventId))?;
-        let digits = !number.is_empty() && number.len() <= DIGITS_MAX && number.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = !number.is_empty()
+            && number.len() <= DIGITS_MAX
+            && number.bytes().all(|byte| byte.is_ascii_digit());
         let number = number.parse().ok().filter(|_| digits).ok_or(NoEventId)?;
         Ok(Self::new(&turn.to_string(), number))
     }
@@ -69,7 +71,17 @@ mod tests {
 
     #[test]
     fn anything_else_names_no_event() {
-        for text in ["", "1", ":1", "x:1", &format!("{TURN}:"), &format!("{TURN}:-1"), &format!("{TURN}:+1"), &format!("{TURN}:99999999999"), &format!("{TURN}:1:2")] {
+        for text in [
+            "",
+            "1",
+            ":1",
+            "x:1",
+            &format!("{TURN}:"),
+            &format!("{TURN}:-1"),
+            &format!("{TURN}:+1"),
+            &format!("{TURN}:99999999999"),
+            &format!("{TURN}:1:2"),
+        ] {
             assert_eq!(text.parse::<EventId>(), Err(NoEventId), "{text:?}");
         }
     }

@@ -69,12 +69,7 @@ impl Failure {
     pub const fn is_upstream(self) -> bool {
         !matches!(
             self,
-            Self::TooLong
-                | Self::Abandoned
-                | Self::NotAsked
-                | Self::Stopped
-                | Self::Stopping
-                | Self::Storage
+            Self::TooLong | Self::Abandoned | Self::NotAsked | Self::Stopped | Self::Stopping | Self::Storage
         )
     }
 

@@ -175,7 +175,10 @@ mod tests {
         assert_eq!(written[0].framed, written[0].lines);
         assert_eq!((written[0].last, written[1].last), (9, 9));
         let sse = String::from_utf8(written[1].framed.to_vec()).unwrap();
-        assert!(sse.contains("\nid: t:8\n") && sse.contains("\nid: t:9\n"), "{sse}");
+        assert!(
+            sse.contains("\nid: t:8\n") && sse.contains("\nid: t:9\n"),
+            "{sse}"
+        );
 
         let mut writer = EventWriter::unnumbered(Framing::Sse);
         writer.write("token", &token);

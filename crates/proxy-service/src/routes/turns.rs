@@ -79,7 +79,11 @@ async fn list_turns(
 
 /// `GET /api/v1/chat/turns/{id}`: whether it still runs.
 #[tracing::instrument(skip_all)]
-async fn show_turn(user: CurrentUser, turn_id: Path<String>, turns: web::Data<Turns>) -> Result<HttpResponse> {
+async fn show_turn(
+    user: CurrentUser,
+    turn_id: Path<String>,
+    turns: web::Data<Turns>,
+) -> Result<HttpResponse> {
     let turn = turns.find_own(&user, &canonical(&turn_id)?).await?;
     Ok(HttpResponse::Ok().json(TurnBody::from(turn)))
 }
@@ -110,7 +114,11 @@ async fn follow_turn(
 
 /// `POST /api/v1/chat/turns/{id}/stop`: no more of it. What was said is kept and paid for.
 #[tracing::instrument(skip_all)]
-async fn stop_turn(user: CurrentUser, turn_id: Path<String>, turns: web::Data<Turns>) -> Result<HttpResponse> {
+async fn stop_turn(
+    user: CurrentUser,
+    turn_id: Path<String>,
+    turns: web::Data<Turns>,
+) -> Result<HttpResponse> {
     let turn = turns.stop_turn(&user, &canonical(&turn_id)?).await?;
     Ok(HttpResponse::Ok().json(TurnBody::from(turn)))
 }

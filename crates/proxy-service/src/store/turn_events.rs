@@ -70,7 +70,9 @@ impl TurnEventStore {
         let pieces = database.collection(COLLECTION);
         ensure_index(&pieces, doc! { "user_id": 1, "session_id": 1 }).await?;
         let expiry = IndexOptions::builder().expire_after(Duration::ZERO).build();
-        let index = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(expiry);
+        let index = IndexModel::builder()
+            .keys(doc! { "expires_at": 1 })
+            .options(expiry);
         pieces.create_index(index.build()).await?;
         Ok(Self {
             pieces,

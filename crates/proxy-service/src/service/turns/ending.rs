@@ -230,7 +230,10 @@ fn say_failure(
 ) {
     if failure == Failure::Stopped {
         // Nothing failed: whoever stopped it knows why it ends.
-        writer.write("abort", &json!({ "event": "abort", "data": "[DONE]", "timestamp": now }));
+        writer.write(
+            "abort",
+            &json!({ "event": "abort", "data": "[DONE]", "timestamp": now }),
+        );
         return;
     }
     let sentence = failure.sentence();

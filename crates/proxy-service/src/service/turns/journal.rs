@@ -74,7 +74,8 @@ impl Journal {
     pub(super) fn take(&self, at_once: bool, now: Instant) -> Option<Piece> {
         let mut tail = self.lock();
         let since = tail.since?;
-        (at_once || tail.lines.len() >= TAIL_BYTES_MAX || now.duration_since(since) >= AGE_MAX).then(|| tail.take())
+        (at_once || tail.lines.len() >= TAIL_BYTES_MAX || now.duration_since(since) >= AGE_MAX)
+            .then(|| tail.take())
     }
 
     /// Takes away the last of it; `None` where nothing, or not everything, was kept.
@@ -142,7 +143,10 @@ mod tests {
         journal.push(&written(3, TAIL_BYTES_MAX), now);
         assert_eq!(numbers(&journal.take(false, now).unwrap()), (3, 3, false));
         journal.push(&written(5, 10), now);
-        assert_eq!(numbers(&journal.take(false, now + AGE_MAX).unwrap()), (4, 5, false));
+        assert_eq!(
+            numbers(&journal.take(false, now + AGE_MAX).unwrap()),
+            (4, 5, false)
+        );
         journal.push(&written(6, 10), now);
         assert_eq!(numbers(&journal.close().unwrap()), (6, 6, true));
         assert_eq!(journal.close(), None);

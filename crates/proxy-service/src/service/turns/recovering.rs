@@ -66,7 +66,10 @@ impl Shared {
         });
         let mut writer = EventWriter::unnumbered(Framing::Lines);
         writer.write("error", &error);
-        writer.write("token", &json!({ "event": "token", "data": format!("\n\n{sentence}") }));
+        writer.write(
+            "token",
+            &json!({ "event": "token", "data": format!("\n\n{sentence}") }),
+        );
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
         let piece = Piece {
             first: seen + 1,

@@ -157,12 +157,7 @@ impl Turns {
     }
 
     /// Gives what one of the person's turns says after an event, also when another replica runs it or when it has ended.
-    pub(crate) async fn follow(
-        &self,
-        user: &CurrentUser,
-        from: &EventId,
-        framing: Framing,
-    ) -> Result<Rest> {
+    pub(crate) async fn follow(&self, user: &CurrentUser, from: &EventId, framing: Framing) -> Result<Rest> {
         let shared = &self.shared;
         let turn = self.find_own(user, &from.turn).await?;
         let pieces = shared.events.list_after(&turn.id, from.number).await?;
@@ -202,7 +197,9 @@ impl Shared {
     /// Whether the last events of the turn would have been written down by now.
     fn is_long_over(&self, turn: &OwnTurn) -> bool {
         let timeout = TimeDelta::from_std(LAST_EVENTS_TIMEOUT).unwrap_or_default();
-        let over = turn.ended_at.is_some_and(|ended_at| self.clock.now() > ended_at + timeout);
+        let over = turn
+            .ended_at
+            .is_some_and(|ended_at| self.clock.now() > ended_at + timeout);
         over || turn.delivery.as_deref() == Some(super::Delivery::Whole.name())
     }
 }
@@ -320,7 +317,10 @@ impl Reading {
         let sentence = "The rest of this answer cannot be shown again. Please look into the history.";
         let error = json!({ "event": "error", "data": sentence, "code": "turn_events_lost" });
         writer.write("error", &error);
-        writer.write("token", &json!({ "event": "token", "data": format!("\n\n{sentence}") }));
+        writer.write(
+            "token",
+            &json!({ "event": "token", "data": format!("\n\n{sentence}") }),
+        );
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
         // Whoever has gone is not told.
         let _ = self.sender.send(writer.take().framed).await;

@@ -101,7 +101,8 @@ impl TurnStore {
 
     /// Tells whoever runs the turn to stop it; `false` when it runs no more.
     pub(crate) async fn ask_to_stop(&self, id: &str) -> Result<bool> {
-        self.ask(id, doc! { "asked_of": "$owner", "stop_asked": true }).await
+        self.ask(id, doc! { "asked_of": "$owner", "stop_asked": true })
+            .await
     }
 
     async fn ask(&self, id: &str, set: Document) -> Result<bool> {

@@ -17,6 +17,7 @@ mod watch;
 
 use std::{sync::Arc, time::Instant};
 
+use chrono::TimeDelta;
 use common_http::{Clock, CurrentUser, Lifecycle, Metrics, RequestContext, ServiceTokens};
 use mongodb::Database;
 use serde_json::{Map, Value};
@@ -135,6 +136,7 @@ struct Shared {
     prompt_chars_max: usize,
     running_max: i32,
     heartbeat: std::time::Duration,
+    lease: TimeDelta,
     running: Running,
     readers: Readers,
     metrics: TurnMetrics,
@@ -170,11 +172,12 @@ impl Turns {
         lifecycle: &Lifecycle,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
+        let lease = TimeDelta::from_std(config.turn_lease)?;
         let shared = Arc::new(Shared {
             access,
             flowise: Flowise::new(&config.flowise)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
-            turns: TurnStore::open(database).await?,
+            turns: TurnStore::open(database, lease).await?,
             events: TurnEventStore::open(database).await?,
             sessions: SessionStore::open(database).await?,
             messages: MessageStore::open(database).await?,
@@ -187,6 +190,7 @@ impl Turns {
             prompt_chars_max: config.prompt_chars_max,
             running_max: i32::try_from(config.running_turns_per_user_max)?,
             heartbeat: config.heartbeat,
+            lease,
             running: Running::default(),
             readers: Readers::default(),
             metrics: TurnMetrics::new(metrics)?,

@@ -10,7 +10,7 @@ mod rows;
 use std::{io, time::Duration};
 
 use bson::{Bson, Document, doc};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Collection, Database, IndexModel, error::Error, options::IndexOptions};
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use super::{
     Result,
     writer::{Change, WriteError, Writer},
 };
-use crate::domain::turn::{Due, KEPT, LEASE, new_turn_id};
+use crate::domain::turn::{Due, KEPT, new_turn_id};
 
 pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
@@ -44,6 +44,8 @@ pub(crate) struct TurnStore {
     writer: Writer,
     /// This process, in the leases it holds.
     owner: String,
+    /// How long a turn belongs to the process that runs it, unless that process says again that it lives.
+    lease: TimeDelta,
 }
 
 /// A turn as it begins.
@@ -96,8 +98,9 @@ impl From<WriteError> for Conflict {
 }
 
 impl TurnStore {
-    /// Opens the collection and makes sure of its indexes.
-    pub(crate) async fn open(database: &Database) -> Result<Self> {
+    /// Opens the collection and makes sure of its indexes. A turn whose process has not said for `lease` that it lives is
+    /// taken over.
+    pub(crate) async fn open(database: &Database, lease: TimeDelta) -> Result<Self> {
         let turns = database.collection(COLLECTION);
         let running = doc! { "state": RUNNING };
         let in_slot = doc! { "state": RUNNING, "slot": { "$exists": true } };
@@ -134,6 +137,7 @@ impl TurnStore {
             turns,
             writer: Writer::open(database, COLLECTION),
             owner: uuid::Uuid::new_v4().to_string(),
+            lease,
         })
     }
 
@@ -150,7 +154,7 @@ impl TurnStore {
             "content": false,
             "attempts": 0_i64,
             "owner": &self.owner,
-            "due_at": time(now + LEASE),
+            "due_at": time(now + self.lease),
             "created_at": time(now),
         };
         if let Some(key) = turn.key {
@@ -184,7 +188,7 @@ impl TurnStore {
                 "content": false,
                 "attempts": 0_i64,
                 "owner": &self.owner,
-                "due_at": time(now + LEASE),
+                "due_at": time(now + self.lease),
                 "created_at": time(now),
             };
             async move {
@@ -252,7 +256,7 @@ impl TurnStore {
             "success": due.success,
             "total_tokens": due.total_tokens,
             "ended_at": time(now),
-            "due_at": time(now + LEASE),
+            "due_at": time(now + self.lease),
         };
         let mut unset = doc! { "slot": "", "asked_of": "", "asks": "", "stop_asked": "" };
         match answer {
@@ -289,7 +293,7 @@ impl TurnStore {
     /// Says that these turns are still being worked on.
     pub(crate) async fn renew(&self, ids: &[String], now: DateTime<Utc>) -> Result<()> {
         let filter = doc! { "_id": { "$in": ids }, "owner": &self.owner, "state": RUNNING };
-        let update = doc! { "$set": { "due_at": time(now + LEASE) } };
+        let update = doc! { "$set": { "due_at": time(now + self.lease) } };
         self.turns.update_many(filter, update).await?;
         Ok(())
     }
@@ -302,13 +306,13 @@ impl TurnStore {
 
     /// Takes one settlement of this process' own that has not succeeded, due or not.
     pub(crate) async fn take_own(&self, now: DateTime<Utc>) -> Result<Option<Overdue>> {
-        let lease_is_old = doc! { "$ne": time(now + LEASE) };
+        let lease_is_old = doc! { "$ne": time(now + self.lease) };
         let filter = doc! { "owner": &self.owner, "state": SETTLING, "due_at": lease_is_old };
         self.take(filter, now).await
     }
 
     async fn take(&self, filter: Document, now: DateTime<Utc>) -> Result<Option<Overdue>> {
-        let update = doc! { "$set": { "owner": &self.owner, "due_at": time(now + LEASE) } };
+        let update = doc! { "$set": { "owner": &self.owner, "due_at": time(now + self.lease) } };
         let turns = self.turns.clone_with_type::<StateRow>();
         let row = turns.find_one_and_update(filter, update).await?;
         Ok(row.map(Overdue::from))

@@ -339,7 +339,8 @@ async fn what_is_not_kept_any_more_is_said_so() {
     assert_eq!((kept_until - app.config.clock.now()).num_minutes(), 30);
     pieces.delete_many(doc! {}).await.unwrap();
     app.config.clock.advance(TimeDelta::minutes(31));
-    alice
+    let later = app.at(&app.replica, &alice);
+    later
         .client
         .get(&path)
         .await

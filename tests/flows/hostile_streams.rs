@@ -88,8 +88,12 @@ async fn a_line_of_a_hundred_megabytes_is_cut_at_the_limit() {
     let proxy = Process::start(PROGRAM, "proxy-service", &platform.proxy_environment()).await;
     ask(&proxy, &alice).await.expect_ended();
     let before = proxy.memory_bytes();
+    let line = format!(
+        "data:{{\"event\":\"token\",\"data\":\"{}\"}}\n\n",
+        "x".repeat(100 << 20)
+    );
     platform.flowise.tell(Rule::always(Behaviour {
-        ending: Some((1, Ending::Oversized(100 << 20))),
+        ending: Some((1, Ending::Raw(line))),
         ..Behaviour::default()
     }));
 

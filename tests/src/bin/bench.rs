@@ -11,6 +11,8 @@ mod ledger;
 mod people;
 #[path = "bench/processes.rs"]
 mod processes;
+#[path = "bench/streams.rs"]
+mod streams;
 #[path = "bench/table.rs"]
 mod table;
 #[path = "bench/turns.rs"]
@@ -46,7 +48,10 @@ struct Arguments {
     /// How many users the list has whose pages are measured.
     #[arg(long, default_value_t = 1_000_000)]
     users: usize,
-    /// Only the rows of one part: `turns`, `ledger` or `people`.
+    /// How many streams are open at once.
+    #[arg(long, default_value_t = 5_000)]
+    streams: usize,
+    /// Only the rows of one part: `turns`, `streams`, `ledger` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -64,8 +69,14 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let mut table = Table::default();
-    if wanted("turns") {
-        turns::measure(&stack, duration, &mut table).await?;
+    if wanted("turns") || wanted("streams") {
+        let people = turns::People::prepare(&stack).await?;
+        if wanted("turns") {
+            turns::measure(&stack, &people, duration, &mut table).await?;
+        }
+        if wanted("streams") {
+            streams::measure(&stack, &people, duration, arguments.streams, &mut table).await?;
+        }
     }
     if wanted("ledger") {
         ledger::measure(

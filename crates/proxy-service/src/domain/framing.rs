@@ -101,11 +101,12 @@ impl EventWriter {
             self.lines.extend_from_slice(part.as_bytes());
         }
         if self.framing == Framing::Sse {
-            let mut head = format!("event: {name}\n");
-            if let Some(turn) = &self.turn_id {
-                head += &format!("id: {}\n", EventId::new(turn, self.written));
-            }
-            for part in [&head, "data: ", json, "\n\n"] {
+            let id = self.turn_id.as_ref().map(|turn| {
+                let id = EventId::new(turn, self.written);
+                format!("id: {id}\n")
+            });
+            let id = id.as_deref().unwrap_or_default();
+            for part in ["event: ", name, "\n", id, "data: ", json, "\n\n"] {
                 self.buffer.extend_from_slice(part.as_bytes());
             }
         }

@@ -47,11 +47,27 @@ enum Heard {
     Content,
 }
 
+/// Whether people see the events that tell about a chatflow's inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// They do not.
+    Hidden,
+    /// An administrator wants them to.
+    Shown,
+}
+
+impl Inside {
+    /// As the chatflow's setting says.
+    pub fn of(is_shown: bool) -> Self {
+        if is_shown { Self::Shown } else { Self::Hidden }
+    }
+}
+
 /// One answer, as far as it has come.
 #[derive(Debug)]
 pub struct Transcript {
     session_id: String,
-    shows_inner: bool,
+    inside: Inside,
     /// Tokens that followed each other are one text.
     texts: Vec<String>,
     text_is_open: bool,
@@ -72,7 +88,7 @@ impl Transcript {
     pub fn new(session_id: &str) -> Self {
         Self {
             session_id: session_id.to_owned(),
-            shows_inner: false,
+            inside: Inside::Hidden,
             texts: Vec::new(),
             text_is_open: false,
             text_bytes: 0,
@@ -88,8 +104,8 @@ impl Transcript {
     }
 
     /// The same of a chatflow whose inside people may see, or may not.
-    pub fn showing_inner(self, shows_inner: bool) -> Self {
-        Self { shows_inner, ..self }
+    pub fn showing(self, inside: Inside) -> Self {
+        Self { inside, ..self }
     }
 
     /// Takes in the data of one event of the stream and writes what the client may see of it.
@@ -122,11 +138,11 @@ impl Transcript {
             Kind::Executed => {
                 self.heard = self.heard.max(Heard::Events);
                 self.nodes_usage = usage_of_nodes(event.data).or(self.nodes_usage);
-                if self.shows_inner {
+                if self.inside == Inside::Shown {
                     self.pass_on(&event.name, event.json, out);
                 }
             }
-            Kind::Inner if !self.shows_inner => self.heard = self.heard.max(Heard::Events),
+            Kind::Inner if self.inside == Inside::Hidden => self.heard = self.heard.max(Heard::Events),
             Kind::Usage => {
                 self.last_usage = serde_json::from_str(event.data).ok().or(self.last_usage);
                 self.pass_on(&event.name, event.json, out);
@@ -152,7 +168,7 @@ impl Transcript {
             .and_then(|nodes| usage_of_nodes(&nodes.to_string()));
         self.keep_text(&text);
         out.write("token", &json!({ "event": "token", "data": text }));
-        let inner: &[&str] = if self.shows_inner { &INNER_MEMBERS } else { &[] };
+        let inner: &[&str] = if self.inside == Inside::Shown { &INNER_MEMBERS } else { &[] };
         for name in EVENT_MEMBERS.iter().chain(inner) {
             if let Some(data) = answer.get(*name).filter(|data| !data.is_null()) {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);

@@ -30,6 +30,8 @@ pub(crate) struct Stack {
     pub(crate) auth_mongodb: String,
     /// auth-service's process.
     pub(crate) auth_process: Option<u32>,
+    /// proxy-service's process.
+    pub(crate) proxy_process: Option<u32>,
     children: Vec<Child>,
 }
 
@@ -54,6 +56,7 @@ impl Stack {
             work: work.to_owned(),
             auth_mongodb: String::new(),
             auth_process: None,
+            proxy_process: None,
             children: Vec::new(),
         };
         let database = format!("flowgate_bench_{run}");
@@ -111,12 +114,16 @@ impl Stack {
             ("MONGODB_URI", mongodb.to_string()),
             ("MONGODB_DATABASE_NAME", format!("flowgate_bench_proxy_{run}")),
             ("FLOWISE_API_URL", format!("http://{}", stack.flowise)),
+            // A hundred people stand for thousands.
+            ("MAX_RUNNING_TURNS_PER_USER", "1000".to_owned()),
+            ("MAX_UPSTREAM_TURNS", "10000".to_owned()),
         ];
         stack.spawn(
             &programs.join("proxy-service"),
             &[],
             &[&common[..], &proxy].concat(),
         )?;
+        stack.proxy_process = stack.children.last().and_then(Child::id);
         for address in [stack.auth, stack.accounting, stack.proxy] {
             wait_until_ready(address, "/readyz").await?;
         }
@@ -176,6 +183,16 @@ impl Stack {
         let text = response.text().await?;
         anyhow::ensure!(status.is_success(), "{path}: {status} {text}");
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Tells the stand-in how to behave.
+    pub(crate) async fn control(&self, change: &Value) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let request = client.put(format!("http://{}/_control", self.flowise));
+        request.json(change).send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// The administrator's access token.

@@ -54,7 +54,7 @@ impl Shared {
             let Some(live) = self.running.find(&asked.id) else {
                 continue;
             };
-            if asked.stop_asked {
+            if asked.must_stop {
                 live.stop.cancel();
             }
             if before.get(&asked.id).copied().unwrap_or_default() < asked.asks {

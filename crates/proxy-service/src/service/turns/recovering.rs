@@ -11,7 +11,7 @@ use crate::{
         event_id::NUMBER_MAX,
         failure::Failure,
         framing::{EventWriter, Framing},
-        transcript::Transcript,
+        transcript::{Inside, Transcript},
     },
     store::{messages::Place, turn_events::Piece, writer::WriteError},
 };
@@ -26,7 +26,7 @@ impl Shared {
     }
 
     async fn try_recover(&self, place: Place<'_>, began_at: DateTime<Utc>) -> Result<(), WriteError> {
-        let mut transcript = Transcript::new(place.session).showing_inner(true);
+        let mut transcript = Transcript::new(place.session).showing(Inside::Shown);
         let mut writer = EventWriter::unnumbered(Framing::Lines);
         let mut seen = 0;
         loop {

@@ -37,8 +37,8 @@ pub(crate) struct Asked {
     #[serde(default)]
     pub(crate) asks: i64,
     /// Whether it shall stop.
-    #[serde(default)]
-    pub(crate) stop_asked: bool,
+    #[serde(rename = "stop_asked", default)]
+    pub(crate) must_stop: bool,
 }
 
 #[derive(Deserialize)]

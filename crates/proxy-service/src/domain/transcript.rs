@@ -168,7 +168,11 @@ impl Transcript {
             .and_then(|nodes| usage_of_nodes(&nodes.to_string()));
         self.keep_text(&text);
         out.write("token", &json!({ "event": "token", "data": text }));
-        let inner: &[&str] = if self.inside == Inside::Shown { &INNER_MEMBERS } else { &[] };
+        let inner: &[&str] = if self.inside == Inside::Shown {
+            &INNER_MEMBERS
+        } else {
+            &[]
+        };
         for name in EVENT_MEMBERS.iter().chain(inner) {
             if let Some(data) = answer.get(*name).filter(|data| !data.is_null()) {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);

@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 
 use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
 use crate::{
-    domain::{failure::Failure, framing::EventWriter, transcript::{Inside, Transcript}},
+    domain::{
+        failure::Failure,
+        framing::EventWriter,
+        transcript::{Inside, Transcript},
+    },
     flowise::{Events, Prediction, Reply},
     store::{messages::Place, writer::WriteError},
 };
@@ -53,7 +57,8 @@ impl Shared {
         let mut talk = Talk {
             live,
             watch,
-            transcript: Transcript::new(&plan.session_id).showing(Inside::of(plan.chatflow.show_inner_events)),
+            transcript: Transcript::new(&plan.session_id)
+                .showing(Inside::of(plan.chatflow.show_inner_events)),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
             outcome: Ok(()),
             question: None,

@@ -22,7 +22,7 @@ async fn cuts_anywhere_change_nothing() {
     let platform = Platform::start().await;
     let alice = platform.chatter("alice", 200).await;
     let seed = Uuid::new_v4().as_u64_pair().0;
-    for round in 0..40 {
+    for round in 0..12 {
         let seed = seed.wrapping_add(round);
         platform.flowise.tell(Rule::once(Behaviour {
             reply: Some(NASTY.to_owned()),

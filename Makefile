@@ -20,11 +20,11 @@ status: ## Says what runs and is ready
 test: ## Runs every test on databases of its own; ARGS="-E 'package(proxy-service)'" for some
 	@scripts/test.sh $(ARGS)
 
-prove: ## Proves the ledger at full size: a million commands, kills, deadlocks; PROVE_COMMANDS=50000 for less
+prove: ## Proves ledger and streams at full size: a million commands, kills, outages; PROVE_COMMANDS=50000 for less
 	@scripts/prove.sh
 
 check: ## Formatting, lints, documentation, dependencies: what CI wants
 	@scripts/check.sh
 
-bench: ## Measures turns and ledger commands beside nginx and pgbench
+bench: ## Measures turns, streams and ledger commands beside nginx and pgbench
 	@scripts/bench.sh

@@ -1,4 +1,4 @@
-//! Proofs of what the ledger promises: sizes from the environment, small ones in continuous integration, large ones by
+//! Proofs of what the ledger and the streams promise: sizes from the environment, small ones in continuous integration, large ones by
 //! `make prove`. Every one prints its size and its seed, and stops by itself.
 
 #![expect(
@@ -9,9 +9,13 @@
 )]
 
 mod accounts_against_a_model;
+mod chats;
+mod clients_leave;
 mod deadlocks;
 mod hot_account;
 mod killed;
 mod ledger;
 mod model;
+mod outages_under_load;
 mod repeated_requests;
+mod streams_killed;

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod flowise;
 pub mod key_file;
+pub mod link;
 pub mod load;
 pub mod person;
 pub mod platform;

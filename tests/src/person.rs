@@ -29,7 +29,8 @@ pub struct Person {
     pub accounting: Client,
     /// proxy-service, as this person.
     pub proxy: Client,
-    chatflow_id: String,
+    /// The chatflow everybody talks to.
+    pub chatflow_id: String,
 }
 
 impl Person {

@@ -300,6 +300,16 @@ impl Platform {
         variables
     }
 
+    /// The same, but for where something stands: `name` is a variable that holds an address.
+    pub fn proxy_environment_with(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut variables = self.proxy_environment();
+        for (name, value) in pairs(changes) {
+            variables.retain(|(known, _)| *known != name);
+            variables.push((name, value));
+        }
+        variables
+    }
+
     /// Where accounting-service keeps its data.
     pub fn postgres(&self) -> &TestPostgres {
         &self.postgres

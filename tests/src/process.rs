@@ -58,8 +58,22 @@ impl Process {
         Client::new(format!("http://{}", self.address))
     }
 
+    /// The memory it has, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let pid = self.child.id().expect("the process runs");
+        memory_bytes(pid).expect("the process runs")
+    }
+
     /// SIGKILL: no destructor runs, nothing is flushed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the process can be killed");
     }
+}
+
+/// The memory a process of this machine has, in bytes; `None` where it does not run.
+pub fn memory_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
 }

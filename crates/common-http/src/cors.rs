@@ -34,6 +34,7 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
             "ratelimit-policy",
             "retry-after",
             "x-request-id",
+            "x-turn-id",
         ])
         .max_age(PREFLIGHT_SECS)
         // An unlisted origin gets an answer without CORS headers; the browser withholds it from the page.

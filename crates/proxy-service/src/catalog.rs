@@ -109,6 +109,7 @@ impl Catalog {
 
     /// What removes people who are gone; `turns` knows what they said.
     pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+        let events = turns.events();
         let (sessions, messages, turns) = turns.stores();
         let stores = departures::Stores {
             departures: self.departures.clone(),
@@ -117,6 +118,7 @@ impl Catalog {
             sessions,
             messages,
             turns,
+            events,
         };
         Departures::new(stores, clock)
     }

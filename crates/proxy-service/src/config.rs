@@ -56,6 +56,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a turn whose client has left may go on before it is aborted.
     pub abandoned_turn_drain: Duration,
+    /// How long a turn belongs to a process that gives no sign of life.
+    pub turn_lease: Duration,
     /// How long a turn may take in all.
     pub streaming_max: Duration,
     /// How long open turns may go on after SIGTERM.
@@ -177,6 +179,7 @@ impl Config {
         let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
+        let lease_secs = env.var("TURN_LEASE_SECS").within(2..=300, 30);
         let streaming_max_ms = env.var("MAX_STREAMING_DURATION").within(1_000..=840_000, 180_000);
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
@@ -216,6 +219,7 @@ impl Config {
             running_turns_per_user_max: running_turns?,
             heartbeat: Duration::from_secs(heartbeat_secs?),
             abandoned_turn_drain: Duration::from_secs(drain_secs?),
+            turn_lease: Duration::from_secs(lease_secs?),
             streaming_max: Duration::from_millis(streaming_max_ms?),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             cors_origins: cors_origins?,

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod assignment;
 pub mod breaker;
 pub mod chatflow;
+pub mod event_id;
 pub mod failure;
 pub mod framing;
 pub mod payment;

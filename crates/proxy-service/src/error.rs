@@ -32,16 +32,34 @@ pub(crate) enum Error {
     SessionIdInvalid,
     /// A turn of this session is running, or of one of the sessions to be deleted.
     #[error("a message of this conversation is still being answered")]
-    TurnRunning,
+    TurnRunning {
+        /// Which, where that is known; it can be followed, or stopped.
+        turn_id: Option<String>,
+    },
     /// The user has as many turns running as anybody may.
     #[error("too many messages are being answered at once; at most {max} may be")]
     TooManyTurns {
         /// How many.
         max: usize,
     },
+    /// The turn does not exist, or belongs to somebody else; these are not told apart.
+    #[error("Chat turn not found or access denied")]
+    TurnNotFound,
+    /// The turn's events cannot be read again.
+    #[error("the events of this turn are not kept any more; its answer is in the history")]
+    TurnEventsGone,
+    /// The person reads as many turns again as anybody may.
+    #[error("too many connections read answers again; at most {max} may")]
+    TooManyReaders {
+        /// How many.
+        max: usize,
+    },
     /// The same request is being worked on.
     #[error("the request with this Idempotency-Key is still being worked on")]
-    IdempotencyInProgress,
+    IdempotencyInProgress {
+        /// By this turn, which can be followed.
+        turn_id: String,
+    },
     /// Another request had this key.
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
@@ -161,9 +179,12 @@ impl Error {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
             Self::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
             Self::SessionIdInvalid => (StatusCode::BAD_REQUEST, "invalid_session_id"),
-            Self::TurnRunning => (StatusCode::CONFLICT, "turn_running"),
+            Self::TurnRunning { .. } => (StatusCode::CONFLICT, "turn_running"),
             Self::TooManyTurns { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_turns"),
-            Self::IdempotencyInProgress => (StatusCode::CONFLICT, "idempotency_in_progress"),
+            Self::TurnNotFound => (StatusCode::NOT_FOUND, "turn_not_found"),
+            Self::TurnEventsGone => (StatusCode::GONE, "turn_events_gone"),
+            Self::TooManyReaders { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_readers"),
+            Self::IdempotencyInProgress { .. } => (StatusCode::CONFLICT, "idempotency_in_progress"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
@@ -216,8 +237,14 @@ impl Error {
                 .with("totp_required", true)
                 .with("pending_token", pending_token.expose_secret())
                 .with("expires_in", *expires_in_secs),
+            Self::IdempotencyInProgress { turn_id } => Problem::new(status, code, self.to_string())
+                .with("turn_id", turn_id.as_str())
+                .retry_after(1),
+            Self::TurnRunning {
+                turn_id: Some(turn_id),
+            } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
             Self::TooManyTurns { .. }
-            | Self::IdempotencyInProgress
+            | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable
             | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
             Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
@@ -249,7 +276,9 @@ impl Error {
             | Self::TokenRefused
             | Self::Forbidden
             | Self::SessionIdInvalid
-            | Self::TurnRunning
+            | Self::TurnRunning { turn_id: None }
+            | Self::TurnNotFound
+            | Self::TurnEventsGone
             | Self::IdempotencyKeyReused => Problem::new(status, code, self.to_string()),
         }
     }
@@ -268,6 +297,7 @@ const fn status_of(failure: TurnFailure) -> StatusCode {
         | TurnFailure::Stopping
         | TurnFailure::Storage
         | TurnFailure::NotAsked => StatusCode::SERVICE_UNAVAILABLE,
+        TurnFailure::Stopped => StatusCode::CONFLICT,
         TurnFailure::Refused
         | TurnFailure::Failed
         | TurnFailure::NotAnAnswer

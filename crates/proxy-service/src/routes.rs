@@ -9,6 +9,7 @@ mod credits;
 mod people;
 mod predict;
 mod sessions;
+mod turns;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -41,6 +42,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);
+    turns::table(routes);
 }
 
 /// An address from a body or a query.

@@ -10,6 +10,7 @@ pub(crate) mod left_runs;
 pub(crate) mod messages;
 pub(crate) mod people;
 pub(crate) mod sessions;
+pub(crate) mod turn_events;
 pub(crate) mod turns;
 pub(crate) mod writer;
 

@@ -15,6 +15,8 @@ mod pgbench;
 mod processes;
 #[path = "bench/statistics.rs"]
 mod statistics;
+#[path = "bench/streams.rs"]
+mod streams;
 #[path = "bench/table.rs"]
 mod table;
 #[path = "bench/turns.rs"]
@@ -59,7 +61,10 @@ struct Arguments {
     /// How many users the list has whose pages are measured.
     #[arg(long, default_value_t = 1_000_000)]
     users: usize,
-    /// Only the rows of one part: `turns`, `ledger`, `statistics` or `people`.
+    /// How many streams are open at once.
+    #[arg(long, default_value_t = 5_000)]
+    streams: usize,
+    /// Only the rows of one part: `turns`, `streams`, `ledger`, `statistics` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -77,8 +82,14 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let mut table = Table::default();
-    if wanted("turns") {
-        turns::measure(&stack, duration, &mut table).await?;
+    if wanted("turns") || wanted("streams") {
+        let people = turns::People::prepare(&stack).await?;
+        if wanted("turns") {
+            turns::measure(&stack, &people, duration, &mut table).await?;
+        }
+        if wanted("streams") {
+            streams::measure(&stack, &people, duration, arguments.streams, &mut table).await?;
+        }
     }
     if wanted("ledger") {
         ledger::measure(

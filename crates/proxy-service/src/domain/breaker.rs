@@ -60,6 +60,7 @@ impl Verdict {
                 | Failure::TooLong
                 | Failure::Abandoned
                 | Failure::NotAsked
+                | Failure::Stopped
                 | Failure::Stopping
                 | Failure::Storage,
             ) => None,

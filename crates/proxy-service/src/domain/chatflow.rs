@@ -67,6 +67,8 @@ pub struct Chatflow {
     pub price: i64,
     /// Members of `overrideConfig` that people may send; all others are refused or dropped.
     pub override_config_allowed: Vec<String>,
+    /// Whether people see the events that tell about its inside: prompts, settings, what its nodes said.
+    pub show_inner_events: bool,
 }
 
 impl Chatflow {
@@ -141,6 +143,8 @@ pub struct ChatflowSettings {
     pub price: Option<Price>,
     /// Members of `overrideConfig` that people may send.
     pub override_config_allowed: Option<Vec<String>>,
+    /// Whether people see the events that tell about its inside.
+    pub show_inner_events: Option<bool>,
 }
 
 /// What a turn costs.

@@ -35,6 +35,8 @@ pub enum Failure {
     Abandoned,
     /// The client left before Flowise was asked.
     NotAsked,
+    /// The person who asked wanted no more of it.
+    Stopped,
     /// This service is stopping.
     Stopping,
     /// The question could not be stored.
@@ -60,6 +62,7 @@ impl Failure {
             Self::Empty => "upstream_empty",
             Self::Abandoned => "client_left",
             Self::NotAsked => "client_left_early",
+            Self::Stopped => "stopped",
             Self::Stopping => "service_stopping",
             Self::Storage => "storage_unavailable",
         }
@@ -69,7 +72,7 @@ impl Failure {
     pub const fn is_upstream(self) -> bool {
         !matches!(
             self,
-            Self::TooLong | Self::Abandoned | Self::NotAsked | Self::Stopping | Self::Storage
+            Self::TooLong | Self::Abandoned | Self::NotAsked | Self::Stopped | Self::Stopping | Self::Storage
         )
     }
 
@@ -81,6 +84,7 @@ impl Failure {
             }
             Self::RateLimited => "The assistant is busy. Please try again in a moment.",
             Self::Broken | Self::Abandoned | Self::NotAsked => "The answer was cut off. Please try again.",
+            Self::Stopped => "The answer was stopped.",
             Self::TooLarge => "The answer was too large to be passed on.",
             Self::Empty => "The assistant gave no answer.",
             Self::Stopping => "The service is being restarted. Please try again in a moment.",

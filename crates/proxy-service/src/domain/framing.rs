@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
+use super::event_id::EventId;
+
 /// The form of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -39,40 +41,75 @@ impl Framing {
     }
 }
 
+/// Events that were written, in the form that leaves us and in the form that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// As the reader gets them.
+    pub framed: Bytes,
+    /// The same as JSON objects, a newline after each.
+    pub lines: Bytes,
+    /// The number of the last of them; the first event of a turn has number 1.
+    pub last: u64,
+}
+
 /// Writes the events of one turn into a buffer that is taken away piece by piece.
 #[derive(Debug)]
 pub struct EventWriter {
     framing: Framing,
-    turn_id: String,
+    /// Of whose events each `id:` names one; without it there are no `id:` lines.
+    turn_id: Option<String>,
     written: u64,
     buffer: BytesMut,
+    lines: BytesMut,
 }
 
 impl EventWriter {
     /// A writer for the turn `turn_id`, which is part of each `id:`.
     pub fn new(framing: Framing, turn_id: &str) -> Self {
+        Self::after(framing, turn_id, 0)
+    }
+
+    /// A writer that goes on after event `number` of the turn.
+    pub fn after(framing: Framing, turn_id: &str, number: u64) -> Self {
         Self {
             framing,
-            turn_id: turn_id.to_owned(),
-            written: 0,
+            turn_id: Some(turn_id.to_owned()),
+            written: number,
             buffer: BytesMut::new(),
+            lines: BytesMut::new(),
         }
+    }
+
+    /// A writer of events that nobody can go on after.
+    pub fn unnumbered(framing: Framing) -> Self {
+        Self {
+            turn_id: None,
+            ..Self::after(framing, "", 0)
+        }
+    }
+
+    /// Gives the next event the number after this one.
+    pub fn go_on_after(&mut self, number: u64) {
+        self.written = number;
     }
 
     /// Writes an event that is JSON on one line already.
     pub fn write_raw(&mut self, name: &str, json: &str) {
         debug_assert!(!json.contains(['\n', '\r']) && !name.contains(['\n', '\r']));
         self.written += 1;
-        if self.framing == Framing::Sse {
-            let head = format!("event: {name}\nid: {}:{}\ndata: ", self.turn_id, self.written);
-            self.buffer.extend_from_slice(head.as_bytes());
+        for part in [json, "\n"] {
+            self.lines.extend_from_slice(part.as_bytes());
         }
-        self.buffer.extend_from_slice(json.as_bytes());
-        let end: &[u8] = match self.framing {
-            Framing::Lines => b"\n",
-            Framing::Sse => b"\n\n",
-        };
-        self.buffer.extend_from_slice(end);
+        if self.framing == Framing::Sse {
+            let id = self.turn_id.as_ref().map(|turn| {
+                let id = EventId::new(turn, self.written);
+                format!("id: {id}\n")
+            });
+            let id = id.as_deref().unwrap_or_default();
+            for part in ["event: ", name, "\n", id, "data: ", json, "\n\n"] {
+                self.buffer.extend_from_slice(part.as_bytes());
+            }
+        }
     }
 
     /// Writes an event of our own.
@@ -81,8 +118,16 @@ impl EventWriter {
     }
 
     /// What has been written since the last call.
-    pub fn take(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+    pub fn take(&mut self) -> Written {
+        let lines = self.lines.split().freeze();
+        Written {
+            framed: match self.framing {
+                Framing::Lines => lines.clone(),
+                Framing::Sse => self.buffer.split().freeze(),
+            },
+            lines,
+            last: self.written,
+        }
     }
 }
 
@@ -107,14 +152,38 @@ mod tests {
         let token = json!({ "event": "token", "data": "x\n\nevent: end\r\ndata: y" });
         let mut writer = EventWriter::new(Framing::Sse, "t");
         writer.write("token", &token);
-        let text = String::from_utf8(writer.take().to_vec()).unwrap();
+        let text = String::from_utf8(writer.take().framed.to_vec()).unwrap();
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.starts_with("event: token\nid: t:1\ndata: {") && text.ends_with("}\n\n"));
 
         let mut writer = EventWriter::new(Framing::Lines, "t");
         writer.write("token", &token);
-        let line = String::from_utf8(writer.take().to_vec()).unwrap();
+        let line = String::from_utf8(writer.take().framed.to_vec()).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
-        assert!(writer.take().is_empty(), "what was taken is gone");
+        assert!(writer.take().lines.is_empty(), "what was taken is gone");
+    }
+
+    #[test]
+    fn what_is_kept_is_the_same_in_both_forms_and_numbers_go_on() {
+        let token = json!({ "event": "token", "data": "x" });
+        let written = [Framing::Lines, Framing::Sse].map(|framing| {
+            let mut writer = EventWriter::after(framing, "t", 7);
+            writer.write("token", &token);
+            writer.write("token", &token);
+            writer.take()
+        });
+        assert_eq!(written[0].lines, written[1].lines);
+        assert_eq!(written[0].framed, written[0].lines);
+        assert_eq!((written[0].last, written[1].last), (9, 9));
+        let sse = String::from_utf8(written[1].framed.to_vec()).unwrap();
+        assert!(
+            sse.contains("\nid: t:8\n") && sse.contains("\nid: t:9\n"),
+            "{sse}"
+        );
+
+        let mut writer = EventWriter::unnumbered(Framing::Sse);
+        writer.write("token", &token);
+        let sse = String::from_utf8(writer.take().framed.to_vec()).unwrap();
+        assert!(!sse.contains("id:"), "{sse}");
     }
 }

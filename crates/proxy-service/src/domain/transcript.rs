@@ -15,14 +15,16 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 const NOTES_BYTES_MAX: usize = 512 << 10;
 
 /// The members of a JSON answer that a stream would have sent as events, in a stream's order.
-const EVENT_MEMBERS: [&str; 6] = [
+const EVENT_MEMBERS: [&str; 5] = [
     "sourceDocuments",
     "usedTools",
     "artifacts",
     "fileAnnotations",
-    "agentReasoning",
     "action",
 ];
+
+/// Those that tell about the inside.
+const INNER_MEMBERS: [&str; 2] = ["agentReasoning", "agentFlowExecutedData"];
 
 /// The members of a JSON answer that a stream would have sent in its `metadata`.
 const METADATA_MEMBERS: [&str; 8] = [
@@ -46,10 +48,27 @@ enum Heard {
     Content,
 }
 
+/// Whether people see the events that tell about a chatflow's inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// They do not.
+    Hidden,
+    /// An administrator wants them to.
+    Shown,
+}
+
+impl Inside {
+    /// As the chatflow's setting says.
+    pub fn of(is_shown: bool) -> Self {
+        if is_shown { Self::Shown } else { Self::Hidden }
+    }
+}
+
 /// One answer, as far as it has come.
 #[derive(Debug)]
 pub struct Transcript {
     session_id: String,
+    inside: Inside,
     /// Tokens that followed each other are one text.
     texts: Vec<String>,
     text_is_open: bool,
@@ -70,6 +89,7 @@ impl Transcript {
     pub fn new(session_id: &str) -> Self {
         Self {
             session_id: session_id.to_owned(),
+            inside: Inside::Hidden,
             texts: Vec::new(),
             text_is_open: false,
             text_bytes: 0,
@@ -82,6 +102,11 @@ impl Transcript {
             failed: false,
             unread: 0,
         }
+    }
+
+    /// The same of a chatflow whose inside people may see, or may not.
+    pub fn showing(self, inside: Inside) -> Self {
+        Self { inside, ..self }
     }
 
     /// Takes in the data of one event of the stream and writes what the client may see of it.
@@ -114,7 +139,11 @@ impl Transcript {
             Kind::Executed => {
                 self.heard = self.heard.max(Heard::Events);
                 self.nodes_usage = usage_of_nodes(event.data).or(self.nodes_usage);
+                if self.inside == Inside::Shown {
+                    self.pass_on(&event.name, event.json, out);
+                }
             }
+            Kind::Inner if self.inside == Inside::Hidden => self.heard = self.heard.max(Heard::Events),
             Kind::Usage => {
                 self.last_usage = serde_json::from_str(event.data).ok().or(self.last_usage);
                 self.pass_on(&event.name, event.json, out);
@@ -127,7 +156,7 @@ impl Transcript {
                 None => self.unread += 1,
             },
             Kind::Ours => self.unread += 1,
-            Kind::Other => self.pass_on(&event.name, event.json, out),
+            Kind::Inner | Kind::Other => self.pass_on(&event.name, event.json, out),
         }
     }
 
@@ -154,8 +183,13 @@ impl Transcript {
             .and_then(|nodes| usage_of_nodes(&nodes.to_string()));
         self.keep_text(&text);
         out.write("token", &json!({ "event": "token", "data": text }));
-        for name in EVENT_MEMBERS {
-            if let Some(data) = answer.get(name).filter(|data| !data.is_null()) {
+        let inner: &[&str] = if self.inside == Inside::Shown {
+            &INNER_MEMBERS
+        } else {
+            &[]
+        };
+        for name in EVENT_MEMBERS.iter().chain(inner) {
+            if let Some(data) = answer.get(*name).filter(|data| !data.is_null()) {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);
             }
         }
@@ -288,7 +322,7 @@ mod tests {
         parser
             .push(stream, |data| transcript.accept(data, &mut out))
             .unwrap();
-        let text = String::from_utf8(out.take().to_vec()).unwrap();
+        let text = String::from_utf8(out.take().framed.to_vec()).unwrap();
         let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
         (transcript, events.collect())
     }
@@ -363,7 +397,7 @@ mod tests {
         transcript
             .accept_whole(&recorded("predict-tool-json"), &mut out)
             .unwrap();
-        let text = String::from_utf8(out.take().to_vec()).unwrap();
+        let text = String::from_utf8(out.take().framed.to_vec()).unwrap();
         let events: Vec<Value> = text
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -424,7 +458,7 @@ mod tests {
             transcript.accept(token.as_bytes(), &mut out);
             transcript.accept(note.as_bytes(), &mut out);
         }
-        assert!(out.take().len() > 4_000_000);
+        assert!(out.take().framed.len() > 4_000_000);
         assert_eq!(transcript.text().len(), 900_000);
         assert!(transcript.notes().len() <= NOTES_BYTES_MAX + 2);
     }

@@ -7,9 +7,6 @@ use uuid::Uuid;
 
 use super::payment::Settlement;
 
-/// How long a turn belongs to the process that runs it, unless that process says again that it lives.
-pub const LEASE: TimeDelta = TimeDelta::seconds(30);
-
 /// How long a settled turn is kept: idempotency keys are good for at least a day.
 pub const KEPT: TimeDelta = TimeDelta::hours(25);
 

@@ -52,6 +52,7 @@ impl<'a> UpstreamEvent<'a> {
             "agentFlowExecutedData" => Kind::Executed,
             "usageMetadata" => Kind::Usage,
             "action" => Kind::Action,
+            "agentReasoning" => Kind::Inner,
             "session_id" | "files_uploaded" | "file_upload_error" => Kind::Ours,
             _ => Kind::Other,
         }
@@ -81,8 +82,10 @@ pub enum Kind {
     Metadata,
     /// A node began or ended; its error text stays inside.
     Step,
-    /// All nodes so far, with prompts, settings and credential ids. Stays inside.
+    /// All nodes so far, with prompts, settings and credential ids. Shown only where the chatflow shows its inside.
     Executed,
+    /// What agents were told and said to each other. The same.
+    Inner,
     /// Tokens used by the last streaming node.
     Usage,
     /// A decision that is asked of the person; the settings of the node that asks stay inside.

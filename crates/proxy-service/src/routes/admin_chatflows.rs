@@ -94,6 +94,7 @@ struct UpdateChatflow {
     #[serde(default, deserialize_with = "price")]
     price: Option<Price>,
     override_config_allowed: Option<Vec<String>>,
+    show_inner_events: Option<bool>,
 }
 
 /// Called only when the member is there: `null` goes back to the default, a missing member leaves the price alone.
@@ -102,7 +103,8 @@ fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Price>, D:
     Ok(Some(credits.map_or(Price::Default, Price::Credits)))
 }
 
-/// `PATCH /api/v1/admin/chatflows/{flowise_id}`: what a turn costs (`null`: the default) and what people may override.
+/// `PATCH /api/v1/admin/chatflows/{flowise_id}`: what a turn costs (`null`: the default), what people may
+/// override and see.
 async fn update_chatflow(
     flowise_id: Path<String>,
     Body(body): Body<UpdateChatflow>,
@@ -118,11 +120,12 @@ impl UpdateChatflow {
         let UpdateChatflow {
             price,
             override_config_allowed,
+            show_inner_events,
         } = self;
-        if price.is_none() && override_config_allowed.is_none() {
+        if price.is_none() && override_config_allowed.is_none() && show_inner_events.is_none() {
             return Err(Error::invalid(
                 "body",
-                "has neither price nor override_config_allowed",
+                "has neither price nor override_config_allowed nor show_inner_events",
             ));
         }
         if let Some(Price::Credits(credits)) = price
@@ -154,6 +157,7 @@ impl UpdateChatflow {
         Ok(ChatflowSettings {
             price,
             override_config_allowed,
+            show_inner_events,
         })
     }
 }

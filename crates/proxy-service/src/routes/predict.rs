@@ -1,7 +1,7 @@
 //! Chat turns over HTTP: whole, streamed, and streamed with a history.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{self, HeaderName},
     web,
 };
@@ -12,6 +12,7 @@ use crate::{
     balance::BalanceClient,
     domain::{
         ask::ChatRequest,
+        event_id::{EventId, NoEventId},
         framing::{EventWriter, Framing},
     },
     error::{Error, Result},
@@ -113,22 +114,42 @@ async fn stream(
 ) -> Result<HttpResponse> {
     let key = idempotency_key(request)?;
     let framing = framing_of(request);
+    if let Some(from) = last_event_id(request)? {
+        let rest = turns.go_on(&user, &body.0, &from, framing).await?;
+        return Ok(super::turns::render(rest, &from.turn));
+    }
     let begun = turns
         .stream(user, body.into_inner(), key, delivery, framing)
         .await?;
-    let mut response = HttpResponse::Ok();
-    response
-        .content_type(STREAM_TYPE)
-        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(match begun {
-        Begun::Streaming(events) => response.streaming(events),
-        Begun::Replay(known) => response
+        Begun::Streaming { turn_id, events } => stream_of(&turn_id).streaming(events),
+        Begun::Replay(known) => stream_of(&known.id)
             .insert_header(replayed())
             .body(replay(&known, delivery, framing)),
     })
 }
 
-fn framing_of(request: &HttpRequest) -> Framing {
+/// The head of a stream of a turn's events.
+pub(super) fn stream_of(turn_id: &str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(STREAM_TYPE)
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
+        .insert_header((HeaderName::from_static("x-turn-id"), turn_id));
+    response
+}
+
+/// The last event that a client who lost the connection has seen.
+pub(super) fn last_event_id(request: &HttpRequest) -> Result<Option<EventId>> {
+    let Some(value) = request.headers().get("last-event-id") else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().unwrap_or_default().parse();
+    let invalid = |error: NoEventId| Error::invalid("Last-Event-ID", error.to_string());
+    parsed.map(Some).map_err(invalid)
+}
+
+pub(super) fn framing_of(request: &HttpRequest) -> Framing {
     let accepts = request.headers().get_all(header::ACCEPT);
     let mut accepts = accepts.filter_map(|accept| accept.to_str().ok());
     if accepts.any(|accept| Framing::accepted(accept) == Framing::Sse) {
@@ -154,9 +175,10 @@ fn replayed() -> (HeaderName, &'static str) {
     (HeaderName::from_static("idempotency-replayed"), "true")
 }
 
-/// The events of a turn that is over, with its text in one.
+/// The events of a turn that is over, with its text in one. They are not those of the stream the first request got, so
+/// they have no ids to go on after: who loses this stream too repeats the request.
 fn replay(known: &Known, delivery: Delivery, framing: Framing) -> web::Bytes {
-    let mut events = EventWriter::new(framing, &known.id);
+    let mut events = EventWriter::unnumbered(framing);
     let answer = known.answer.clone().unwrap_or_default();
     if delivery == Delivery::Stored {
         let session = json!({
@@ -184,5 +206,5 @@ fn replay(known: &Known, delivery: Delivery, framing: Framing) -> web::Bytes {
         );
     }
     events.write("end", &json!({ "event": "end", "data": "[DONE]" }));
-    events.take()
+    events.take().framed
 }

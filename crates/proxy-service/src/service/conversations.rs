@@ -7,6 +7,7 @@ use crate::{
     store::{
         messages::{Message, MessageStore},
         sessions::{Session, SessionStore},
+        turn_events::TurnEventStore,
         turns::TurnStore,
     },
 };
@@ -17,6 +18,7 @@ pub(crate) struct Conversations {
     sessions: SessionStore,
     messages: MessageStore,
     turns: TurnStore,
+    events: TurnEventStore,
     clock: Clock,
 }
 
@@ -33,12 +35,14 @@ impl Conversations {
         sessions: SessionStore,
         messages: MessageStore,
         turns: TurnStore,
+        events: TurnEventStore,
         clock: Clock,
     ) -> Self {
         Self {
             sessions,
             messages,
             turns,
+            events,
             clock,
         }
     }
@@ -87,7 +91,7 @@ impl Conversations {
     /// more.
     async fn delete_sessions(&self, user_id: &str, session_ids: &[String]) -> Result<Deleted> {
         let locks = self.turns.lock(user_id, session_ids, self.clock.now()).await?;
-        let locks = locks.ok_or(Error::TurnRunning)?;
+        let locks = locks.ok_or(Error::TurnRunning { turn_id: None })?;
         let deleted = self.delete_locked(user_id, session_ids).await;
         self.turns.delete(&locks).await?;
         deleted
@@ -97,6 +101,7 @@ impl Conversations {
         let sessions = self.sessions.delete(user_id, session_ids).await?;
         let messages = self.messages.delete(user_id, session_ids).await?;
         self.turns.delete_answers(user_id, session_ids).await?;
+        self.events.delete(user_id, session_ids).await?;
         Ok(Deleted { sessions, messages })
     }
 }

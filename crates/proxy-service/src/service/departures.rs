@@ -14,6 +14,7 @@ use crate::{
         messages::MessageStore,
         people::PersonStore,
         sessions::SessionStore,
+        turn_events::TurnEventStore,
         turns::TurnStore,
     },
 };
@@ -44,6 +45,7 @@ pub(crate) struct Stores {
     pub(crate) sessions: SessionStore,
     pub(crate) messages: MessageStore,
     pub(crate) turns: TurnStore,
+    pub(crate) events: TurnEventStore,
 }
 
 impl Departures {
@@ -94,6 +96,7 @@ impl Departures {
         let messages = stores.messages.delete_of(user_id).await?;
         let sessions = stores.sessions.delete_of(user_id).await?;
         stores.turns.delete_answers_of(user_id).await?;
+        stores.events.delete_of(user_id).await?;
         tracing::info!(
             user.id = user_id,
             messages,

@@ -3,17 +3,22 @@
 //! A turn is a task of its own on the main runtime. It does not end with the request that began it: a client may leave
 //! and the turn still comes to its end, is stored and is paid for as the payment table says.
 
+mod attending;
 mod ending;
+mod journal;
 mod leaving;
 mod metrics;
 mod opening;
 mod outbox;
+mod recovering;
+mod resuming;
 mod running;
 mod talking;
 mod watch;
 
 use std::{sync::Arc, time::Instant};
 
+use chrono::TimeDelta;
 use common_http::{Clock, CurrentUser, Lifecycle, Metrics, RequestContext, ServiceTokens};
 use mongodb::Database;
 use serde_json::{Map, Value};
@@ -27,7 +32,8 @@ use tracing::Instrument as _;
 use self::{
     metrics::TurnMetrics,
     opening::{Opened, Opening},
-    running::Running,
+    resuming::Readers,
+    running::{Entered, Live, Running},
     watch::{Limits, Listener, Watch},
 };
 use crate::{
@@ -50,6 +56,7 @@ use crate::{
         left_runs::LeftRunStore,
         messages::MessageStore,
         sessions::SessionStore,
+        turn_events::TurnEventStore,
         turns::{Key, Known, TurnStore},
     },
 };
@@ -80,7 +87,12 @@ impl Delivery {
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// The events are on their way.
-    Streaming(relay::Receiver),
+    Streaming {
+        /// Which turn it is.
+        turn_id: String,
+        /// They themselves.
+        events: relay::Receiver,
+    },
     /// The turn of the same idempotency key.
     Replay(Known),
 }
@@ -107,6 +119,8 @@ pub(crate) enum Answered {
     Replay(Known),
 }
 
+pub(crate) use self::resuming::Rest;
+
 /// Runs turns.
 #[derive(Clone)]
 pub(crate) struct Turns {
@@ -118,6 +132,7 @@ struct Shared {
     flowise: Flowise,
     accounting: Accounting,
     turns: TurnStore,
+    events: TurnEventStore,
     sessions: SessionStore,
     messages: MessageStore,
     left_runs: LeftRunStore,
@@ -126,7 +141,9 @@ struct Shared {
     prompt_chars_max: usize,
     running_max: i32,
     heartbeat: std::time::Duration,
+    lease: TimeDelta,
     running: Running,
+    readers: Readers,
     metrics: TurnMetrics,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -161,11 +178,13 @@ impl Turns {
         lifecycle: &Lifecycle,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
+        let lease = TimeDelta::from_std(config.turn_lease)?;
         let shared = Arc::new(Shared {
             access,
             flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
-            turns: TurnStore::open(database).await?,
+            turns: TurnStore::open(database, lease).await?,
+            events: TurnEventStore::open(database).await?,
             sessions: SessionStore::open(database).await?,
             messages: MessageStore::open(database).await?,
             left_runs: LeftRunStore::open(database).await?,
@@ -178,7 +197,9 @@ impl Turns {
             prompt_chars_max: config.prompt_chars_max,
             running_max: i32::try_from(config.running_turns_per_user_max)?,
             heartbeat: config.heartbeat,
+            lease,
             running: Running::default(),
+            readers: Readers::default(),
             metrics: TurnMetrics::new(metrics)?,
             stop: lifecycle.cancelled(),
             tasks: lifecycle.tasks().clone(),
@@ -186,6 +207,7 @@ impl Turns {
         });
         lifecycle.tasks().spawn(outbox::keep_leases(shared.clone()));
         lifecycle.tasks().spawn(outbox::tend(shared.clone()));
+        lifecycle.tasks().spawn(attending::attend(shared.clone()));
         Ok(Self { shared })
     }
 
@@ -195,10 +217,17 @@ impl Turns {
             sessions,
             messages,
             turns,
+            events,
             clock,
             ..
         } = &*self.shared;
-        Conversations::new(sessions.clone(), messages.clone(), turns.clone(), clock.clone())
+        Conversations::new(
+            sessions.clone(),
+            messages.clone(),
+            turns.clone(),
+            events.clone(),
+            clock.clone(),
+        )
     }
 
     /// How each upstream stands.
@@ -217,6 +246,11 @@ impl Turns {
         (sessions.clone(), messages.clone(), turns.clone())
     }
 
+    /// Where the events of turns are kept for a while.
+    pub(crate) fn events(&self) -> TurnEventStore {
+        self.shared.events.clone()
+    }
+
     /// Begins a turn whose events are read as they come.
     pub(crate) async fn stream(
         &self,
@@ -227,10 +261,14 @@ impl Turns {
         framing: Framing,
     ) -> Result<Begun> {
         let plan = self.plan(user, request, key, delivery, framing).await?;
+        let turn_id = plan.turn_id.clone();
         let (sender, receiver) = relay::channel(framing.heartbeat(), self.shared.heartbeat);
         let opened = self.spawn(plan, Listener::Stream(sender)).await?;
         Ok(match opened {
-            Opened::Held => Begun::Streaming(receiver),
+            Opened::Held => Begun::Streaming {
+                turn_id,
+                events: receiver,
+            },
             Opened::Known(known) => Begun::Replay(known),
         })
     }
@@ -296,8 +334,16 @@ impl Turns {
     /// Starts the turn's task and waits until it is refused, found again, or paid for and under way.
     async fn spawn(&self, plan: Plan, listener: Listener) -> Result<Opened> {
         let (head, opened) = oneshot::channel();
-        let watch = Watch::new(listener, self.shared.limits, self.shared.stop.clone());
-        let turn = self.shared.clone().run(plan, watch, head);
+        let is_kept = plan.delivery != Delivery::Whole;
+        let live = Live::new(&plan.turn_id, &plan.user.id, &plan.session_id, is_kept);
+        let entered = self.shared.running.enter(live);
+        let watch = Watch::new(
+            listener,
+            entered.live.clone(),
+            self.shared.limits,
+            self.shared.stop.clone(),
+        );
+        let turn = self.shared.clone().run(plan, entered, watch, head);
         let turn = RequestContext::current().scope(turn);
         let span = tracing::Span::current();
         self.shared
@@ -308,15 +354,21 @@ impl Turns {
 }
 
 impl Shared {
-    async fn run(self: Arc<Self>, plan: Plan, watch: Watch, mut head: oneshot::Sender<Result<Opened>>) {
+    async fn run(
+        self: Arc<Self>,
+        plan: Plan,
+        entered: Entered,
+        watch: Watch,
+        mut head: oneshot::Sender<Result<Opened>>,
+    ) {
         let _active = self.metrics.begin();
-        let _running = self.running.enter(&plan.turn_id);
         let refused_or_known = match self.open_turn(&plan, &mut head).await {
             Ok(Opening::Held(admitted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
-                let talk = self.talk(&plan, watch, admitted).await;
+                let talk = self.talk(&plan, entered.live.clone(), watch, admitted).await;
                 self.end_turn(&plan, talk).await;
+                self.close_journal(&entered.live).await;
                 return;
             }
             Ok(Opening::Known(known)) => Ok(Opened::Known(known)),

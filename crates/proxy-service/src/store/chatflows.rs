@@ -231,6 +231,9 @@ impl ChatflowStore {
         if let Some(allowed) = &settings.override_config_allowed {
             set.insert("override_config_allowed", allowed.clone());
         }
+        if let Some(show) = settings.show_inner_events {
+            set.insert("show_inner_events", show);
+        }
         let mut update = doc! {};
         for (operator, members) in [("$set", set), ("$unset", unset)] {
             if !members.is_empty() {

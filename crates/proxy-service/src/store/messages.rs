@@ -42,6 +42,8 @@ pub(crate) enum QuestionStatus {
     Answered,
     /// There is no answer, or a part of one.
     Failed,
+    /// The person stopped the answer.
+    Stopped,
 }
 
 impl QuestionStatus {
@@ -50,6 +52,7 @@ impl QuestionStatus {
             Self::Pending => "pending",
             Self::Answered => "answered",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -137,6 +140,14 @@ impl MessageStore {
         self.writer
             .write(Change::update(doc! { "_id": id }, update))
             .await
+    }
+
+    /// Whether the question of a turn was stored.
+    pub(crate) async fn has_question(&self, place: Place<'_>) -> Result<bool> {
+        let filter = doc! {
+            "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": "user",
+        };
+        Ok(self.messages.find_one(filter).await?.is_some())
     }
 
     /// Says of the question of a turn that died that it has no whole answer.

@@ -4,12 +4,13 @@
 //! leaves a trace, and it is `due` to somebody until it is settled: to the process that runs it as long as that renews
 //! its lease, then to whoever takes it over.
 
+mod asking;
 mod rows;
 
 use std::{io, time::Duration};
 
 use bson::{Bson, Document, doc};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Collection, Database, IndexModel, error::Error, options::IndexOptions};
 use tokio::time::timeout;
@@ -19,8 +20,9 @@ use super::{
     Result,
     writer::{Change, WriteError, Writer},
 };
-use crate::domain::turn::{Due, KEPT, LEASE, new_turn_id};
+use crate::domain::turn::{Due, KEPT, new_turn_id};
 
+pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 
 const COLLECTION: &str = "turns";
@@ -42,6 +44,8 @@ pub(crate) struct TurnStore {
     writer: Writer,
     /// This process, in the leases it holds.
     owner: String,
+    /// How long a turn belongs to the process that runs it, unless that process says again that it lives.
+    lease: TimeDelta,
 }
 
 /// A turn as it begins.
@@ -54,6 +58,8 @@ pub(crate) struct NewTurn<'a> {
     pub(crate) held: i64,
     pub(crate) slot: i32,
     pub(crate) key: Option<&'a Key>,
+    /// What the caller reads of it: the name of a delivery.
+    pub(crate) delivery: &'a str,
 }
 
 /// What an idempotency key stands for.
@@ -92,19 +98,22 @@ impl From<WriteError> for Conflict {
 }
 
 impl TurnStore {
-    /// Opens the collection and makes sure of its indexes.
-    pub(crate) async fn open(database: &Database) -> Result<Self> {
+    /// Opens the collection and makes sure of its indexes. A turn whose process has not said for `lease` that it lives is
+    /// taken over.
+    pub(crate) async fn open(database: &Database, lease: TimeDelta) -> Result<Self> {
         let turns = database.collection(COLLECTION);
         let running = doc! { "state": RUNNING };
         let in_slot = doc! { "state": RUNNING, "slot": { "$exists": true } };
         let keyed = doc! { "idempotency_key": { "$exists": true } };
         let due = doc! { "due_at": { "$exists": true } };
+        let asked = doc! { "asked_of": { "$exists": true } };
         let unique = |name: &str, keys, filter| {
             let options = IndexOptions::builder().name(name.to_owned());
             let options = options.unique(true).partial_filter_expression(filter).build();
             IndexModel::builder().keys(keys).options(options).build()
         };
         let due = IndexOptions::builder().partial_filter_expression(due).build();
+        let asked = IndexOptions::builder().partial_filter_expression(asked).build();
         let expiry = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let indexes = [
             unique(ONE_RUNNING, doc! { "user_id": 1, "session_id": 1 }, running),
@@ -113,6 +122,10 @@ impl TurnStore {
             IndexModel::builder()
                 .keys(doc! { "due_at": 1 })
                 .options(due)
+                .build(),
+            IndexModel::builder()
+                .keys(doc! { "asked_of": 1 })
+                .options(asked)
                 .build(),
             IndexModel::builder()
                 .keys(doc! { "expires_at": 1 })
@@ -124,6 +137,7 @@ impl TurnStore {
             turns,
             writer: Writer::open(database, COLLECTION),
             owner: uuid::Uuid::new_v4().to_string(),
+            lease,
         })
     }
 
@@ -135,11 +149,12 @@ impl TurnStore {
             "chatflow_id": turn.chatflow_id,
             "state": RUNNING,
             "slot": turn.slot,
+            "delivery": turn.delivery,
             "held": turn.held,
             "content": false,
             "attempts": 0_i64,
             "owner": &self.owner,
-            "due_at": time(now + LEASE),
+            "due_at": time(now + self.lease),
             "created_at": time(now),
         };
         if let Some(key) = turn.key {
@@ -173,7 +188,7 @@ impl TurnStore {
                 "content": false,
                 "attempts": 0_i64,
                 "owner": &self.owner,
-                "due_at": time(now + LEASE),
+                "due_at": time(now + self.lease),
                 "created_at": time(now),
             };
             async move {
@@ -241,9 +256,9 @@ impl TurnStore {
             "success": due.success,
             "total_tokens": due.total_tokens,
             "ended_at": time(now),
-            "due_at": time(now + LEASE),
+            "due_at": time(now + self.lease),
         };
-        let mut unset = doc! { "slot": "" };
+        let mut unset = doc! { "slot": "", "asked_of": "", "asks": "", "stop_asked": "" };
         match answer {
             Some(answer) => {
                 set.insert("answer", answer.to_document());
@@ -278,7 +293,7 @@ impl TurnStore {
     /// Says that these turns are still being worked on.
     pub(crate) async fn renew(&self, ids: &[String], now: DateTime<Utc>) -> Result<()> {
         let filter = doc! { "_id": { "$in": ids }, "owner": &self.owner, "state": RUNNING };
-        let update = doc! { "$set": { "due_at": time(now + LEASE) } };
+        let update = doc! { "$set": { "due_at": time(now + self.lease) } };
         self.turns.update_many(filter, update).await?;
         Ok(())
     }
@@ -291,13 +306,13 @@ impl TurnStore {
 
     /// Takes one settlement of this process' own that has not succeeded, due or not.
     pub(crate) async fn take_own(&self, now: DateTime<Utc>) -> Result<Option<Overdue>> {
-        let lease_is_old = doc! { "$ne": time(now + LEASE) };
+        let lease_is_old = doc! { "$ne": time(now + self.lease) };
         let filter = doc! { "owner": &self.owner, "state": SETTLING, "due_at": lease_is_old };
         self.take(filter, now).await
     }
 
     async fn take(&self, filter: Document, now: DateTime<Utc>) -> Result<Option<Overdue>> {
-        let update = doc! { "$set": { "owner": &self.owner, "due_at": time(now + LEASE) } };
+        let update = doc! { "$set": { "owner": &self.owner, "due_at": time(now + self.lease) } };
         let turns = self.turns.clone_with_type::<StateRow>();
         let row = turns.find_one_and_update(filter, update).await?;
         Ok(row.map(Overdue::from))

@@ -31,6 +31,8 @@ pub(crate) struct Stack {
     pub(crate) auth_mongodb: String,
     /// auth-service's process.
     pub(crate) auth_process: Option<u32>,
+    /// proxy-service's process.
+    pub(crate) proxy_process: Option<u32>,
     children: Vec<Child>,
 }
 
@@ -59,6 +61,7 @@ impl Stack {
             accounting_database,
             auth_mongodb: String::new(),
             auth_process: None,
+            proxy_process: None,
             children: Vec::new(),
         };
         create_database(postgres, &database).await?;
@@ -115,7 +118,8 @@ impl Stack {
             ("MONGODB_URI", mongodb.to_string()),
             ("MONGODB_DATABASE_NAME", format!("flowgate_bench_proxy_{run}")),
             ("FLOWISE_API_URL", format!("http://{}", stack.flowise)),
-            // What is measured is the way through, not the door.
+            // What is measured is the way through, not the door; and a hundred people stand for thousands.
+            ("MAX_RUNNING_TURNS_PER_USER", "1000".to_owned()),
             ("MAX_UPSTREAM_TURNS", "20000".to_owned()),
         ];
         stack.spawn(
@@ -123,6 +127,7 @@ impl Stack {
             &[],
             &[&common[..], &proxy].concat(),
         )?;
+        stack.proxy_process = stack.children.last().and_then(Child::id);
         for address in [stack.auth, stack.accounting, stack.proxy] {
             wait_until_ready(address, "/readyz").await?;
         }
@@ -182,6 +187,16 @@ impl Stack {
         let text = response.text().await?;
         anyhow::ensure!(status.is_success(), "{path}: {status} {text}");
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Tells the stand-in how to behave.
+    pub(crate) async fn control(&self, change: &Value) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let request = client.put(format!("http://{}/_control", self.flowise));
+        request.json(change).send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// The administrator's access token.

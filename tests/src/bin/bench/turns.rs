@@ -21,8 +21,12 @@ const CREDITS: i64 = 100_000_000;
 const QUESTION: &str = "hello world";
 
 /// Measures every row of this part.
-pub(crate) async fn measure(stack: &Stack, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
-    let people = People::prepare(stack).await?;
+pub(crate) async fn measure(
+    stack: &Stack,
+    people: &People,
+    duration: Duration,
+    table: &mut Table,
+) -> anyhow::Result<()> {
     let busy = Load {
         connections: PEOPLE,
         duration,
@@ -36,18 +40,27 @@ pub(crate) async fn measure(stack: &Stack, duration: Duration, table: &mut Table
         table.note(format!("nginx could not be measured: {error:#}"));
     }
     for (label, load) in [("1 at a time", calm), ("128 at a time", busy)] {
-        let direct = run(stack.flowise, load, |_| people.direct(stack.flowise)).await?;
+        let direct = run(stack.flowise, load, |_| {
+            Turn::new(people.direct(stack.flowise, QUESTION))
+        })
+        .await?;
         table.add(&format!("turns, stand-in directly, {label}"), &direct, None);
         let rate = direct.rate();
         if let Ok(nginx) = &nginx {
-            let report = run(nginx.address, load, |_| people.direct(nginx.address)).await?;
+            let report = run(nginx.address, load, |_| {
+                Turn::new(people.direct(nginx.address, QUESTION))
+            })
+            .await?;
             table.add(
                 &format!("turns, nginx in front, {label}"),
                 &report,
                 Some(("direct", rate)),
             );
         }
-        let report = run(stack.proxy, load, |index| people.paid(stack.proxy, index)).await?;
+        let report = run(stack.proxy, load, |index| {
+            Turn::new(people.paid(stack.proxy, index, QUESTION))
+        })
+        .await?;
         table.add(
             &format!("paid turns, Flowgate in front, {label}"),
             &report,
@@ -74,13 +87,14 @@ fn added(label: &str, direct: &Report, paid: &Report) -> String {
 }
 
 /// Users with credits and a chatflow.
-struct People {
+pub(crate) struct People {
     tokens: Vec<String>,
     chatflow_id: String,
 }
 
 impl People {
-    async fn prepare(stack: &Stack) -> anyhow::Result<Self> {
+    /// Makes them.
+    pub(crate) async fn prepare(stack: &Stack) -> anyhow::Result<Self> {
         let admin = stack.admin_token().await?;
         stack
             .call(
@@ -121,20 +135,18 @@ impl People {
         Ok(Self { tokens, chatflow_id })
     }
 
-    fn direct(&self, address: SocketAddr) -> Turn {
-        let body = json!({ "question": QUESTION, "streaming": true });
+    /// A request as Flowise takes it.
+    pub(crate) fn direct(&self, address: SocketAddr, question: &str) -> Vec<u8> {
+        let body = json!({ "question": question, "streaming": true });
         let path = format!("/api/v1/prediction/{}", self.chatflow_id);
-        Turn {
-            request: post(address, &path, None, &body),
-        }
+        post(address, &path, None, &body)
     }
 
-    fn paid(&self, address: SocketAddr, index: usize) -> Turn {
-        let body = json!({ "question": QUESTION, "chatflow_id": self.chatflow_id, "sessionId": "" });
+    /// A request as one of these people sends it to the proxy.
+    pub(crate) fn paid(&self, address: SocketAddr, index: usize, question: &str) -> Vec<u8> {
+        let body = json!({ "question": question, "chatflow_id": self.chatflow_id, "sessionId": "" });
         let token = self.tokens.get(index % self.tokens.len()).map(String::as_str);
-        Turn {
-            request: post(address, "/api/v1/chat/predict/stream/store", token, &body),
-        }
+        post(address, "/api/v1/chat/predict/stream/store", token, &body)
     }
 }
 
@@ -160,8 +172,15 @@ async fn chat_flow(stack: &Stack) -> anyhow::Result<String> {
 }
 
 /// One connection asking the same question again and again.
-struct Turn {
+pub(crate) struct Turn {
     request: Vec<u8>,
+}
+
+impl Turn {
+    /// Asks with this request.
+    pub(crate) fn new(request: Vec<u8>) -> Self {
+        Self { request }
+    }
 }
 
 impl Caller for Turn {
@@ -192,13 +211,14 @@ pub(crate) fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &
 }
 
 /// nginx as a plain reverse proxy, buffering off as for any stream.
-struct Nginx {
-    address: SocketAddr,
+pub(crate) struct Nginx {
+    pub(crate) address: SocketAddr,
     _process: tokio::process::Child,
 }
 
 impl Nginx {
-    async fn start(stack: &Stack) -> anyhow::Result<Self> {
+    /// Starts one in front of the stand-in.
+    pub(crate) async fn start(stack: &Stack) -> anyhow::Result<Self> {
         let address = free_address()?;
         let folder = stack.work.join("nginx");
         std::fs::create_dir_all(&folder)?;

@@ -32,6 +32,7 @@ pub(super) struct ChatflowBody {
     sync_error: Option<String>,
     price: i64,
     override_config_allowed: Vec<String>,
+    show_inner_events: bool,
 }
 
 impl From<ChatflowRecord> for ChatflowBody {
@@ -59,6 +60,7 @@ impl From<ChatflowRecord> for ChatflowBody {
             sync_error: record.sync_error,
             price: chatflow.price,
             override_config_allowed: chatflow.override_config_allowed,
+            show_inner_events: chatflow.show_inner_events,
         }
     }
 }

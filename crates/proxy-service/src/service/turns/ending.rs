@@ -25,6 +25,7 @@ impl Shared {
     /// Stores, settles and says goodbye. Nothing of it depends on a client that may have left or stalled.
     pub(super) async fn end_turn(self: &Arc<Self>, plan: &Plan, talk: Talk) {
         let Talk {
+            live,
             watch,
             transcript,
             mut writer,
@@ -73,7 +74,9 @@ impl Shared {
             session_id: plan.session_id.clone(),
             outcome,
         };
-        watch.finish(writer.take(), whole).await;
+        let last = writer.take();
+        live.journal.push(&last, tokio::time::Instant::now());
+        watch.finish(last.framed, whole).await;
 
         let before = asked_at.map_or_else(Default::default, |asked_at| asked_at - plan.received_at);
         self.metrics.added(before + heard_at.elapsed());
@@ -140,6 +143,7 @@ impl Shared {
         };
         let status = match outcome {
             Ok(()) => QuestionStatus::Answered,
+            Err(Failure::Stopped) => QuestionStatus::Stopped,
             Err(_) => QuestionStatus::Failed,
         };
         let answer = async {
@@ -210,6 +214,14 @@ fn say_failure(
     transcript: &Transcript,
     now: Timestamp,
 ) {
+    if failure == Failure::Stopped {
+        // Nothing failed: whoever stopped it knows why it ends.
+        writer.write(
+            "abort",
+            &json!({ "event": "abort", "data": "[DONE]", "timestamp": now }),
+        );
+        return;
+    }
     let sentence = failure.sentence();
     let error = json!({ "event": "error", "data": sentence, "code": failure.code(), "timestamp": now });
     writer.write("error", &error);

@@ -84,6 +84,7 @@ pub(super) fn leaves_a_run_behind(failure: Failure) -> bool {
             | Failure::Unavailable
             | Failure::Broken
             | Failure::Abandoned
+            | Failure::Stopped
             | Failure::Stopping
             | Failure::Storage
     )

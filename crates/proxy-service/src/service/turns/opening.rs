@@ -132,6 +132,7 @@ impl Shared {
                 held: plan.chatflow.price,
                 slot,
                 key: plan.key.as_ref(),
+                delivery: plan.delivery.name(),
             };
             let Err(conflict) = self.turns.insert(&turn, self.clock.now()).await else {
                 return Ok(None);
@@ -143,7 +144,10 @@ impl Shared {
                 return known_or_refused(known, key).map(Some);
             }
             match conflict {
-                Conflict::SessionIsBusy => return Err(Error::TurnRunning),
+                Conflict::SessionIsBusy => {
+                    let turn_id = self.turns.find_running(&plan.user.id, &plan.session_id).await?;
+                    return Err(Error::TurnRunning { turn_id });
+                }
                 Conflict::SlotIsTaken => slot = self.free_slot(&plan.user.id, first_slot).await?,
                 Conflict::KeyIsUsed => {}
                 Conflict::Failed(error) => return Err(error.into()),
@@ -208,7 +212,7 @@ fn known_or_refused(known: Known, key: &Key) -> Result<Known> {
         return Err(Error::IdempotencyKeyReused);
     }
     match known.stage {
-        Stage::Running => Err(Error::IdempotencyInProgress),
+        Stage::Running => Err(Error::IdempotencyInProgress { turn_id: known.id }),
         // The conversation was deleted, and its answers with it.
         Stage::Settling | Stage::Settled if known.answer.is_none() => Err(Error::SessionNotFound),
         Stage::Settling | Stage::Settled => Ok(known),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::{
-    domain::{failure::Failure, payment::Settlement, turn::LEASE},
+    domain::{failure::Failure, payment::Settlement},
     store::{
         messages::Place,
         turns::{Overdue, Stage, StoredAnswer},
@@ -33,7 +33,7 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
     let mut renewed_at = shared.clock.now();
     while let Some(running) = shared.next_tick(&mut ticks).await {
         let now = shared.clock.now();
-        if now - renewed_at < LEASE / 3 || running.is_empty() {
+        if now - renewed_at < shared.lease / 3 || running.is_empty() {
             continue;
         }
         match shared.turns.renew(&running, now).await {
@@ -118,7 +118,7 @@ impl Shared {
             due,
             session_id,
             stage,
-            ..
+            began_at,
         } = overdue;
         if stage == Stage::Running {
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
@@ -146,6 +146,7 @@ impl Shared {
             if let Err(error) = self.messages.fail_question(place).await {
                 tracing::warn!(%error, turn_id = due.id, "a question stays marked as pending");
             }
+            self.recover(place, began_at).await;
         }
         if self.tell(&due).await {
             self.note_settled(&due).await;

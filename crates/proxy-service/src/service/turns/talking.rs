@@ -7,16 +7,22 @@ use chrono::{DateTime, Utc};
 use common_http::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Delivery, Plan, Shared, watch::Watch};
+use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
 use crate::{
     admission::Admitted,
-    domain::{failure::Failure, framing::EventWriter, transcript::Transcript, upstream_ids::address_of},
+    domain::{
+        failure::Failure,
+        framing::EventWriter,
+        transcript::{Inside, Transcript},
+        upstream_ids::address_of,
+    },
     flowise::{Events, Prediction, Reply},
     store::{messages::Place, writer::WriteError},
 };
 
 /// What has been said and to whom, when the talk is over.
 pub(super) struct Talk {
+    pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
     pub(super) transcript: Transcript,
     pub(super) writer: EventWriter,
@@ -43,10 +49,18 @@ pub(super) struct Question {
 
 impl Shared {
     /// Asks and relays until the answer is over or has to be.
-    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch, admitted: Admitted) -> Talk {
+    pub(super) async fn talk(
+        self: &Arc<Self>,
+        plan: &Plan,
+        live: Arc<Live>,
+        watch: Watch,
+        admitted: Admitted,
+    ) -> Talk {
         let mut talk = Talk {
+            live,
             watch,
-            transcript: Transcript::new(&plan.session_id),
+            transcript: Transcript::new(&plan.session_id)
+                .showing(Inside::of(plan.chatflow.show_inner_events)),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
             outcome: Ok(()),
             question: None,
@@ -67,13 +81,16 @@ impl Shared {
         mut admitted: Admitted,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
+        if talk.watch.is_stopped() {
+            return Err(Failure::Stopped);
+        }
         if talk.watch.is_abandoned() {
             return Err(Failure::NotAsked);
         }
         let now = self.clock.now();
         if plan.delivery == Delivery::Stored {
             talk.writer.write("session_id", &session_event(plan, now));
-            talk.watch.deliver(talk.writer.take()).await?;
+            talk.deliver().await?;
             talk.question = Some(Question {
                 id: ObjectId::new(),
                 asked_at: now,
@@ -95,7 +112,7 @@ impl Shared {
             Reply::Whole(body) => {
                 talk.transcript.accept_whole(&body, &mut talk.writer)?;
                 self.mark_content(plan, talk);
-                talk.watch.deliver(talk.writer.take()).await?;
+                talk.deliver().await?;
             }
         }
         talk.transcript.verdict()
@@ -118,7 +135,7 @@ impl Shared {
             let heard = watch.guard(next).await?;
             // What came before a break still belongs to the reader.
             self.mark_content(plan, talk);
-            talk.watch.deliver(talk.writer.take()).await?;
+            talk.deliver().await?;
             if talk.transcript.has_ended() {
                 self.tasks.spawn(events.finish());
                 return Ok(());
@@ -173,6 +190,15 @@ impl Shared {
         };
         let (message, session) = tokio::join!(message, session);
         message.and(session)
+    }
+}
+
+impl Talk {
+    /// Sends what has been written, and keeps it for those who lose their connection.
+    async fn deliver(&mut self) -> Result<(), Failure> {
+        let written = self.writer.take();
+        self.live.journal.push(&written, tokio::time::Instant::now());
+        self.watch.deliver(written.framed).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Watches over a running turn: who still listens, and until when it may go on.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::WholeAnswer;
+use super::{WholeAnswer, running::Live};
 use crate::{
     domain::{failure::Failure, turn::streaming_grace},
     relay,
@@ -65,6 +65,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Watch {
     listener: Option<Listener>,
+    live: Arc<Live>,
     limits: Limits,
     ends_at: Instant,
     abandoned_until: Option<Instant>,
@@ -74,9 +75,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins now.
-    pub(super) fn new(listener: Listener, limits: Limits, stop: CancellationToken) -> Self {
+    pub(super) fn new(listener: Listener, live: Arc<Live>, limits: Limits, stop: CancellationToken) -> Self {
         Self {
             listener: Some(listener),
+            live,
             limits,
             ends_at: Instant::now() + limits.streaming_max,
             abandoned_until: None,
@@ -87,7 +89,12 @@ impl Watch {
 
     /// Whether nobody listens any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.listener.as_ref().is_none_or(Listener::is_gone)
+        self.listener.as_ref().is_none_or(Listener::is_gone) && self.live.watched_until().is_none()
+    }
+
+    /// Whether its owner has stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.live.stop.is_cancelled()
     }
 
     /// Does `work` unless the turn has to end first.
@@ -98,11 +105,18 @@ impl Watch {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
+                () = self.live.stop.cancelled() => return Err(Failure::Stopped),
                 () = gone(self.listener.as_ref()) => self.abandon(),
                 () = self.stop.cancelled(), if self.stops_at.is_none() => {
                     self.stops_at = Some(Instant::now() + streaming_grace(self.limits.shutdown_grace));
                 }
-                () = sleep_until(at) => return Err(why),
+                () = sleep_until(at) => match self.live.watched_until() {
+                    // Whoever lost the connection has come back to where the events are written down.
+                    Some(until) if why == Failure::Abandoned => {
+                        self.abandoned_until = Some(until + self.limits.abandoned_drain);
+                    }
+                    _ => return Err(why),
+                },
             }
         }
     }

@@ -32,6 +32,7 @@ pub(super) struct ChatflowRow {
     sync_error: Option<String>,
     price: Option<i64>,
     override_config_allowed: Option<Vec<String>>,
+    show_inner_events: Option<bool>,
 }
 
 impl ChatflowRow {
@@ -53,6 +54,7 @@ impl ChatflowRow {
                 sync_status: SyncStatus::from_stored(self.sync_status.as_deref().unwrap_or_default()),
                 price: self.price.unwrap_or(price_default),
                 override_config_allowed: self.override_config_allowed.unwrap_or_default(),
+                show_inner_events: self.show_inner_events.unwrap_or_default(),
             },
             api_key_id: self.api_key_id,
             flow_data: to_json(self.flow_data),

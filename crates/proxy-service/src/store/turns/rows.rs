@@ -61,6 +61,7 @@ pub(crate) struct Overdue {
     pub(crate) due: Due,
     pub(crate) session_id: String,
     pub(crate) stage: Stage,
+    pub(crate) began_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +157,7 @@ impl From<StateRow> for Overdue {
         Self {
             session_id: row.session_id,
             stage: row.state,
+            began_at: row.created_at.to_chrono(),
             due: Due {
                 id: row.id,
                 user_id: row.user_id,

@@ -45,6 +45,24 @@ async fn a_price_is_set_changed_and_taken_back() {
 }
 
 #[actix_web::test]
+async fn whether_people_see_the_inside_is_set_and_taken_back() {
+    let app = TestApp::spawn().await;
+    synced(&app, vec![listed("flow", "Flow")]).await;
+    assert_eq!(app.admin().get(FLOW).await.body["show_inner_events"], false);
+    for shown in [true, false] {
+        let body = json!({ "show_inner_events": shown });
+        let answer = patch(&app, FLOW, &body).await.expect(200);
+        assert_eq!(answer.body["show_inner_events"], shown);
+        synced(&app, vec![listed("flow", "Flow")]).await;
+        let kept = app.admin().get(FLOW).await;
+        assert_eq!(
+            kept.body["show_inner_events"], shown,
+            "a synchronisation leaves it"
+        );
+    }
+}
+
+#[actix_web::test]
 async fn settings_that_are_not_valid_change_nothing() {
     let app = TestApp::spawn().await;
     synced(&app, vec![listed("flow", "Flow")]).await;
@@ -68,6 +86,8 @@ async fn settings_that_are_not_valid_change_nothing() {
         json!({ "price": "5" }),
         json!({ "price": true }),
         json!({ "price": 1e300 }),
+        json!({ "show_inner_events": "yes" }),
+        json!({ "show_inner_events": 1 }),
         json!({ "override_config_allowed": "all" }),
         json!({ "override_config_allowed": [7] }),
         json!({ "override_config_allowed": [""] }),

@@ -76,6 +76,7 @@ impl Behind {
             running_turns_per_user_max: 20,
             heartbeat: Duration::from_secs(15),
             abandoned_turn_drain: Duration::from_mins(1),
+            turn_lease: Duration::from_secs(30),
             streaming_max: Duration::from_mins(3),
             shutdown_grace: Duration::from_secs(5),
             cors_origins: vec![],

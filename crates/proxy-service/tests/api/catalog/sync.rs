@@ -98,6 +98,7 @@ async fn a_chatflow_has_the_documented_members_in_their_order() {
         "sync_error",
         "price",
         "override_config_allowed",
+        "show_inner_events",
     ];
     let places: Vec<_> = members
         .map(|name| one.text.find(&format!("\"{name}\":")).expect(name))

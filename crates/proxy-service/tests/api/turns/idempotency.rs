@@ -43,7 +43,7 @@ async fn a_finished_turn_is_given_again_in_the_form_that_is_asked_for() {
         .header("idempotency-key", KEY)
         .header("accept", "text/event-stream");
     let sse = alice.client.send(request).await.expect(200);
-    assert!(sse.text.starts_with("event: session_id\nid: ") && sse.text.contains("event: end\n"));
+    assert!(sse.text.starts_with("event: session_id\ndata: ") && sse.text.contains("event: end\n"));
     assert_eq!(app.flowise.predictions().len(), 1);
     assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
     assert_eq!(app.count("chat_messages").await, 2);

@@ -18,8 +18,11 @@ async fn check(app: &TestApp, expected: HoldState, cases: Vec<(&str, Vec<Step>)>
     for (code, steps) in cases {
         let user = app.user("alice").await;
         app.flowise.answer(steps);
+        let asked = app.flowise.predictions().len();
         let events = user.chat(&json!({})).await;
         app.is_quiet().await;
+        let again = app.flowise.predictions().len().saturating_sub(asked);
+        assert!(again <= 1, "{code}: the question is never asked twice");
 
         let last: Vec<&str> = names(&events).into_iter().rev().take(3).collect();
         assert_eq!(last, ["end", "token", "error"], "{code}");

@@ -278,7 +278,12 @@ async fn frames_and_characters_may_be_cut_anywhere() {
     app.flowise
         .answer([begin_stream(&bytes), vec![super::support::http::last_chunk()]].concat());
 
-    let events = alice.chat(&json!({})).await;
+    // The two members that made the platform before us take another way, on which text was lost.
+    let upload = json!({ "type": "file", "name": "a.txt", "mime": "text/plain", "data": "aGk=" });
+    let history = json!([{ "role": "userMessage", "content": "earlier" }]);
+    let events = alice
+        .chat(&json!({ "uploads": [upload], "history": history }))
+        .await;
 
     assert_eq!(text_of(&events), "你好 😀é");
     assert_eq!(names(&events), ["session_id", "start", "token", "token", "end"]);
@@ -340,8 +345,10 @@ async fn a_stream_that_is_not_stored_leaves_no_trace_in_the_history() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
     let request = alice.client.request(Method::POST, "/api/v1/chat/predict/stream");
+    let upload = json!({ "type": "file", "name": "a.txt", "mime": "text/plain", "data": "aGk=" });
+    let history = json!([{ "role": "userMessage", "content": "earlier" }]);
     let text = request
-        .json(&User::body(&json!({})))
+        .json(&User::body(&json!({ "uploads": [upload], "history": history })))
         .send()
         .await
         .unwrap()
@@ -357,4 +364,37 @@ async fn a_stream_that_is_not_stored_leaves_no_trace_in_the_history() {
         0
     );
     assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_hangs_holds_up_nobody_else() {
+    let app = TestApp::spawn_with(|config| config.workers = 1).await;
+    let alice = app.user("alice").await;
+    app.flowise
+        .answer([begin_stream(&[token("one")]), vec![Step::Hang]].concat());
+    let mut hanging = Vec::new();
+    for _ in 0..3 {
+        let mut stream = alice.begin(&json!({})).await;
+        stream.until(|text| text.contains("one")).await;
+        hanging.push(stream);
+    }
+
+    app.flowise.answer(recorded_stream("predict-chat-stream"));
+    let bob = app.user("bob").await;
+    let events = bob.chat(&json!({})).await;
+    assert_eq!(text_of(&events), "Mock reply to: hello world");
+    bob.client.get("/api/v1/chat/sessions").await.expect(200);
+    assert_eq!(app.metric("turns_active", "").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_flowise_gets_none() {
+    let app = TestApp::spawn_with(|config| config.flowise.api_key = None).await;
+    let alice = app.user("alice").await;
+    alice.chat(&json!({})).await;
+    let asked = app.flowise.asked();
+    assert!(asked.iter().any(|asked| asked.method == "POST"));
+    for asked in asked {
+        assert!(!asked.headers.contains_key("authorization"), "{}", asked.path);
+    }
 }

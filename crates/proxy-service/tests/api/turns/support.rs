@@ -350,6 +350,7 @@ fn config(mongo: &TestMongo) -> Config {
         running_turns_per_user_max: 3,
         heartbeat: Duration::from_secs(20),
         abandoned_turn_drain: Duration::from_secs(20),
+        turn_lease: Duration::from_secs(30),
         streaming_max: Duration::from_mins(1),
         shutdown_grace: Duration::from_secs(10),
         cors_origins: vec!["*".to_owned()],

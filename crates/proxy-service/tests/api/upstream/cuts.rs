@@ -66,7 +66,7 @@ fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Bytes, Option<&'static st
     let mut heard = Heard::new();
     pieces.for_each(|piece| heard.hear(piece));
     let (failure, settlement) = heard.verdict();
-    (heard.out.take(), failure, settlement)
+    (heard.out.take().framed, failure, settlement)
 }
 
 fn streams() -> &'static [Recording] {

@@ -1,0 +1,202 @@
+//! MongoDB, accounting-service and Flowise are each taken away from a proxy that is busy, and given back: people are told the
+//! right thing meanwhile, the proxy goes on without a restart, and nothing is left behind.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use system_tests::{
+    flowise::{Behaviour, Rule},
+    link::Link,
+    person::Person,
+    platform::Platform,
+    process::Process,
+};
+use tokio::task::JoinHandle;
+
+use crate::{
+    chats::{Leaves, PROGRAM, Seen, chat, check_books, check_history, people},
+    ledger::size,
+};
+
+/// Ten words, half a second.
+const ANSWER: &str = "one two three four five six seven eight nine last";
+
+/// What was told how often: statuses with codes.
+type Told = BTreeMap<String, usize>;
+
+/// People who ask one question after the other.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    told: Arc<Mutex<Told>>,
+    clients: Vec<JoinHandle<Vec<(Person, Seen)>>>,
+}
+
+impl Crowd {
+    fn gather(proxy: &Process, people: &[Person], clients: usize) -> Self {
+        let (stop, told) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Mutex::new(Told::new())),
+        );
+        let clients = people.iter().cycle().take(clients).cloned().map(|person| {
+            let (client, stop, told) = (proxy.client(), stop.clone(), told.clone());
+            tokio::spawn(async move {
+                let mut all = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let seen = chat(&client, &person, "hello", Leaves::Never).await;
+                    *told.lock().unwrap().entry(outcome(&seen)).or_default() += 1;
+                    if seen.status != Some(200) {
+                        // Whoever is refused does not knock without a pause.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    all.push((person.clone(), seen));
+                }
+                all
+            })
+        });
+        Self {
+            clients: clients.collect(),
+            stop,
+            told,
+        }
+    }
+
+    /// What was told since the last look.
+    fn told(&self) -> Told {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    async fn stop(self) -> Vec<(Person, Seen)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let all = join_all(self.clients).await;
+        all.into_iter().flat_map(Result::unwrap).collect()
+    }
+}
+
+fn outcome(seen: &Seen) -> String {
+    let status = seen
+        .status
+        .map_or("no answer".to_owned(), |status| status.to_string());
+    match (&seen.code, seen.ended) {
+        (Some(code), _) => format!("{status} {code}"),
+        (None, true) => format!("{status} answered"),
+        (None, false) => format!("{status} cut off"),
+    }
+}
+
+/// What may be told while something is away. A turn that was running when it went may tell what it found.
+fn allowed(what: &str, told: &str) -> bool {
+    if told == "200 answered" {
+        return true;
+    }
+    match what {
+        "MongoDB" => ["503 database_unavailable", "200 storage_unavailable"].contains(&told),
+        "accounting-service" => told == "503 accounting_unavailable",
+        "Flowise" => told.starts_with("200 upstream_") || told.starts_with("503 upstream_"),
+        _ => false,
+    }
+}
+
+async fn metric(proxy: &Process, name: &str) -> i64 {
+    let text = proxy.client().get("/metrics").await.text;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name) && !line.starts_with('#'));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_default()
+}
+
+fn address_in(variables: &[(String, String)], name: &str) -> SocketAddr {
+    let value = variables
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value);
+    let url: url::Url = value.unwrap().parse().unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
+    SocketAddr::new(host.parse().unwrap(), port)
+}
+
+#[actix_web::test]
+async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
+    let away = Duration::from_millis(u64::try_from(size("PROVE_OUTAGE_MILLIS", 1_500)).unwrap());
+    let clients = size("PROVE_OUTAGE_CLIENTS", 12);
+    let platform = Platform::start_with(&[
+        ("TURN_LEASE_SECS", "5"),
+        ("MAX_RUNNING_TURNS_PER_USER", "1000"),
+        ("LOG_LEVEL", "error"),
+    ])
+    .await;
+    let people = people(&platform, clients).await;
+    platform.flowise.tell(Rule::always(Behaviour {
+        reply: Some(ANSWER.to_owned()),
+        token_delay_ms: Some(50),
+        ..Behaviour::default()
+    }));
+    let variables = platform.proxy_environment();
+    let link = |name| Link::to(address_in(&variables, name)).unwrap();
+    let mut links = [
+        ("accounting-service", link("ACCOUNTING_SERVICE_URL")),
+        ("Flowise", link("FLOWISE_API_URL")),
+        ("MongoDB", link("MONGODB_URI")),
+    ];
+    let url = |index: usize| format!("http://{}", links[index].1.address);
+    let mongodb = format!("mongodb://{}/?directConnection=true", links[2].1.address);
+    let changes = [
+        ("ACCOUNTING_SERVICE_URL", url(0)),
+        ("FLOWISE_API_URL", url(1)),
+        ("MONGODB_URI", mongodb),
+    ];
+    let changes = changes.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let variables = platform.proxy_environment_with(&changes);
+    let proxy = Process::start(PROGRAM, "proxy-service", &variables).await;
+
+    let crowd = Crowd::gather(&proxy, &people, clients);
+    tokio::time::sleep(away).await;
+    let usual = crowd.told();
+    println!("usually: {usual:?}");
+    assert!(usual.keys().all(|told| told == "200 answered"), "{usual:?}");
+    let memory = proxy.memory_bytes();
+    for (what, link) in &mut links {
+        link.pull_out().await;
+        tokio::time::sleep(away).await;
+        let meanwhile = crowd.told();
+        link.put_back().unwrap();
+        println!("without {what}: {meanwhile:?}");
+        let wrong: Vec<_> = meanwhile.keys().filter(|told| !allowed(what, told)).collect();
+        assert!(wrong.is_empty(), "without {what}: {wrong:?}");
+        let back = async {
+            while !crowd.told().contains_key("200 answered") {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        // A circuit breaker that has opened tries again after a minute.
+        let back = tokio::time::timeout(Duration::from_secs(90), back).await;
+        assert!(back.is_ok(), "{what} is back and nobody is answered");
+        // Those who were refused just before.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        crowd.told();
+    }
+    let seen = crowd.stop().await;
+    let captured = check_books(&platform, &people).await;
+
+    check_history(&platform, &seen, ANSWER).await;
+    for name in ["turns_active", "outbox_backlog"] {
+        platform
+            .until("nothing is left", async || metric(&proxy, name).await == 0)
+            .await;
+    }
+    let grown = proxy.memory_bytes().saturating_sub(memory) >> 20;
+    println!(
+        "{} turns, {captured} paid for, memory grew by {grown} MiB",
+        seen.len()
+    );
+    assert!(grown < 64, "memory grew by {grown} MiB");
+    proxy.kill().await;
+}

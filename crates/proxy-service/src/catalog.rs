@@ -104,11 +104,13 @@ impl Catalog {
             assignments: self.rows.clone(),
             sessions,
             messages,
+            files: turns.files().store(),
         }
     }
 
     /// What removes people who are gone; `turns` knows what they said.
     pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+        let files = turns.files();
         let (sessions, messages, turns) = turns.stores();
         let stores = departures::Stores {
             departures: self.departures.clone(),
@@ -117,6 +119,7 @@ impl Catalog {
             sessions,
             messages,
             turns,
+            files,
         };
         Departures::new(stores, clock)
     }

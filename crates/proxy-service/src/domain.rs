@@ -2,11 +2,15 @@
 
 pub mod ask;
 pub mod assignment;
+pub mod byte_range;
 pub mod chatflow;
 pub mod failure;
+pub mod file_kind;
+pub mod file_name;
 pub mod framing;
 pub mod payment;
 pub mod person;
+pub mod refusal;
 pub mod sse;
 pub mod transcript;
 pub mod turn;

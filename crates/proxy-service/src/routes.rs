@@ -6,9 +6,13 @@ mod admin_users;
 mod auth;
 mod chatflows;
 mod credits;
+mod files;
 mod people;
 mod predict;
 mod sessions;
+mod uploads;
+
+pub(crate) use self::files::PublicBase;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -41,6 +45,8 @@ pub fn routes(routes: &mut Routes<'_>) {
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);
+    files::table(routes);
+    uploads::table(routes);
 }
 
 /// An address from a body or a query.

@@ -5,10 +5,11 @@ use common_http::{Access, CurrentUser, Path, Routes, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
+use super::files::{PublicBase, UploadBody};
 use crate::{
     error::Result,
-    service::conversations::Conversations,
-    store::{messages::Message, sessions::Session},
+    service::conversations::{Conversations, Said},
+    store::sessions::Session,
 };
 
 /// This resource's rows.
@@ -56,20 +57,21 @@ struct MessageBody {
     session_id: String,
     file_ids: Option<Vec<String>>,
     has_files: bool,
-    uploads: [(); 0],
+    uploads: Vec<UploadBody>,
 }
 
-impl From<Message> for MessageBody {
-    fn from(message: Message) -> Self {
+impl MessageBody {
+    fn new(Said { message, files }: Said, base: &PublicBase) -> Self {
+        let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();
         Self {
             id: message.id,
             role: message.role,
             content: message.content,
             created_at: Timestamp(message.created_at),
             session_id: message.session_id,
-            file_ids: message.file_ids,
-            has_files: message.has_files,
-            uploads: [],
+            has_files: !ids.is_empty(),
+            file_ids: Some(ids).filter(|ids| !ids.is_empty()),
+            uploads: files.into_iter().map(|file| UploadBody::new(file, base)).collect(),
         }
     }
 }
@@ -88,9 +90,10 @@ async fn show_history(
     user: CurrentUser,
     session_id: Path<String>,
     conversations: web::Data<Conversations>,
+    base: web::Data<PublicBase>,
 ) -> Result<HttpResponse> {
-    let messages = conversations.history(&user.id, &session_id).await?;
-    let history: Vec<MessageBody> = messages.into_iter().map(MessageBody::from).collect();
+    let said = conversations.history(&user.id, &session_id).await?;
+    let history: Vec<MessageBody> = said.into_iter().map(|said| MessageBody::new(said, &base)).collect();
     Ok(HttpResponse::Ok().json(json!({ "history": history, "count": history.len() })))
 }
 

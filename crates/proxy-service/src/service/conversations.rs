@@ -1,10 +1,15 @@
 //! What a person said before: sessions and their messages.
 
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
 use common_http::Clock;
 
+use super::files::Files;
 use crate::{
     error::{Error, Result},
     store::{
+        files::StoredFile,
         messages::{Message, MessageStore},
         sessions::{Session, SessionStore},
         turns::TurnStore,
@@ -12,12 +17,20 @@ use crate::{
 };
 
 /// Sessions and messages of one person at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Conversations {
     sessions: SessionStore,
     messages: MessageStore,
     turns: TurnStore,
+    files: Files,
     clock: Clock,
+}
+
+/// A message with its files.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) message: Message,
+    pub(crate) files: Vec<StoredFile>,
 }
 
 /// How much was deleted.
@@ -33,12 +46,14 @@ impl Conversations {
         sessions: SessionStore,
         messages: MessageStore,
         turns: TurnStore,
+        files: Files,
         clock: Clock,
     ) -> Self {
         Self {
             sessions,
             messages,
             turns,
+            files,
             clock,
         }
     }
@@ -62,11 +77,10 @@ impl Conversations {
     }
 
     /// The messages of one of the person's sessions, oldest first.
-    pub(crate) async fn history(&self, user_id: &str, session_id: &str) -> Result<Vec<Message>> {
-        if !self.sessions.is_owned(session_id, user_id).await? {
-            return Err(Error::SessionNotFound);
-        }
-        Ok(self.messages.list(user_id, session_id).await?)
+    pub(crate) async fn history(&self, user_id: &str, session_id: &str) -> Result<Vec<Said>> {
+        let files = self.files.list_of_session(user_id, session_id).await?;
+        let messages = self.messages.list(user_id, session_id).await?;
+        Ok(with_files(messages, files))
     }
 
     /// Deletes one of the person's sessions with everything in it.
@@ -83,6 +97,30 @@ impl Conversations {
         self.delete_sessions(user_id, &session_ids).await
     }
 
+    /// Deletes a session in which nothing was said since `cutoff`; `false` when something was, which is noted.
+    pub(crate) async fn expire(
+        &self,
+        user_id: &str,
+        session_id: &str,
+        cutoff: DateTime<Utc>,
+    ) -> Result<bool> {
+        let session_ids = [session_id.to_owned()];
+        let locks = self.turns.lock(user_id, &session_ids, self.clock.now()).await?;
+        let locks = locks.ok_or(Error::TurnRunning)?;
+        let expired = async {
+            match self.messages.find_newest(user_id, session_id).await? {
+                Some(newest) if newest >= cutoff => {
+                    self.sessions.touch(session_id, user_id, newest).await?;
+                    Ok(false)
+                }
+                Some(_) | None => self.delete_locked(user_id, &session_ids).await.map(|_| true),
+            }
+        };
+        let expired = expired.await;
+        self.turns.delete(&locks).await?;
+        expired
+    }
+
     /// Keeps turns out of these sessions while they are deleted: one that ran on would write into a session that is no
     /// more.
     async fn delete_sessions(&self, user_id: &str, session_ids: &[String]) -> Result<Deleted> {
@@ -94,9 +132,33 @@ impl Conversations {
     }
 
     async fn delete_locked(&self, user_id: &str, session_ids: &[String]) -> Result<Deleted> {
+        self.files.delete_sessions(user_id, session_ids).await?;
         let sessions = self.sessions.delete(user_id, session_ids).await?;
         let messages = self.messages.delete(user_id, session_ids).await?;
         self.turns.delete_answers(user_id, session_ids).await?;
         Ok(Deleted { sessions, messages })
     }
+}
+
+/// Gives each message its files. An older service noted them now on the file, now on the message.
+fn with_files(messages: Vec<Message>, files: Vec<StoredFile>) -> Vec<Said> {
+    let known: HashSet<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+    let named = messages.iter().flat_map(|message| {
+        let ids = message.file_ids.iter().flatten();
+        ids.map(|id| (id.as_str(), message.id.as_str()))
+    });
+    let named: HashMap<&str, &str> = named.collect();
+    let mut of_message: HashMap<String, Vec<StoredFile>> = HashMap::new();
+    for file in files {
+        let of = file.message_id.as_deref().filter(|id| known.contains(id));
+        let Some(of) = of.or_else(|| named.get(file.id.as_str()).copied()) else {
+            continue;
+        };
+        of_message.entry(of.to_owned()).or_default().push(file);
+    }
+    let said = messages.into_iter().map(|message| Said {
+        files: of_message.remove(&message.id).unwrap_or_default(),
+        message,
+    });
+    said.collect()
 }

@@ -4,6 +4,7 @@
 //! and the turn still comes to its end, is stored and is paid for as the payment table says.
 
 mod ending;
+mod filing;
 mod metrics;
 mod opening;
 mod outbox;
@@ -42,8 +43,14 @@ use crate::{
     error::{Error, Result},
     flowise::Flowise,
     relay,
-    service::{access::Access, conversations::Conversations},
+    service::{
+        access::Access,
+        conversations::Conversations,
+        files::{Files, Gathered},
+        housekeeping::Housekeeping,
+    },
     store::{
+        leases::LeaseStore,
         messages::MessageStore,
         sessions::SessionStore,
         turns::{Key, Known, TurnStore},
@@ -116,6 +123,7 @@ struct Shared {
     turns: TurnStore,
     sessions: SessionStore,
     messages: MessageStore,
+    files: Files,
     clock: Clock,
     limits: Limits,
     prompt_chars_max: usize,
@@ -135,6 +143,8 @@ struct Plan {
     user: CurrentUser,
     chatflow: Arc<Chatflow>,
     ask: Ask,
+    /// Taken out when the talk begins: they are large, and not needed once Flowise has them.
+    files: Gathered,
     override_config: Map<String, Value>,
     session_id: String,
     is_new_session: bool,
@@ -155,13 +165,17 @@ impl Turns {
         lifecycle: &Lifecycle,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
+        let sessions = SessionStore::open(database).await?;
+        let clock = config.clock.clone();
+        let files = Files::open(config.file_limits, database, sessions.clone(), clock, metrics).await?;
         let shared = Arc::new(Shared {
             access,
             flowise: Flowise::new(&config.flowise)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database).await?,
-            sessions: SessionStore::open(database).await?,
+            sessions,
             messages: MessageStore::open(database).await?,
+            files,
             clock: config.clock.clone(),
             limits: Limits {
                 streaming_max: config.streaming_max,
@@ -188,10 +202,34 @@ impl Turns {
             sessions,
             messages,
             turns,
+            files,
             clock,
             ..
         } = &*self.shared;
-        Conversations::new(sessions.clone(), messages.clone(), turns.clone(), clock.clone())
+        Conversations::new(
+            sessions.clone(),
+            messages.clone(),
+            turns.clone(),
+            files.clone(),
+            clock.clone(),
+        )
+    }
+
+    /// What tidies up behind people and processes.
+    pub(crate) fn housekeeping(&self, config: &Config, leases: LeaseStore) -> Housekeeping {
+        Housekeeping {
+            files: self.files(),
+            conversations: self.conversations(),
+            sessions: self.shared.sessions.clone(),
+            leases,
+            retention: config.history_retention,
+            clock: config.clock.clone(),
+        }
+    }
+
+    /// People's files.
+    pub(crate) fn files(&self) -> Files {
+        self.shared.files.clone()
     }
 
     /// Where everything about turns is kept.
@@ -260,9 +298,10 @@ impl Turns {
             key: format!("{}:{key}", delivery.name()),
             fingerprint: request.fingerprint(),
         });
-        let ask = Ask::parse(request, self.shared.prompt_chars_max)?;
+        let mut ask = Ask::parse(request, self.shared.prompt_chars_max)?;
         let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
+        let files = self.shared.gather_files(&user, &mut ask, delivery).await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {
@@ -271,6 +310,7 @@ impl Turns {
             user,
             chatflow,
             ask,
+            files,
             override_config,
             session_id,
             is_new_session,
@@ -296,14 +336,15 @@ impl Turns {
 }
 
 impl Shared {
-    async fn run(self: Arc<Self>, plan: Plan, watch: Watch, head: oneshot::Sender<Result<Opened>>) {
+    async fn run(self: Arc<Self>, mut plan: Plan, watch: Watch, head: oneshot::Sender<Result<Opened>>) {
         let _active = self.metrics.begin();
         let _running = self.running.enter(&plan.turn_id);
         match self.open_turn(&plan).await {
             Ok(Opened::Held) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
-                let talk = self.talk(&plan, watch).await;
+                let files = std::mem::take(&mut plan.files);
+                let talk = self.talk(&plan, files, watch).await;
                 self.end_turn(&plan, talk).await;
             }
             refused_or_known => {

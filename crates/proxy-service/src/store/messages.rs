@@ -30,7 +30,6 @@ pub(crate) struct Message {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) session_id: String,
     pub(crate) file_ids: Option<Vec<String>>,
-    pub(crate) has_files: bool,
 }
 
 /// How far the turn of a question has come.
@@ -72,7 +71,6 @@ struct MessageRow {
     created_at: bson::DateTime,
     session_id: String,
     file_ids: Option<Vec<String>>,
-    has_files: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +88,6 @@ impl From<MessageRow> for Message {
             content: row.content,
             created_at: row.created_at.to_chrono(),
             session_id: row.session_id,
-            has_files: row.has_files.unwrap_or_default(),
             file_ids: row.file_ids,
         }
     }
@@ -120,10 +117,15 @@ impl MessageStore {
         id: ObjectId,
         place: Place<'_>,
         question: &str,
+        file_ids: &[String],
         now: DateTime<Utc>,
     ) -> Result<(), WriteError> {
         let mut document = message(place, "user", question, now);
         document.insert("status", QuestionStatus::Pending.as_str());
+        if !file_ids.is_empty() {
+            document.insert("file_ids", file_ids);
+            document.insert("has_files", true);
+        }
         self.writer.write(Change::insert(id, document)).await
     }
 
@@ -188,6 +190,16 @@ impl MessageStore {
             .limit(LISTED_MAX)
             .await?;
         rows.map_ok(Message::from).try_collect().await
+    }
+
+    /// When the last message of a session of the person was written.
+    pub(crate) async fn find_newest(&self, user_id: &str, session_id: &str) -> Result<Option<DateTime<Utc>>> {
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let newest = messages
+            .find_one(doc! { "user_id": user_id, "session_id": session_id })
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": -1 });
+        Ok(newest.await?.map(|message| message.created_at.to_chrono()))
     }
 
     /// All of the person's messages, conversation by conversation, as they are read.

@@ -28,6 +28,14 @@ pub(crate) struct Session {
     pub(crate) created_at: DateTime<Utc>,
 }
 
+/// A session in which nothing is said any more.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Silent {
+    #[serde(rename = "session_id")]
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+}
+
 #[derive(Deserialize)]
 struct SessionRow {
     #[serde(rename = "session_id")]
@@ -63,6 +71,7 @@ impl SessionStore {
         let sessions = database.collection(COLLECTION);
         ensure_unique_index(&sessions, doc! { "session_id": 1 }, "", doc! { "created_at": 1 }).await?;
         ensure_index(&sessions, doc! { "user_id": 1, "created_at": -1 }).await?;
+        ensure_index(&sessions, doc! { "last_activity_at": 1, "created_at": 1 }).await?;
         Ok(Self {
             sessions,
             writer: Writer::open(database, COLLECTION),
@@ -110,10 +119,24 @@ impl SessionStore {
             "first_message": first_message_of(question),
             "is_active": true,
             "created_at": bson::DateTime::from_chrono(now),
-            "last_activity_at": Bson::Null,
+            "last_activity_at": bson::DateTime::from_chrono(now),
         };
         let change = Change::insert(bson::oid::ObjectId::new(), document);
         self.writer.write(change).await
+    }
+
+    /// Notes that something was said in one of the person's sessions.
+    pub(crate) async fn touch(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let filter = doc! { "session_id": session_id, "user_id": user_id };
+        let set = doc! { "last_activity_at": bson::DateTime::from_chrono(now) };
+        self.writer
+            .write(Change::update(filter, doc! { "$set": set }))
+            .await
     }
 
     /// The person's sessions, newest first.
@@ -135,6 +158,19 @@ impl SessionStore {
         let sessions = self.sessions.clone_with_type::<SessionRow>();
         let rows = sessions.find(doc! { "user_id": user_id });
         Ok(rows.sort(doc! { "created_at": 1 }).await?.map_ok(Session::from))
+    }
+
+    /// Sessions in which nothing was said since `cutoff`, as far as they know themselves.
+    pub(crate) async fn list_silent(&self, cutoff: DateTime<Utc>, max: i64) -> Result<Vec<Silent>> {
+        let cutoff = bson::DateTime::from_chrono(cutoff);
+        // Older services did not note when something was said.
+        let filter = doc! { "$or": [
+            { "last_activity_at": { "$lt": cutoff } },
+            { "last_activity_at": Bson::Null, "created_at": { "$lt": cutoff } },
+        ] };
+        let sessions = self.sessions.clone_with_type::<Silent>();
+        let rows = sessions.find(filter).limit(max).await?;
+        rows.try_collect().await
     }
 
     /// The ids of all the person's sessions.

@@ -6,6 +6,7 @@ mod support;
 
 mod accounting;
 mod bad_input;
+mod files;
 mod idempotency;
 mod leaving;
 mod payment;
@@ -13,4 +14,5 @@ mod sessions;
 mod stopping;
 mod stream;
 mod takeover;
+mod uploads;
 mod whole;

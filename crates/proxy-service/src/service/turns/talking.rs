@@ -11,6 +11,7 @@ use super::{Delivery, Plan, Shared, watch::Watch};
 use crate::{
     domain::{failure::Failure, framing::EventWriter, transcript::Transcript},
     flowise::{Events, Prediction, Reply},
+    service::files::Gathered,
     store::{messages::Place, writer::WriteError},
 };
 
@@ -38,14 +39,14 @@ pub(super) struct Question {
 
 impl Shared {
     /// Asks and relays until the answer is over or has to be.
-    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, watch: Watch) -> Talk {
+    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, files: Gathered, watch: Watch) -> Talk {
         let mut prediction = Prediction {
             question: &plan.ask.question,
             chat_id: &plan.chat_id,
             streaming: true,
             override_config: plan.override_config.clone(),
             history: &plan.ask.history,
-            uploads: &plan.ask.uploads,
+            uploads: &[],
         };
         let memory = Value::from(plan.chat_id.as_str());
         prediction.override_config.insert("sessionId".to_owned(), memory);
@@ -59,7 +60,7 @@ impl Shared {
             heard_at: Instant::now(),
             content_is_marked: false,
         };
-        talk.outcome = self.try_talk(plan, prediction, &mut talk).await;
+        talk.outcome = self.try_talk(plan, files, prediction, &mut talk).await;
         talk.heard_at = Instant::now();
         talk
     }
@@ -67,7 +68,8 @@ impl Shared {
     async fn try_talk(
         self: &Arc<Self>,
         plan: &Plan,
-        mut prediction: Prediction<'_>,
+        files: Gathered,
+        prediction: Prediction<'_>,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         if talk.watch.is_abandoned() {
@@ -75,21 +77,30 @@ impl Shared {
         }
         let now = self.clock.now();
         if plan.delivery == Delivery::Stored {
-            talk.writer.write("session_id", &session_event(plan, now));
-            talk.watch.deliver(talk.writer.take()).await?;
             talk.question = Some(Question {
                 id: ObjectId::new(),
                 asked_at: now,
             });
         }
+        let attached = self.attach_files(plan, files, talk).await?;
+        if plan.delivery == Delivery::Stored {
+            talk.writer.write("session_id", &session_event(plan, now));
+            talk.watch.deliver(talk.writer.take()).await?;
+        }
+        let mut prediction = Prediction {
+            uploads: &attached.uploads,
+            ..prediction
+        };
         talk.asked_at = Some(Instant::now());
         let flow_id = &plan.chatflow.flowise_id;
         let asking = async {
             prediction.streaming = self.flowise.streams(flow_id).await?;
             self.flowise.predict(flow_id, &prediction).await
         };
-        let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
+        let storing = self.store_question(plan, talk.question, attached.ids());
+        let both = async { tokio::join!(storing, asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
+        drop(attached);
         stored.or(Err(Failure::Storage))?;
         match reply? {
             Reply::Stream(events) => self.relay(plan, events, talk).await?,
@@ -151,19 +162,24 @@ impl Shared {
         });
     }
 
-    async fn store_question(&self, plan: &Plan, question: Option<Question>) -> Result<(), WriteError> {
+    async fn store_question(
+        &self,
+        plan: &Plan,
+        question: Option<Question>,
+        file_ids: Vec<String>,
+    ) -> Result<(), WriteError> {
         let Some(question) = question else {
             return Ok(());
         };
         let text = &plan.ask.question;
         let message = self
             .messages
-            .insert_question(question.id, plan.place(), text, question.asked_at);
+            .insert_question(question.id, plan.place(), text, &file_ids, question.asked_at);
         let session = async {
-            if !plan.is_new_session {
-                return Ok(());
-            }
             let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
+            if !plan.is_new_session {
+                return self.sessions.touch(session_id, user_id, question.asked_at).await;
+            }
             self.sessions
                 .insert(session_id, user_id, flow_id, text, question.asked_at)
                 .await

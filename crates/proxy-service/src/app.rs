@@ -14,8 +14,13 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use crate::{
-    CONTRACT, NAME, catalog::Catalog, config::Config, routes::{PublicBase, routes}, service::turns::Turns,
-    store::leases::LeaseStore, upstream,
+    CONTRACT, NAME,
+    catalog::Catalog,
+    config::Config,
+    routes::{PublicBase, routes},
+    service::turns::Turns,
+    store::leases::LeaseStore,
+    upstream,
 };
 
 /// How long a database may be looked for, where the address does not say.
@@ -67,7 +72,8 @@ impl App {
         follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
         let departures = catalog.departures(&turns, config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
-        let housekeeping = turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
+        let housekeeping =
+            turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
         let files = web::Data::new(turns.files());

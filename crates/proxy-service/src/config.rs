@@ -131,9 +131,7 @@ impl Config {
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
         let prompt_chars_max = env.var("PROMPT_CHARS_MAX").within(1..=1_000_000, 32_000);
         let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
-        let file_bytes_max = env
-            .var("MAX_FILE_BYTES_PER_USER")
-            .within(0..=1 << 40, 512 << 20);
+        let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
         let retention_days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64);
         let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);

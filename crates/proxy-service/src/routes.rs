@@ -6,6 +6,8 @@ mod admin_users;
 mod auth;
 mod chatflows;
 mod credits;
+mod cursors;
+mod exports;
 mod files;
 mod people;
 mod predict;
@@ -45,6 +47,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);
+    exports::table(routes);
     files::table(routes);
     uploads::table(routes);
 }

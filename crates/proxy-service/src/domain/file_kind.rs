@@ -19,7 +19,11 @@ pub struct FileKind {
 }
 
 const fn kind(mime: &'static str, endings: &'static [&'static str], inline: bool) -> FileKind {
-    FileKind { mime, endings, inline }
+    FileKind {
+        mime,
+        endings,
+        inline,
+    }
 }
 
 const JPEG: FileKind = kind("image/jpeg", &["jpg", "jpeg", "jpe", "jfif"], true);
@@ -233,10 +237,29 @@ fn legacy_text(head: &[u8], name: &str, declared: &str) -> Option<FileKind> {
 /// What a browser would run must be known as such, whatever it is called.
 fn markup(text: &str) -> Option<FileKind> {
     const HTML_TAGS: [&str; 16] = [
-        "<!doctype html", "<html", "<head", "<body", "<script", "<iframe", "<h1", "<div", "<font", "<table",
-        "<a ", "<style", "<title", "<br", "<p>", "<img",
+        "<!doctype html",
+        "<html",
+        "<head",
+        "<body",
+        "<script",
+        "<iframe",
+        "<h1",
+        "<div",
+        "<font",
+        "<table",
+        "<a ",
+        "<style",
+        "<title",
+        "<br",
+        "<p>",
+        "<img",
     ];
-    let beginning: String = text.trim_start_matches('\u{feff}').trim_start().chars().take(4_096).collect();
+    let beginning: String = text
+        .trim_start_matches('\u{feff}')
+        .trim_start()
+        .chars()
+        .take(4_096)
+        .collect();
     let beginning = beginning.to_ascii_lowercase();
     if beginning.contains("<svg") {
         return Some(SVG);
@@ -317,7 +340,11 @@ mod tests {
             assert_eq!(mime(table, name, declared), expected, "{name}");
         }
         let (big5, name) = (b"\xA4\xA4\xA4\xE5,1\r\n", "a.csv");
-        assert_eq!(mime(big5, name, ""), "text/csv", "the encoding of older spreadsheets");
+        assert_eq!(
+            mime(big5, name, ""),
+            "text/csv",
+            "the encoding of older spreadsheets"
+        );
         assert_eq!(mime(b"\xFF\xFEa\0,\0", "a.csv", ""), "text/csv", "UTF-16");
         assert_eq!(mime(big5, "a.bin", ""), "refused");
     }
@@ -327,7 +354,11 @@ mod tests {
         let mut head = vec![b'a'; HEAD_BYTES - 1];
         head.push(0xE4);
         assert_eq!(mime(&head, "a.txt", ""), "text/plain");
-        assert_eq!(mime(&head[1..], "a.bin", ""), "refused", "there is nothing behind it");
+        assert_eq!(
+            mime(&head[1..], "a.bin", ""),
+            "refused",
+            "there is nothing behind it"
+        );
     }
 
     #[test]
@@ -339,10 +370,18 @@ mod tests {
             "<?xml version='1.0'?><html xmlns='x'>",
             "<!-- x --><script>",
         ] {
-            assert_eq!(mime(content.as_bytes(), "a.txt", "text/plain"), "text/html", "{content}");
+            assert_eq!(
+                mime(content.as_bytes(), "a.txt", "text/plain"),
+                "text/html",
+                "{content}"
+            );
         }
         for content in ["<svg onload=alert(1)>", "<?xml version='1.0'?>\n<svg xmlns='x'/>"] {
-            assert_eq!(mime(content.as_bytes(), "a.png", "image/png"), "image/svg+xml", "{content}");
+            assert_eq!(
+                mime(content.as_bytes(), "a.png", "image/png"),
+                "image/svg+xml",
+                "{content}"
+            );
         }
         assert_eq!(mime(b"harmless", "a.html", ""), "text/html");
         assert!(!HTML.inline && !SVG.inline);
@@ -355,7 +394,10 @@ mod tests {
         let excel = zip(&["_rels/.rels", "docProps/app.xml", "xl/workbook.xml"]);
         assert!(mime(&excel, "a.xlsx", "").ends_with("spreadsheetml.sheet"));
         assert_eq!(mime(&zip(&["virus.exe"]), "a.docx", ""), "refused");
-        assert_eq!(mime(&zip(&["META-INF/MANIFEST.MF", "word/x"]), "a.docx", ""), "refused");
+        assert_eq!(
+            mime(&zip(&["META-INF/MANIFEST.MF", "word/x"]), "a.docx", ""),
+            "refused"
+        );
         let mut writer = zip(&["mimetype"]);
         writer.truncate(38);
         writer.extend(b"application/vnd.oasis.opendocument.textPK");

@@ -9,7 +9,8 @@ pub const NAME_CHARS_MAX: usize = 255;
 /// direction of writing (`exe.txt` must not read `txt.exe`). Never used as a path.
 pub fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let kept = last.chars().filter(|c| !c.is_control() && !turns(*c));
     let kept: String = kept.collect();
     let kept: String = kept.trim().chars().take(NAME_CHARS_MAX).collect();

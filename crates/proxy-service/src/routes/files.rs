@@ -130,7 +130,9 @@ impl From<StoredFile> for FileBody {
             upload_type: file.upload_type,
             uploaded_at: Timestamp(file.uploaded_at),
             processed: file.processed,
-            metadata: file.metadata.and_then(|metadata| serde_json::to_value(metadata).ok()),
+            metadata: file
+                .metadata
+                .and_then(|metadata| serde_json::to_value(metadata).ok()),
         }
     }
 }
@@ -278,7 +280,10 @@ fn dress(response: &mut HttpResponseBuilder, tag: &str, disposition: &str, conte
         .append_header((header::VARY, "Authorization"))
         .insert_header((header::CONTENT_SECURITY_POLICY, NO_SCRIPTS))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"));
+        .insert_header((
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ));
 }
 
 fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {

@@ -110,12 +110,16 @@ async fn receive_file(
     files: &Files,
 ) -> Result<KeptFile> {
     let said = field.content_disposition();
-    let said = said.and_then(|said| said.get_filename_ext().map_or_else(
-        || said.get_filename().map(str::to_owned),
-        |name| String::from_utf8(name.value.clone()).ok(),
-    ));
+    let said = said.and_then(|said| {
+        said.get_filename_ext().map_or_else(
+            || said.get_filename().map(str::to_owned),
+            |name| String::from_utf8(name.value.clone()).ok(),
+        )
+    });
     let name = clean(&said.unwrap_or_default());
-    let declared = field.content_type().map_or_else(String::new, |mime| mime.essence_str().to_owned());
+    let declared = field
+        .content_type()
+        .map_or_else(String::new, |mime| mime.essence_str().to_owned());
     let incoming = Incoming {
         user_id: &user.id,
         session_id,

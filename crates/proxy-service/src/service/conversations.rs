@@ -1,17 +1,25 @@
 //! What a person said before: sessions and their messages.
 
+mod exporting;
+mod searching;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use common_http::Clock;
+use common_http::{Clock, CurrentUser};
 
-use super::files::Files;
+pub(crate) use self::{
+    exporting::Format,
+    searching::{Found, Search},
+};
+use super::{access::Access, files::Files};
 use crate::{
+    domain::{page::Cursor, turn::new_session_id},
     error::{Error, Result},
     store::{
         files::StoredFile,
         messages::{Message, MessageStore},
-        sessions::{Session, SessionStore},
+        sessions::{Session, SessionStore, Wanted},
         turns::TurnStore,
     },
 };
@@ -23,6 +31,7 @@ pub(crate) struct Conversations {
     messages: MessageStore,
     turns: TurnStore,
     files: Files,
+    access: Access,
     clock: Clock,
 }
 
@@ -47,6 +56,7 @@ impl Conversations {
         messages: MessageStore,
         turns: TurnStore,
         files: Files,
+        access: Access,
         clock: Clock,
     ) -> Self {
         Self {
@@ -54,6 +64,7 @@ impl Conversations {
             messages,
             turns,
             files,
+            access,
             clock,
         }
     }
@@ -61,19 +72,24 @@ impl Conversations {
     /// The person's sessions, newest first.
     pub(crate) async fn list(&self, user_id: &str) -> Result<Vec<Session>> {
         let mut sessions = self.sessions.list(user_id).await?;
-        // Sessions of older deployments do not have it in themselves.
+        self.add_first_messages(user_id, &mut sessions).await?;
+        Ok(sessions)
+    }
+
+    /// Sessions of older deployments do not have their first message in themselves.
+    async fn add_first_messages(&self, user_id: &str, sessions: &mut [Session]) -> Result<()> {
         let without = sessions.iter().filter(|session| session.first_message.is_none());
         let without: Vec<&str> = without.map(|session| session.id.as_str()).collect();
         if without.is_empty() {
-            return Ok(sessions);
+            return Ok(());
         }
         let mut questions = self.messages.list_first_questions(user_id, &without).await?;
-        for session in &mut sessions {
+        for session in sessions {
             if session.first_message.is_none() {
                 session.first_message = questions.remove(&session.id);
             }
         }
-        Ok(sessions)
+        Ok(())
     }
 
     /// The messages of one of the person's sessions, oldest first.
@@ -81,6 +97,57 @@ impl Conversations {
         let files = self.files.list_of_session(user_id, session_id).await?;
         let messages = self.messages.list(user_id, session_id).await?;
         Ok(with_files(messages, files))
+    }
+
+    /// One page of a session of the person, oldest first, with the next page's beginning.
+    pub(crate) async fn history_page(
+        &self,
+        user_id: &str,
+        session_id: &str,
+        limit: i64,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Said>, Option<Cursor>)> {
+        let files = self.files.list_of_session(user_id, session_id).await?;
+        let (messages, next) = self.messages.list_page(user_id, session_id, limit, after).await?;
+        Ok((with_files(messages, files), next))
+    }
+
+    /// One page of the person's sessions, newest first, with the next page's beginning.
+    pub(crate) async fn list_page(
+        &self,
+        user_id: &str,
+        wanted: Wanted<'_>,
+        limit: i64,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Session>, Option<Cursor>)> {
+        let (mut sessions, next) = self.sessions.list_page(user_id, wanted, limit, after).await?;
+        self.add_first_messages(user_id, &mut sessions).await?;
+        Ok((sessions, next))
+    }
+
+    /// Begins a conversation with a chatflow that the person may use, before anything is said.
+    pub(crate) async fn create(
+        &self,
+        user: &CurrentUser,
+        chatflow_id: &str,
+        topic: Option<&str>,
+    ) -> Result<Session> {
+        let chatflow = self.access.chatflow_for(user, chatflow_id).await?;
+        let id = new_session_id();
+        let now = self.clock.now();
+        self.sessions
+            .insert_empty(&id, &user.id, &chatflow.flowise_id, topic, now)
+            .await?;
+        let session = self.sessions.find(&id, &user.id).await?;
+        session.ok_or(Error::SessionNotFound)
+    }
+
+    /// Calls one of the person's sessions something else.
+    pub(crate) async fn rename(&self, user_id: &str, session_id: &str, topic: &str) -> Result<Session> {
+        let session = self.sessions.rename(session_id, user_id, topic).await?;
+        let mut sessions = vec![session.ok_or(Error::SessionNotFound)?];
+        self.add_first_messages(user_id, &mut sessions).await?;
+        sessions.pop().ok_or(Error::SessionNotFound)
     }
 
     /// Deletes one of the person's sessions with everything in it.

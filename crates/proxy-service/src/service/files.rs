@@ -124,9 +124,10 @@ impl Files {
         if let Some(picture) = self.thumbnails.find(blob, side).await {
             return Ok(picture);
         }
+        let turn = self.thumbnails.turn().await?;
         let bytes = self.blobs.read_whole(blob, FILE_BYTES_MAX).await?;
         let bytes = bytes.ok_or(Error::FileDataNotFound)?;
-        self.thumbnails.make(blob, side, bytes, &file.mime).await
+        self.thumbnails.make(turn, blob, side, bytes, &file.mime).await
     }
 
     /// Deletes one of the person's files, with its bytes when no other file has the same.

@@ -76,7 +76,10 @@ impl Housekeeping {
             self.leases.acquire(LEASE, LEASE_LIFETIME).await?;
         }
         if expired > 0 {
-            tracing::info!(sessions = expired, "conversations came to the end of their retention");
+            tracing::info!(
+                sessions = expired,
+                "conversations came to the end of their retention"
+            );
         }
         Ok(())
     }
@@ -85,7 +88,11 @@ impl Housekeeping {
     async fn expire_batch(&self, cutoff: DateTime<Utc>) -> Result<(u64, u64)> {
         let (mut done, mut removed) = (0, 0);
         for silent in self.sessions.list_silent(cutoff, BATCH).await? {
-            match self.conversations.expire(&silent.user_id, &silent.id, cutoff).await {
+            match self
+                .conversations
+                .expire(&silent.user_id, &silent.id, cutoff)
+                .await
+            {
                 Ok(is_gone) => {
                     done += 1;
                     removed += u64::from(is_gone);

@@ -203,6 +203,7 @@ impl Turns {
             messages,
             turns,
             files,
+            access,
             clock,
             ..
         } = &*self.shared;
@@ -211,6 +212,7 @@ impl Turns {
             messages.clone(),
             turns.clone(),
             files.clone(),
+            access.clone(),
             clock.clone(),
         )
     }

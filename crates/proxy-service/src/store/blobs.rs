@@ -17,7 +17,10 @@ use mongodb::{
 };
 use serde::Deserialize;
 
-use super::{Result, indexes::{ensure_index, is_duplicate_key}};
+use super::{
+    Result,
+    indexes::{ensure_index, is_duplicate_key},
+};
 
 /// GridFS's own default: two round trips for a photo, and no more than this in memory for each reader.
 pub(crate) const CHUNK_BYTES: usize = 255 << 10;
@@ -208,7 +211,10 @@ impl BlobStore {
         range: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         let (_, chunk_bytes) = self.find(gridfs_id).await?.unwrap_or((0, 1));
-        let (first, last) = (range.start / chunk_bytes, range.end.saturating_sub(1) / chunk_bytes);
+        let (first, last) = (
+            range.start / chunk_bytes,
+            range.end.saturating_sub(1) / chunk_bytes,
+        );
         let wanted = doc! {
             "$gte": i64::try_from(first).unwrap_or(i64::MAX),
             "$lte": i64::try_from(last).unwrap_or(i64::MAX),

@@ -120,7 +120,9 @@ impl From<FileRow> for StoredFile {
             message_id: row.message_id,
             session_id: row.session_id,
             hash: row.file_hash,
-            uploaded_at: row.uploaded_at.map_or(DateTime::UNIX_EPOCH, bson::DateTime::to_chrono),
+            uploaded_at: row
+                .uploaded_at
+                .map_or(DateTime::UNIX_EPOCH, bson::DateTime::to_chrono),
             processed: row.processed.unwrap_or_default(),
             metadata: row.metadata,
             id: row.file_id,
@@ -132,7 +134,9 @@ impl From<FileRow> for StoredFile {
 /// A count in whatever kind of number it was written.
 fn number(value: &Bson) -> u64 {
     let number = value.as_i64().or_else(|| value.as_i32().map(i64::from));
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+    number
+        .and_then(|number| u64::try_from(number).ok())
+        .unwrap_or_default()
 }
 
 /// People's files.
@@ -234,12 +238,14 @@ impl FileStore {
 
     /// The person's files in one session, oldest first.
     pub(crate) async fn list_of_session(&self, user_id: &str, session_id: &str) -> Result<Vec<StoredFile>> {
-        self.list(doc! { "user_id": user_id, "session_id": session_id }).await
+        self.list(doc! { "user_id": user_id, "session_id": session_id })
+            .await
     }
 
     /// The person's files in one message, oldest first.
     pub(crate) async fn list_of_message(&self, user_id: &str, message_id: &str) -> Result<Vec<StoredFile>> {
-        self.list(doc! { "user_id": user_id, "message_id": message_id }).await
+        self.list(doc! { "user_id": user_id, "message_id": message_id })
+            .await
     }
 
     async fn list(&self, mut filter: Document) -> Result<Vec<StoredFile>> {
@@ -350,7 +356,8 @@ impl FileStore {
             "blob_id": { "$exists": true },
             "uploaded_at": { "$gte": time(since), "$lt": time(before) },
         };
-        let message = doc! { "$convert": { "input": "$message_id", "to": "objectId", "onError": Bson::Null } };
+        let message =
+            doc! { "$convert": { "input": "$message_id", "to": "objectId", "onError": Bson::Null } };
         let lookup = doc! {
             "from": "chat_messages", "localField": "message", "foreignField": "_id", "as": "messages",
         };
@@ -397,7 +404,9 @@ impl FileStore {
 
     /// Forgets a file whose bytes are removed.
     pub(crate) async fn delete(&self, row: ObjectId) -> Result<()> {
-        self.files.delete_one(doc! { "_id": row, "stage": DELETING }).await?;
+        self.files
+            .delete_one(doc! { "_id": row, "stage": DELETING })
+            .await?;
         Ok(())
     }
 }

@@ -85,18 +85,14 @@ impl Attached {
 
     /// The data of the `files_uploaded` event, where anything was kept.
     pub(crate) fn uploaded(&self) -> Option<Value> {
-        let file = |file: &KeptFile| {
-            json!({ "file_id": file.id, "name": file.name, "size": file.size, "type": file.mime })
-        };
+        let file = |file: &KeptFile| json!({ "file_id": file.id, "name": file.name, "size": file.size, "type": file.mime });
         let files: Vec<_> = self.kept.iter().map(file).collect();
         (!files.is_empty()).then(|| json!({ "file_count": files.len(), "files": files }))
     }
 
     /// The data of the `file_upload_error` event, where anything was refused.
     pub(crate) fn refused(&self) -> Option<Value> {
-        let file = |file: &Refused| {
-            json!({ "name": file.name, "code": file.why.code(), "error": file.why.sentence() })
-        };
+        let file = |file: &Refused| json!({ "name": file.name, "code": file.why.code(), "error": file.why.sentence() });
         let files: Vec<_> = self.refused.iter().map(file).collect();
         let sentence = |file: &Refused| format!("{}: {}", file.name, file.why.sentence());
         let sentences: Vec<_> = self.refused.iter().map(sentence).collect();
@@ -188,13 +184,21 @@ impl Files {
     async fn recall(&self, user_id: &str, id: &str) -> Result<std::result::Result<Taken, Refused>> {
         let file = self.find(user_id, id).await?;
         let blob = file.blob.ok_or(Error::FileDataNotFound)?;
-        let bytes = self.blobs.read_whole(blob, super::keeping::FILE_BYTES_MAX).await?;
+        let bytes = self
+            .blobs
+            .read_whole(blob, super::keeping::FILE_BYTES_MAX)
+            .await?;
         let bytes = bytes.ok_or(Error::FileDataNotFound)?;
         let kind = FileKind::stored(&file.mime);
         let read = tokio::task::spawn_blocking(move || {
             let upload = Upload {
                 data: STANDARD.encode(&bytes),
-                kind: if kind.mime.starts_with("audio/") { "audio" } else { "file" }.to_owned(),
+                kind: if kind.mime.starts_with("audio/") {
+                    "audio"
+                } else {
+                    "file"
+                }
+                .to_owned(),
                 name: file.name.clone(),
                 mime: kind.mime.to_owned(),
             };

@@ -118,7 +118,9 @@ impl Files {
         hash: &str,
     ) -> Result<bson::oid::ObjectId> {
         let content = announced.content(hash);
-        self.files.note_content(&announced.id, hash, pouring.length).await?;
+        self.files
+            .note_content(&announced.id, hash, pouring.length)
+            .await?;
         self.check_quota(&announced.user_id).await?;
         if let Some(blob) = self.blobs.refer(content, &announced.id).await? {
             self.metrics.deduplicated();

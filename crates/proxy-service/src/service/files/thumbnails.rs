@@ -1,20 +1,21 @@
 //! Small pictures of images. Decoding is the most that a client can make us do with one request, so it happens on few
 //! threads, within limits of pixels and memory, and its outcome is remembered.
 
-use std::{
-    io::Cursor,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Cursor, sync::Arc, time::Duration};
 
 use bson::oid::ObjectId;
 use bytes::Bytes;
 use image::{
-    DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits, codecs::jpeg::JpegEncoder,
-    error::{LimitError, LimitErrorKind}, imageops::FilterType,
+    DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits,
+    codecs::jpeg::JpegEncoder,
+    error::{LimitError, LimitErrorKind},
+    imageops::FilterType,
 };
 use moka::future::Cache;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::error::{Error, Result};
 
@@ -61,7 +62,9 @@ pub(super) struct Thumbnails {
 impl Thumbnails {
     pub(super) fn new() -> Self {
         let weigh = |_: &(ObjectId, u32), picture: &Picture| {
-            u32::try_from(picture.bytes.len()).unwrap_or(u32::MAX).saturating_add(100)
+            u32::try_from(picture.bytes.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(100)
         };
         Self {
             made: Cache::builder()
@@ -79,11 +82,22 @@ impl Thumbnails {
         self.made.get(&(blob, side)).await
     }
 
-    /// Makes a picture that fits a square of `side` pixels.
-    pub(super) async fn make(&self, blob: ObjectId, side: u32, bytes: Vec<u8>, mime: &str) -> Result<Picture> {
-        let _waiting = self.waiting.clone().try_acquire_owned().or(Err(Error::Busy))?;
+    /// Waits for its turn. Only then the image is read: those that wait cost nothing.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        let _waiting = self.waiting.try_acquire().or(Err(Error::Busy))?;
         let permit = timeout(PATIENCE, self.working.clone().acquire_owned()).await;
-        let permit = permit.or(Err(Error::Busy))?.or(Err(Error::Busy))?;
+        permit.or(Err(Error::Busy))?.or(Err(Error::Busy))
+    }
+
+    /// Makes a picture that fits a square of `side` pixels.
+    pub(super) async fn make(
+        &self,
+        permit: OwnedSemaphorePermit,
+        blob: ObjectId,
+        side: u32,
+        bytes: Vec<u8>,
+        mime: &str,
+    ) -> Result<Picture> {
         let mime = mime.to_owned();
         let work = move || {
             // Held by the work itself: whoever waits for it may leave.
@@ -178,7 +192,10 @@ mod tests {
     fn what_is_transparent_stays_so() {
         let image = DynamicImage::from(RgbaImage::from_pixel(40, 80, Rgba([1, 2, 3, 0])));
         for format in [ImageFormat::Png, ImageFormat::Gif] {
-            assert_eq!(shown(&encoded(&image, format), 20), ("image/png".to_owned(), 10, 20));
+            assert_eq!(
+                shown(&encoded(&image, format), 20),
+                ("image/png".to_owned(), 10, 20)
+            );
         }
     }
 
@@ -195,7 +212,13 @@ mod tests {
     }
 
     fn crc32(bytes: &[u8]) -> u32 {
-        let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+        let step = |crc: u32| {
+            if crc & 1 == 1 {
+                (crc >> 1) ^ 0xEDB8_8320
+            } else {
+                crc >> 1
+            }
+        };
         let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));
         !bytes.iter().fold(u32::MAX, byte)
     }

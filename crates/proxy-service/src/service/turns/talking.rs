@@ -172,13 +172,14 @@ impl Shared {
             return Ok(());
         };
         let text = &plan.ask.question;
-        let message = self
-            .messages
-            .insert_question(question.id, plan.place(), text, &file_ids, question.asked_at);
+        let message =
+            self.messages
+                .insert_question(question.id, plan.place(), text, &file_ids, question.asked_at);
         let session = async {
             let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
             if !plan.is_new_session {
-                return self.sessions.touch(session_id, user_id, question.asked_at).await;
+                let at = question.asked_at;
+                return self.sessions.go_on(session_id, user_id, text, at).await;
             }
             self.sessions
                 .insert(session_id, user_id, flow_id, text, question.asked_at)

@@ -27,13 +27,20 @@ async fn a_file_goes_to_flowise_and_stands_in_the_history() {
     })
     .await;
     let alice = app.user("alice").await;
-    let doubled = format!("data:image/png;base64,{}", upload("x", "image/png", &png())["data"].as_str().unwrap());
+    let doubled = format!(
+        "data:image/png;base64,{}",
+        upload("x", "image/png", &png())["data"].as_str().unwrap()
+    );
     let mut picture = upload("照片.png", "image/png", &png());
     picture["data"] = json!(doubled);
     let (session_id, file_id) = alice.chat_with(&picture).await;
 
     let asked = &app.flowise.predictions()[0]["uploads"];
-    assert_eq!(*asked, json!([upload("照片.png", "image/png", &png())]), "one prefix");
+    assert_eq!(
+        *asked,
+        json!([upload("照片.png", "image/png", &png())]),
+        "one prefix"
+    );
     let said = history(&alice, &session_id).await;
     assert_eq!(said[0]["file_ids"], json!([file_id]));
     assert_eq!(said[0]["has_files"], true);
@@ -66,7 +73,9 @@ async fn a_file_goes_to_flowise_and_stands_in_the_history() {
 async fn a_file_is_read_whole_and_in_parts() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    let text: Vec<u8> = (0..600_000_u32).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
+    let text: Vec<u8> = (0..600_000_u32)
+        .map(|n| b'a' + u8::try_from(n % 26).unwrap())
+        .collect();
     let (_, file_id) = alice.chat_with(&upload("筆記 1.txt", "text/plain", &text)).await;
     let path = format!("{FILES}/{file_id}");
 
@@ -114,16 +123,23 @@ async fn a_file_is_read_whole_and_in_parts() {
     assert_eq!(problem["code"], "range_not_satisfiable");
 
     let tag = headers["etag"].to_str().unwrap();
-    let known = alice.read(&path, &[("if-none-match", &format!("\"x\", W/{tag}"))]).await;
+    let known = alice
+        .read(&path, &[("if-none-match", &format!("\"x\", W/{tag}"))])
+        .await;
     assert_eq!(known.status(), 304);
     assert_eq!(known.headers()["etag"], tag);
     assert!(known.bytes().await.unwrap().is_empty());
     for (same, status) in [(tag, 206), ("\"older\"", 200)] {
-        let part = alice.read(&path, &[("range", "bytes=0-1"), ("if-range", same)]).await;
+        let part = alice
+            .read(&path, &[("range", "bytes=0-1"), ("if-range", same)])
+            .await;
         assert_eq!(part.status(), status, "{same}");
     }
     let head = alice.client.request(Method::HEAD, &path).send().await.unwrap();
-    assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &"600000".parse().unwrap()));
+    assert_eq!(
+        (head.status().as_u16(), &head.headers()["content-length"]),
+        (200, &"600000".parse().unwrap())
+    );
     assert!(head.bytes().await.unwrap().is_empty());
 }
 
@@ -132,7 +148,10 @@ async fn nobody_else_reaches_a_file() {
     let app = TestApp::spawn().await;
     let (alice, mallory) = (app.user("alice").await, app.user("mallory").await);
     let (session_id, file_id) = alice.chat_with(&upload("a.png", "image/png", &png())).await;
-    let message_id = history(&alice, &session_id).await[0]["id"].as_str().unwrap().to_owned();
+    let message_id = history(&alice, &session_id).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let admin = Person::new("root", Role::Admin);
     let admin = Client::new(&app.replica.base)
         .checking(CONTRACT)
@@ -152,7 +171,10 @@ async fn nobody_else_reaches_a_file() {
             assert_eq!(head.status(), 404);
         }
         let of_session = format!("{FILES}/session/{session_id}");
-        client.get(&of_session).await.expect_problem(404, "session_not_found");
+        client
+            .get(&of_session)
+            .await
+            .expect_problem(404, "session_not_found");
         let of_message = format!("{FILES}/message/{message_id}");
         assert_eq!(client.get(&of_message).await.expect(200).body["files"], json!([]));
         assert_eq!(client.get(FILES).await.expect(200).body["files"], 0);
@@ -195,13 +217,30 @@ async fn equal_bytes_are_stored_once_a_person_and_go_with_the_last_file() {
 
     let path = |id: &str| format!("{FILES}/{id}");
     let deleted = alice.client.delete(&path(&first)).await.expect(200).body;
-    assert_eq!(deleted, json!({ "message": "File deleted successfully", "file_id": first }));
-    alice.client.delete(&path(&first)).await.expect_problem(404, "file_not_found");
-    assert_eq!(alice.read(&path(&second), &[]).await.bytes().await.unwrap(), png());
+    assert_eq!(
+        deleted,
+        json!({ "message": "File deleted successfully", "file_id": first })
+    );
+    alice
+        .client
+        .delete(&path(&first))
+        .await
+        .expect_problem(404, "file_not_found");
+    assert_eq!(
+        alice.read(&path(&second), &[]).await.bytes().await.unwrap(),
+        png()
+    );
     let said = history(&alice, &first_session).await;
-    assert_eq!((&said[0]["uploads"], &said[0]["has_files"]), (&json!([]), &json!(false)));
+    assert_eq!(
+        (&said[0]["uploads"], &said[0]["has_files"]),
+        (&json!([]), &json!(false))
+    );
     alice.client.delete(&path(&second)).await.expect(200);
-    assert_eq!(app.stored().await, [1, 1, 1, 1], "bytes and chunks are gone, and bob's are not");
+    assert_eq!(
+        app.stored().await,
+        [1, 1, 1, 1],
+        "bytes and chunks are gone, and bob's are not"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +252,11 @@ async fn files_go_with_their_conversations() {
     alice.chat_with(&upload("b.txt", "text/plain", b"two")).await;
     let path = format!("/api/v1/chat/sessions/{first}");
     alice.client.delete(&path).await.expect(200);
-    assert_eq!(app.stored().await, [2, 2, 2, 2], "the same bytes belong to another file");
+    assert_eq!(
+        app.stored().await,
+        [2, 2, 2, 2],
+        "the same bytes belong to another file"
+    );
     alice.client.delete("/api/v1/chat/history").await.expect(200);
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 }
@@ -225,7 +268,10 @@ async fn a_refused_file_is_told_and_never_sent_to_flowise() {
     let program = upload("game.png", "image/png", b"MZ\x90\0\x03\0\0\0");
     let notes = upload("notes.csv", "text/csv", b"name,points\n");
     let events = alice.chat(&json!({ "uploads": [program, notes] })).await;
-    assert_eq!(names(&events)[..3], ["files_uploaded", "file_upload_error", "session_id"]);
+    assert_eq!(
+        names(&events)[..3],
+        ["files_uploaded", "file_upload_error", "session_id"]
+    );
     assert_eq!(events[0]["data"]["file_count"], 1);
     assert_eq!(events[0]["data"]["files"][0]["type"], "text/csv");
     assert_eq!(
@@ -253,10 +299,16 @@ async fn a_refused_file_is_told_and_never_sent_to_flowise() {
     }
     let events = alice
         .client
-        .post("/api/v1/chat/predict/stream", &User::body(&json!({ "uploads": [program] })))
+        .post(
+            "/api/v1/chat/predict/stream",
+            &User::body(&json!({ "uploads": [program] })),
+        )
         .await
         .expect(200);
-    assert!(events.text.starts_with("{\"data\":{\"error\":\"game.png") || events.text.contains("file_upload_error"));
+    assert!(
+        events.text.starts_with("{\"data\":{\"error\":\"game.png")
+            || events.text.contains("file_upload_error")
+    );
     assert_eq!(app.flowise.predictions()[1].get("uploads"), None);
     assert_eq!(app.accounting.holds().len(), 2);
     app.is_quiet().await;
@@ -268,7 +320,11 @@ async fn what_is_not_what_it_is_called_is_only_downloaded() {
     let alice = app.user("alice").await;
     for (name, content, mime) in [
         ("page.html", &b"<html><script>alert(1)</script>"[..], "text/html"),
-        ("photo.png", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "image/svg+xml"),
+        (
+            "photo.png",
+            b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+            "image/svg+xml",
+        ),
         ("photo.jpg", b"GIF89a\x01\0\x01\0\0\0\0;", "image/gif"),
     ] {
         let (_, file_id) = alice.chat_with(&upload(name, "image/png", content)).await;
@@ -280,7 +336,10 @@ async fn what_is_not_what_it_is_called_is_only_downloaded() {
         assert_eq!(header("content-security-policy"), "default-src 'none'; sandbox");
     }
     let asked = app.flowise.predictions();
-    assert_eq!(asked[2]["uploads"][0]["name"], "photo.jpg.gif", "Flowise compares ending and type");
+    assert_eq!(
+        asked[2]["uploads"][0]["name"], "photo.jpg.gif",
+        "Flowise compares ending and type"
+    );
     assert_eq!(asked[2]["uploads"][0]["mime"], "image/gif");
 }
 
@@ -294,12 +353,21 @@ async fn thumbnails_fit_and_are_remembered_by_browsers() {
     assert_eq!(shown.status(), 200);
     assert_eq!(shown.headers()["content-type"], "image/jpeg");
     assert_eq!(shown.headers()["cache-control"], "private, max-age=3600");
-    assert_eq!(shown.headers()["content-disposition"], "inline; filename=\"thumb_a.png\"");
+    assert_eq!(
+        shown.headers()["content-disposition"],
+        "inline; filename=\"thumb_a.png\""
+    );
     let tag = shown.headers()["etag"].to_str().unwrap().to_owned();
     assert!(shown.bytes().await.unwrap().starts_with(b"\xFF\xD8\xFF"));
-    let known = alice.read(&format!("{path}?size=2"), &[("if-none-match", &tag)]).await;
+    let known = alice
+        .read(&format!("{path}?size=2"), &[("if-none-match", &tag)])
+        .await;
     assert_eq!(known.status(), 304);
-    assert_eq!(alice.read(&path, &[("if-none-match", &tag)]).await.status(), 200, "another size");
+    assert_eq!(
+        alice.read(&path, &[("if-none-match", &tag)]).await.status(),
+        200,
+        "another size"
+    );
     for size in ["0", "1025", "-1", "x"] {
         let answer = alice.client.get(&format!("{path}?size={size}")).await;
         answer.expect_problem(422, "validation_failed");
@@ -323,15 +391,24 @@ async fn a_full_storage_takes_no_more_and_says_so() {
     let app = TestApp::spawn_with(|config| config.file_limits.files_max = 2).await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let file = |n: u8| upload(&format!("{n}.txt"), "text/plain", &[b'a' + n]);
-    let events = alice.chat(&json!({ "uploads": [file(0), file(1), file(2)] })).await;
+    let events = alice
+        .chat(&json!({ "uploads": [file(0), file(1), file(2)] }))
+        .await;
     assert_eq!(events[0]["data"]["file_count"], 2);
     assert_eq!(events[1]["data"]["files"][0]["code"], "file_quota_exceeded");
-    assert_eq!(app.flowise.predictions()[0]["uploads"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        app.flowise.predictions()[0]["uploads"].as_array().unwrap().len(),
+        2
+    );
     alice
         .send_file("x.txt", "text/plain", b"more", "")
         .await
         .expect_problem(413, "file_quota_exceeded");
-    assert_eq!(app.stored().await, [2, 2, 2, 2], "nothing is left of what was refused");
+    assert_eq!(
+        app.stored().await,
+        [2, 2, 2, 2],
+        "nothing is left of what was refused"
+    );
     bob.chat_with(&file(0)).await;
     let usage = alice.client.get(FILES).await.expect(200).body;
     assert_eq!(
@@ -353,9 +430,13 @@ async fn files_of_older_deployments_are_read_and_deleted() {
     let database = &app.mongo.database;
     let blob = bson::oid::ObjectId::new();
     let now = bson::DateTime::now();
-    let file = doc! { "_id": blob, "length": 3_i64, "chunkSize": 261_120, "uploadDate": now, "filename": "舊.txt" };
+    let file =
+        doc! { "_id": blob, "length": 3_i64, "chunkSize": 261_120, "uploadDate": now, "filename": "舊.txt" };
     database.collection("fs.files").insert_one(file).await.unwrap();
-    let data = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: b"old".to_vec() };
+    let data = bson::Binary {
+        subtype: bson::spec::BinarySubtype::Generic,
+        bytes: b"old".to_vec(),
+    };
     let chunk = doc! { "files_id": blob, "n": 0, "data": data };
     database.collection("fs.chunks").insert_one(chunk).await.unwrap();
     let sessions = [uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string()];
@@ -365,12 +446,20 @@ async fn files_of_older_deployments_are_read_and_deleted() {
             "session_id": session_id, "user_id": &alice.person.id, "chatflow_id": FLOW, "topic": "old",
             "created_at": now, "last_activity_at": bson::Bson::Null,
         };
-        database.collection("chat_sessions").insert_one(session).await.unwrap();
+        database
+            .collection("chat_sessions")
+            .insert_one(session)
+            .await
+            .unwrap();
         let question = doc! {
             "_id": message, "session_id": session_id, "user_id": &alice.person.id, "chatflow_id": FLOW, "role": "user",
             "content": "see", "file_ids": [blob.to_hex()], "has_files": true, "created_at": now,
         };
-        database.collection("chat_messages").insert_one(question).await.unwrap();
+        database
+            .collection("chat_messages")
+            .insert_one(question)
+            .await
+            .unwrap();
         let row = doc! {
             "file_id": blob.to_hex(), "original_name": "舊.txt", "mime_type": "text/plain", "message_id": message.to_hex(),
             "session_id": session_id, "user_id": &alice.person.id, "chatflow_id": FLOW, "file_size": 3,
@@ -379,13 +468,23 @@ async fn files_of_older_deployments_are_read_and_deleted() {
         };
         database.collection("file_uploads").insert_one(row).await.unwrap();
     }
-    assert_eq!(history(&alice, &sessions[0]).await[0]["uploads"][0]["name"], "舊.txt");
+    assert_eq!(
+        history(&alice, &sessions[0]).await[0]["uploads"][0]["name"],
+        "舊.txt"
+    );
     let path = format!("{FILES}/{}", blob.to_hex());
     let shown = alice.read(&path, &[]).await;
-    assert_eq!((shown.status().as_u16(), shown.bytes().await.unwrap().as_ref()), (200, &b"old"[..]));
+    assert_eq!(
+        (shown.status().as_u16(), shown.bytes().await.unwrap().as_ref()),
+        (200, &b"old"[..])
+    );
     let session = format!("/api/v1/chat/sessions/{}", sessions[0]);
     alice.client.delete(&session).await.expect(200);
-    assert_eq!(alice.read(&path, &[]).await.status(), 200, "the other conversation has it too");
+    assert_eq!(
+        alice.read(&path, &[]).await.status(),
+        200,
+        "the other conversation has it too"
+    );
     alice.client.delete(&path).await.expect(200);
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 }

@@ -16,7 +16,10 @@ const FILES: &str = "/api/v1/chat/files";
 async fn an_upload_is_used_by_a_later_message() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    let session_id = alice.chat(&json!({})).await[0]["data"].as_str().unwrap().to_owned();
+    let session_id = alice.chat(&json!({})).await[0]["data"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let sent = alice
         .send_file("照片.png", "image/png", &png(), &session_id)
         .await
@@ -34,7 +37,11 @@ async fn an_upload_is_used_by_a_later_message() {
             .await;
         assert_eq!(names(&events)[..2], ["files_uploaded", "session_id"]);
         let used = &events[0]["data"]["files"][0]["file_id"];
-        assert_eq!(*used == file_id, turn == 0, "a later message has a file of its own");
+        assert_eq!(
+            *used == file_id,
+            turn == 0,
+            "a later message has a file of its own"
+        );
         let asked = app.flowise.predictions();
         assert_eq!(
             asked.last().unwrap()["uploads"],
@@ -55,7 +62,10 @@ async fn an_upload_of_any_size_up_to_the_limit_arrives_as_it_was_sent() {
     let alice = app.user("alice").await;
     for size in [0, 1, 261_119, 261_120, 261_121, 10 << 20] {
         let bytes = vec![b'x'; size];
-        let sent = alice.send_file("a.txt", "text/plain", &bytes, "").await.expect(200);
+        let sent = alice
+            .send_file("a.txt", "text/plain", &bytes, "")
+            .await
+            .expect(200);
         assert_eq!(sent.body["size"], size);
         let path = format!("{FILES}/{}", sent.body["file_id"].as_str().unwrap());
         assert_eq!(alice.read(&path, &[]).await.bytes().await.unwrap(), bytes);
@@ -73,7 +83,10 @@ async fn an_upload_of_any_size_up_to_the_limit_arrives_as_it_was_sent() {
 async fn a_bad_form_is_refused_and_leaves_nothing() {
     let app = TestApp::spawn().await;
     let (alice, mallory) = (app.user("alice").await, app.user("mallory").await);
-    let session_id = alice.chat(&json!({})).await[0]["data"].as_str().unwrap().to_owned();
+    let session_id = alice.chat(&json!({})).await[0]["data"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let refused = async |user: &User, body: &str, status: u16, code: &str| {
         let body = body.replace('\n', "\r\n").into_bytes();
         user.send_form("multipart/form-data; boundary=XX", body)
@@ -85,9 +98,24 @@ async fn a_bad_form_is_refused_and_leaves_nothing() {
     refused(&alice, &format!("{session}--XX--\n"), 422, "validation_failed").await;
     refused(&alice, file, 400, "malformed_multipart").await;
     refused(&alice, "nonsense", 400, "malformed_multipart").await;
-    refused(&mallory, &format!("{session}{file}--XX--\n"), 404, "session_not_found").await;
-    refused(&mallory, &format!("{file}{session}--XX--\n"), 404, "session_not_found").await;
-    let long = format!("{file}--XX\nContent-Disposition: form-data; name=\"x\"\n\n{}\n--XX--\n", "y".repeat(999));
+    refused(
+        &mallory,
+        &format!("{session}{file}--XX--\n"),
+        404,
+        "session_not_found",
+    )
+    .await;
+    refused(
+        &mallory,
+        &format!("{file}{session}--XX--\n"),
+        404,
+        "session_not_found",
+    )
+    .await;
+    let long = format!(
+        "{file}--XX\nContent-Disposition: form-data; name=\"x\"\n\n{}\n--XX--\n",
+        "y".repeat(999)
+    );
     refused(&alice, &long, 400, "malformed_multipart").await;
     let (_, body) = form("a.exe", "image/png", b"MZ\x90\0\x03\0", "");
     alice
@@ -102,9 +130,17 @@ async fn a_bad_form_is_refused_and_leaves_nothing() {
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 
     // The session may also stand behind the file.
-    let body = format!("{file}{session}--XX--\n").replace('\n', "\r\n").into_bytes();
-    alice.send_form("multipart/form-data; boundary=XX", body).await.expect(200);
-    assert_eq!(app.only("file_uploads").await.get_str("session_id").unwrap(), session_id);
+    let body = format!("{file}{session}--XX--\n")
+        .replace('\n', "\r\n")
+        .into_bytes();
+    alice
+        .send_form("multipart/form-data; boundary=XX", body)
+        .await
+        .expect(200);
+    assert_eq!(
+        app.only("file_uploads").await.get_str("session_id").unwrap(),
+        session_id
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +154,11 @@ async fn names_of_any_kind_are_kept_as_names() {
         ("CON", "CON"),
         ("生物.txt", "生物.txt"),
     ] {
-        let body = alice.send_file(sent, "text/plain", b"x", "").await.expect(200).body;
+        let body = alice
+            .send_file(sent, "text/plain", b"x", "")
+            .await
+            .expect(200)
+            .body;
         assert_eq!(body["name"], kept);
         let id = body["file_id"].as_str().unwrap();
         assert!(uuid::Uuid::parse_str(id).is_ok());
@@ -131,12 +171,21 @@ async fn uploads_at_once_never_pass_a_limit_together() {
     let alice = app.user("alice").await;
     let uploads = (0..8_u8).map(|n| {
         let (alice, bytes) = (alice.clone(), vec![b'a' + n; 400]);
-        async move { alice.send_file("a.txt", "text/plain", &bytes, "").await.status.as_u16() }
+        async move {
+            alice
+                .send_file("a.txt", "text/plain", &bytes, "")
+                .await
+                .status
+                .as_u16()
+        }
     });
     let statuses = futures_util::future::join_all(uploads).await;
     let taken = statuses.iter().filter(|status| **status == 200).count();
     assert!(taken <= 2, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 413].contains(status)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [200, 413].contains(status)),
+        "{statuses:?}"
+    );
     let taken = u64::try_from(taken).unwrap();
     assert_eq!(app.stored().await, [taken; 4]);
 }
@@ -150,9 +199,15 @@ async fn equal_files_may_come_and_go_at_once() {
         let alice = alice.clone();
         async move {
             for _ in 0..5 {
-                let sent = alice.send_file("a.txt", "text/plain", b"the same", "").await.expect(200);
+                let sent = alice
+                    .send_file("a.txt", "text/plain", b"the same", "")
+                    .await
+                    .expect(200);
                 let path = format!("{FILES}/{}", sent.body["file_id"].as_str().unwrap());
-                assert_eq!(alice.read(&path, &[]).await.bytes().await.unwrap(), &b"the same"[..]);
+                assert_eq!(
+                    alice.read(&path, &[]).await.bytes().await.unwrap(),
+                    &b"the same"[..]
+                );
                 alice.client.delete(&path).await.expect(200);
             }
         }
@@ -166,20 +221,36 @@ async fn equal_files_may_come_and_go_at_once() {
 async fn what_was_left_half_done_is_tidied_up() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    let kept = alice.send_file("a.txt", "text/plain", b"kept", "").await.expect(200).body;
+    let kept = alice
+        .send_file("a.txt", "text/plain", b"kept", "")
+        .await
+        .expect(200)
+        .body;
     let files = app.mongo.database.collection::<Document>("file_uploads");
-    let hours = |hours: i64| bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() - hours * 3_600_000);
+    let hours = |hours: i64| {
+        bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() - hours * 3_600_000)
+    };
     let mut ids = Vec::new();
     for (text, change) in [
-        ("never finished", doc! { "stage": "pending", "staged_at": hours(1) }),
-        ("never removed", doc! { "stage": "deleting", "staged_at": hours(1) }),
+        (
+            "never finished",
+            doc! { "stage": "pending", "staged_at": hours(1) },
+        ),
+        (
+            "never removed",
+            doc! { "stage": "deleting", "staged_at": hours(1) },
+        ),
         ("never used", doc! { "uploaded_at": hours(25) }),
         (
             "without its question",
             doc! { "message_id": bson::oid::ObjectId::new().to_hex(), "uploaded_at": hours(2) },
         ),
     ] {
-        let sent = alice.send_file("a.txt", "text/plain", text.as_bytes(), "").await.expect(200).body;
+        let sent = alice
+            .send_file("a.txt", "text/plain", text.as_bytes(), "")
+            .await
+            .expect(200)
+            .body;
         let id = sent["file_id"].as_str().unwrap().to_owned();
         files
             .update_one(doc! { "file_id": &id }, doc! { "$set": change })
@@ -197,12 +268,23 @@ async fn what_was_left_half_done_is_tidied_up() {
     .await;
     drop(replica);
     files
-        .update_many(doc! { "stage": "deleting" }, doc! { "$set": { "staged_at": hours(1) } })
+        .update_many(
+            doc! { "stage": "deleting" },
+            doc! { "$set": { "staged_at": hours(1) } },
+        )
         .await
         .unwrap();
-    app.mongo.database.collection::<Document>("leases").drop().await.unwrap();
+    app.mongo
+        .database
+        .collection::<Document>("leases")
+        .drop()
+        .await
+        .unwrap();
     let _replica = super::support::Replica::start(app.config.clone()).await;
-    eventually("their bytes are removed", async || app.stored().await == [1, 1, 1, 1]).await;
+    eventually("their bytes are removed", async || {
+        app.stored().await == [1, 1, 1, 1]
+    })
+    .await;
     let path = format!("{FILES}/{}", kept["file_id"].as_str().unwrap());
     assert_eq!(alice.read(&path, &[]).await.bytes().await.unwrap(), &b"kept"[..]);
     assert_ne!(kept["file_id"], Value::Null);

@@ -54,9 +54,16 @@ impl User {
     /// Asks with one file and gives the session's and the file's id.
     pub(crate) async fn chat_with(&self, upload: &Value) -> (String, String) {
         let events = self.chat(&json!({ "uploads": [upload] })).await;
-        assert_eq!(names(&events)[..2], ["files_uploaded", "session_id"], "{events:?}");
+        assert_eq!(
+            names(&events)[..2],
+            ["files_uploaded", "session_id"],
+            "{events:?}"
+        );
         let id = |value: &Value| value.as_str().unwrap().to_owned();
-        (id(&events[1]["data"]), id(&events[0]["data"]["files"][0]["file_id"]))
+        (
+            id(&events[1]["data"]),
+            id(&events[0]["data"]["files"][0]["file_id"]),
+        )
     }
 
     /// A file's content and everything about it.

@@ -1,6 +1,6 @@
 # Everything is a script in scripts/. Variables given here (make up AUTH_PORT=4000) reach it as environment.
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status test check bench
+.PHONY: help up down logs status test prove check bench
 
 help: ## Lists what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 10
@@ -19,6 +19,9 @@ status: ## Says what runs and is ready
 
 test: ## Runs every test on databases of its own; ARGS="-E 'package(proxy-service)'" for some
 	@scripts/test.sh $(ARGS)
+
+prove: ## Proves the ledger at full size: a million commands, kills, deadlocks; PROVE_COMMANDS=50000 for less
+	@scripts/prove.sh
 
 check: ## Formatting, lints, documentation, dependencies: what CI wants
 	@scripts/check.sh

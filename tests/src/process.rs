@@ -22,7 +22,16 @@ impl Process {
     /// Starts `program service` with these variables on a free port, and waits until it is ready.
     pub async fn start(program: &str, service: &str, variables: &[(String, String)]) -> Self {
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let address = free.expect("a port is free");
+        Self::start_at(free.expect("a port is free"), program, service, variables).await
+    }
+
+    /// The same on a port of the caller's choosing, such as that of one that was killed.
+    pub async fn start_at(
+        address: SocketAddr,
+        program: &str,
+        service: &str,
+        variables: &[(String, String)],
+    ) -> Self {
         let child = Command::new(program)
             .arg(service)
             .env_clear()

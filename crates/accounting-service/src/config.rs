@@ -1,5 +1,8 @@
 //! What the service must know before it may listen. Read from the environment, whole, and never again.
 
+mod rules;
+mod webhook;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -8,6 +11,11 @@ use std::{
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use common_http::{Clock, KeyFeed, TrustedProxies};
 use secrecy::{ExposeSecret as _, SecretString};
+
+pub use rules::RuleSeed;
+pub use webhook::WebhookConfig;
+
+use crate::{domain::pace::Pace, service::AllocationCaps};
 
 /// The service's configuration; tests write it down directly.
 #[derive(Clone, Debug)]
@@ -46,6 +54,19 @@ pub struct Config {
     pub ledger_queue_max: usize,
     /// How many commands are written together (`LEDGER_BATCH_MAX`).
     pub ledger_batch_max: usize,
+    /// Where the operator is told of things (`WEBHOOK_URL` and its like).
+    pub webhook: Option<WebhookConfig>,
+    /// Rules for new accounts to be made at the first start (`DEFAULT_STUDENT_CREDITS` and its like).
+    pub rule_seeds: Vec<RuleSeed>,
+    /// How often automatic grants are looked for (`CREDIT_RULES_SWEEP_SECS`).
+    pub rules_sweep: Duration,
+    /// The most a supervisor may grant in one call (`SUPERVISOR_ALLOCATION_MAX`) and on one day
+    /// (`SUPERVISOR_ALLOCATION_DAILY_MAX`).
+    pub supervisor_caps: AllocationCaps,
+    /// How fast one person may ask (`USER_REQUESTS_PER_SEC`, `USER_REQUESTS_BURST`).
+    pub user_pace: Pace,
+    /// How often the service verifies its own ledger (`VERIFY_EVERY_SECS`); `None` for never.
+    pub verify_every: Option<Duration>,
     /// Threads that serve requests (`WORKERS`); `None` takes one a core.
     pub workers: Option<usize>,
     /// How long open requests may run on after SIGTERM (`SHUTDOWN_GRACE_SECS`).
@@ -87,6 +108,18 @@ impl Config {
         let open_holds_max = env.var("MAX_OPEN_HOLDS_PER_USER").within(1..=100_000, 100);
         let ledger_queue_max = env.var("LEDGER_QUEUE_MAX").within(1..=1_000_000, 4_096);
         let ledger_batch_max = env.var("LEDGER_BATCH_MAX").within(1..=10_000, 256);
+        let webhook = WebhookConfig::from_env(env);
+        let rule_seeds = rules::seeds(env);
+        let rules_sweep_secs = env.var("CREDIT_RULES_SWEEP_SECS").within(1..=3_600, 30);
+        let grant_max = env
+            .var("SUPERVISOR_ALLOCATION_MAX")
+            .within(0..=1_000_000_000_000, 100_000);
+        let grant_daily_max = env
+            .var("SUPERVISOR_ALLOCATION_DAILY_MAX")
+            .within(0..=1_000_000_000_000, 1_000_000);
+        let requests_per_sec = env.var("USER_REQUESTS_PER_SEC").within(0..=1_000_000, 100);
+        let requests_burst = env.var("USER_REQUESTS_BURST").within(1..=1_000_000, 2_000);
+        let verify_every_secs = env.var("VERIFY_EVERY_SECS").within(0..=31_536_000, 86_400);
         let workers = env.var("WORKERS").optional();
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
@@ -121,6 +154,18 @@ impl Config {
             open_holds_max: open_holds_max?,
             ledger_queue_max: ledger_queue_max?,
             ledger_batch_max: ledger_batch_max?,
+            webhook: webhook?,
+            rule_seeds: rule_seeds?,
+            rules_sweep: Duration::from_secs(rules_sweep_secs?),
+            supervisor_caps: AllocationCaps {
+                at_once: grant_max?,
+                a_day: grant_daily_max?,
+            },
+            user_pace: Pace {
+                per_sec: requests_per_sec?,
+                burst: requests_burst?,
+            },
+            verify_every: Some(Duration::from_secs(verify_every_secs?)).filter(|every| !every.is_zero()),
             workers: workers?.map(|workers: usize| workers.max(1)),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             trusted_proxies: TrustedProxies(trusted_proxies?),

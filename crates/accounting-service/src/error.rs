@@ -1,11 +1,17 @@
 //! Every way a request to this service can fail, and the one table that says how each is answered.
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+};
 use common_http::{FieldError, Problem};
 use diesel::{ConnectionError, result::DatabaseErrorKind};
 use diesel_async::pooled_connection::deadpool::PoolError;
 
-use crate::domain::{credits::Credits, ledger::Refusal};
+use crate::domain::{credits::Credits, ledger::Refusal, pace};
 
 /// A result of this service.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -42,9 +48,53 @@ pub enum Error {
     /// Several accounts have this name.
     #[error("several accounts have this name; use the user id")]
     AmbiguousUsername,
+    /// The model has no price of its own.
+    #[error("this model has no price of its own")]
+    PriceNotFound,
+    /// The model has a price already.
+    #[error("this model has a price; change it instead")]
+    PriceExists,
+    /// The default price can be changed, but there must be one.
+    #[error("the default price cannot be removed, only changed")]
+    DefaultPrice,
+    /// No such rule, or not any more.
+    #[error("there is no such rule")]
+    RuleNotFound,
+    /// Another rule has the name.
+    #[error("another rule has this name")]
+    RuleExists,
+    /// There are as many rules as there may be.
+    #[error("there are as many rules as there may be")]
+    TooManyRules,
+    /// No such message has been given up.
+    #[error("there is no such dead letter")]
+    DeadLetterNotFound,
     /// The idempotency key was used for something else.
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
+    /// A request with this idempotency key is being worked on.
+    #[error("a request with this Idempotency-Key is still being worked on; ask again")]
+    IdempotencyInProgress,
+    /// The caller may not see or do this for somebody else.
+    #[error("your role does not allow this")]
+    Forbidden,
+    /// A supervisor has granted as much as they may.
+    #[error("supervisors may grant {limit} credits {per}; ask an admin")]
+    AllocationCap {
+        /// The most.
+        limit: i64,
+        /// `at once` or `a day`.
+        per: &'static str,
+    },
+    /// No allocation has this id.
+    #[error("there is no such allocation")]
+    AllocationNotFound,
+    /// No hold has this id.
+    #[error("there is no such hold")]
+    HoldNotFound,
+    /// The caller asks faster than they may.
+    #[error("too many requests; wait a moment")]
+    TooFast(pace::TooFast),
     /// More commands wait than the service is willing to keep.
     #[error("too many changes are waiting; try again")]
     QueueFull,
@@ -91,6 +141,9 @@ impl Error {
                 Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
                 Refusal::SessionSettled(_) => (StatusCode::CONFLICT, "session_settled"),
                 Refusal::HoldNotDue => (StatusCode::CONFLICT, "hold_not_due"),
+                Refusal::CaptureExceedsHold { .. } => (StatusCode::CONFLICT, "capture_exceeds_hold"),
+                Refusal::AllocationHasLess { .. } => (StatusCode::CONFLICT, "allocation_has_less"),
+                Refusal::AccountClosed => (StatusCode::CONFLICT, "account_closed"),
                 Refusal::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
                 Refusal::BalanceTooLarge => (StatusCode::BAD_REQUEST, "balance_too_large"),
             },
@@ -98,7 +151,20 @@ impl Error {
             Self::AccountExists => (StatusCode::CONFLICT, "account_exists"),
             Self::EmailTaken => (StatusCode::CONFLICT, "email_taken"),
             Self::AmbiguousUsername => (StatusCode::CONFLICT, "ambiguous_username"),
+            Self::PriceNotFound => (StatusCode::NOT_FOUND, "price_not_found"),
+            Self::PriceExists => (StatusCode::CONFLICT, "price_exists"),
+            Self::DefaultPrice => (StatusCode::CONFLICT, "default_price"),
+            Self::RuleNotFound => (StatusCode::NOT_FOUND, "rule_not_found"),
+            Self::RuleExists => (StatusCode::CONFLICT, "rule_exists"),
+            Self::TooManyRules => (StatusCode::CONFLICT, "too_many_rules"),
+            Self::DeadLetterNotFound => (StatusCode::NOT_FOUND, "dead_letter_not_found"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::IdempotencyInProgress => (StatusCode::CONFLICT, "idempotency_in_progress"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::AllocationCap { .. } => (StatusCode::FORBIDDEN, "allocation_cap_exceeded"),
+            Self::AllocationNotFound => (StatusCode::NOT_FOUND, "allocation_not_found"),
+            Self::HoldNotFound => (StatusCode::NOT_FOUND, "hold_not_found"),
+            Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Unavailable | Self::OutcomeUnknown | Self::Connection(_) | Self::Pool(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
@@ -141,11 +207,27 @@ impl Error {
         if let Self::Refused(Refusal::TooManyOpenHolds { limit }) = self {
             problem = problem.with("limit", *limit);
         }
-        if matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
+        if let Self::Refused(Refusal::CaptureExceedsHold { requested, held }) = self {
+            problem = problem
+                .with("requested", requested.get())
+                .with("held", held.get());
+        }
+        if let Self::Refused(Refusal::AllocationHasLess { remaining }) = self {
+            problem = problem.with("remaining", remaining.get());
+        }
+        if let Self::AllocationCap { limit, .. } = self {
+            problem = problem.with("limit", *limit);
+        }
+        if matches!(self, Self::IdempotencyInProgress)
+            || matches!(
+                status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+            )
+        {
             problem = problem.retry_after(RETRY_AFTER_SECS);
+        }
+        if let Self::TooFast(too_fast) = self {
+            problem = problem.retry_after(too_fast.retry_after_secs());
         }
         problem
     }
@@ -171,6 +253,16 @@ impl ResponseError for Error {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.problem().error_response()
+        let mut response = self.problem().error_response();
+        if let Self::TooFast(too_fast) = self {
+            for (name, value) in too_fast.headers() {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    response
+                        .headers_mut()
+                        .insert(HeaderName::from_static(name), value);
+                }
+            }
+        }
+        response
     }
 }

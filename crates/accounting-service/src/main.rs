@@ -2,9 +2,19 @@
 
 use std::process::ExitCode;
 
-use accounting_service::{App, Config, SERVICE, config, verify::verify};
+use accounting_service::{
+    App, Config, SERVICE, config,
+    domain::ids::UserId,
+    export::{Format, export},
+    rebuild::rebuild_rollups,
+    verify::verify,
+};
 use clap::{Parser, Subcommand};
 use common_config::Env;
+use secrecy::SecretString;
+
+/// What `verify` exits with when it could not look.
+const EXIT_NOT_VERIFIED: u8 = 2;
 
 /// The money: allocations, holds, the ledger, usage. Without a command it serves.
 #[derive(Parser)]
@@ -19,24 +29,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check the ledger's invariants; exit 1 when one is violated. Needs the database's variables only.
+    /// Check the ledger's invariants: exit 0 when all hold, 1 when one is violated, 2 when they could not be checked.
+    /// Needs the database's variables only.
     Verify,
+    /// Make the sums of usage anew from the usage log, while the service runs. Needs the database's variables only.
+    RebuildRollups,
+    /// Write the ledger to standard output. Needs the database's variables only.
+    ExportLedger {
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = Format::Csv)]
+        format: Format,
+        /// Only the account of this user id.
+        #[arg(long, value_parser = user_id)]
+        user: Option<UserId>,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let env = Env::from_process();
-    if matches!(cli.command, Some(Command::Verify)) {
+    if let Some(command) = cli.command {
         let Ok(url) = config::database_url(&env) else {
-            return Ok(complain(&env));
+            complain(&env);
+            return Ok(ExitCode::from(EXIT_NOT_VERIFIED));
         };
-        let holds = verify(&url, &mut std::io::stdout()).await?;
-        return Ok(if holds {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        });
+        return run(command, &url).await;
     }
     let Ok(config) = Config::from_env(&env) else {
         return Ok(complain(&env));
@@ -50,6 +68,39 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     App::build(config).await?.run().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn run(command: Command, url: &SecretString) -> anyhow::Result<ExitCode> {
+    // Not buffered: the lock of standard output would have to be held across waits, and what is written comes in pages.
+    let mut out = std::io::stdout();
+    match command {
+        Command::Verify => Ok(match verify(url, &mut out).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                lament(&error);
+                ExitCode::from(EXIT_NOT_VERIFIED)
+            }
+        }),
+        Command::RebuildRollups => Ok(if rebuild_rollups(url, &mut out).await? {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }),
+        Command::ExportLedger { format, user } => {
+            export(url, format, user, &mut out).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn user_id(text: &str) -> Result<UserId, &'static str> {
+    UserId::parse(text).ok_or("not 24 hexadecimal digits")
+}
+
+#[expect(clippy::print_stderr, reason = "this is for the person who runs the command")]
+fn lament(error: &anyhow::Error) {
+    eprintln!("not verified: {error:#}");
 }
 
 /// Says everything that is wrong with the configuration.

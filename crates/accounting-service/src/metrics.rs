@@ -1,9 +1,74 @@
 //! What the ledger tells Prometheus.
 
+use chrono::{DateTime, Utc};
 use common_http::Metrics;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::domain::ledger::{Entry, Kind};
+use crate::{
+    domain::ledger::{Entry, Kind},
+    store::Finding,
+};
+
+/// The metrics of webhook messages.
+#[derive(Clone)]
+pub struct NoticeMetrics {
+    attempts: IntCounterVec,
+    /// Messages that wait.
+    pub waiting: IntGauge,
+    /// Messages that were given up.
+    pub dead: IntGauge,
+    /// The age of the oldest that waits.
+    pub oldest_age: Gauge,
+}
+
+impl NoticeMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let attempts = Opts::new("webhook_attempts_total", "Attempts to deliver a message.");
+        let notices = Self {
+            attempts: IntCounterVec::new(attempts, &["kind", "outcome"])?,
+            waiting: IntGauge::new("webhook_messages_waiting", "Messages that are not delivered yet.")?,
+            dead: IntGauge::new("webhook_dead_letters", "Messages that were given up.")?,
+            oldest_age: Gauge::new(
+                "webhook_oldest_age_seconds",
+                "Age of the oldest message that waits.",
+            )?,
+        };
+        metrics.register(notices.attempts.clone())?;
+        metrics.register(notices.waiting.clone())?;
+        metrics.register(notices.dead.clone())?;
+        metrics.register(notices.oldest_age.clone())?;
+        Ok(notices)
+    }
+
+    /// Counts an attempt.
+    pub fn ended(&self, kind: &str, outcome: &str) {
+        self.attempts.with_label_values(&[kind, outcome]).inc();
+    }
+}
+
+/// The metrics of automatic grants.
+#[derive(Clone)]
+pub struct RuleMetrics {
+    grants: IntCounterVec,
+}
+
+impl RuleMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let grants = Opts::new("automatic_grants_total", "Grants that rules led to.");
+        let rules = Self {
+            grants: IntCounterVec::new(grants, &["kind", "outcome"])?,
+        };
+        metrics.register(rules.grants.clone())?;
+        Ok(rules)
+    }
+
+    /// Counts a grant.
+    pub fn granted(&self, kind: &str, outcome: &str) {
+        self.grants.with_label_values(&[kind, outcome]).inc();
+    }
+}
 
 /// From one command to the largest batch.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -30,6 +95,8 @@ pub struct LedgerMetrics {
     pub holds_expired: IntCounter,
     /// How often the writer had to open a new connection.
     pub reconnects: IntCounter,
+    violations: IntGaugeVec,
+    verified_at: IntGauge,
 }
 
 impl LedgerMetrics {
@@ -71,6 +138,17 @@ impl LedgerMetrics {
                 "ledger_reconnects_total",
                 "Connections of the writer that were replaced.",
             )?,
+            violations: IntGaugeVec::new(
+                Opts::new(
+                    "ledger_invariant_violations",
+                    "Rows that break an invariant, when the ledger was last verified.",
+                ),
+                &["invariant"],
+            )?,
+            verified_at: IntGauge::new(
+                "ledger_verified_timestamp_seconds",
+                "When the ledger was last verified; 0 when it was not since the start.",
+            )?,
         };
         metrics.register(ledger.commands.clone())?;
         metrics.register(ledger.credits.clone())?;
@@ -81,6 +159,8 @@ impl LedgerMetrics {
         metrics.register(ledger.oldest_hold_age.clone())?;
         metrics.register(ledger.holds_expired.clone())?;
         metrics.register(ledger.reconnects.clone())?;
+        metrics.register(ledger.violations.clone())?;
+        metrics.register(ledger.verified_at.clone())?;
         Ok(ledger)
     }
 
@@ -93,6 +173,16 @@ impl LedgerMetrics {
     pub fn moved(&self, entry: &Entry) {
         let moved = self.credits.with_label_values(&[entry.kind.as_str()]);
         moved.inc_by(entry.amount.unsigned_abs());
+    }
+
+    /// Notes what a verification found.
+    pub fn verified(&self, findings: &[Finding], now: DateTime<Utc>) {
+        self.violations.reset();
+        for finding in findings {
+            let violations = self.violations.with_label_values(&[finding.invariant]);
+            violations.add(finding.violations);
+        }
+        self.verified_at.set(now.timestamp());
     }
 
     /// Notes a transaction.

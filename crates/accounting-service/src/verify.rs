@@ -7,7 +7,8 @@ use secrecy::SecretString;
 
 use crate::store::{check_invariants, connect};
 
-/// Checks every invariant and writes one line for each to `out`. Returns whether all of them hold.
+/// Checks every invariant and writes one line for each to `out`, and one for each that is violated with what breaks it.
+/// Returns whether all of them hold.
 pub async fn verify(url: &SecretString, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut connection = connect(url).await.context("the database cannot be reached")?;
     let (findings, unsafe_settings) = check_invariants(&mut connection).await?;
@@ -18,6 +19,9 @@ pub async fn verify(url: &SecretString, out: &mut impl Write) -> anyhow::Result<
             "{:<4} {:>12} {:>11}  {}",
             finding.invariant, finding.checked, finding.violations, finding.statement
         )?;
+        if let Some(example) = &finding.example {
+            writeln!(out, "{:>31}not so: {example}", "")?;
+        }
     }
     for setting in unsafe_settings {
         writeln!(

@@ -3,11 +3,14 @@
 //! Nothing here reads a clock or a database, so that a thousand commands can be tried in a millisecond and the writer
 //! can apply a whole batch between one read and one write.
 //!
-//! Every change of credits is written down as a signed amount. Their sum per account is the sum of what remains in its
-//! allocations, expired ones included: a hold writes `-held`, a capture the part that was not used, a void or an expiry
-//! what was held. What comes back goes to the allocations it was drawn from, and keeps their old expiry; if one has
-//! expired meanwhile the credits are in it again, and in the ledger, but nobody can spend them. So an entry's amount is
-//! what the allocations gained or lost, while `balance_after` is what can be spent.
+//! Every change of credits is written down as a signed amount: a hold writes `-held`, a capture the part that was not
+//! used, a void or an expiry what was held. What comes back goes to the allocations it was drawn from, and keeps their
+//! old expiry.
+//!
+//! Credits that have expired are written off: an entry of their own says so, the next time anything happens to the
+//! account, or when the sweep finds them. A command that returns credits to an allocation that has expired meanwhile
+//! writes both, the return and the write-off. So the amounts of an account, up to any entry, add up to that entry's
+//! `balance_after`; behind the last one this is what can be spent, as long as no further credits expire.
 
 mod account;
 mod command;
@@ -22,7 +25,7 @@ use uuid::Uuid;
 
 pub use account::{AccountState, Allocation, Movement};
 pub use command::{Adjustment, Command, Grant, Kind, Opening, Refusal};
-pub use hold::{Draw, Hold, HoldStatus};
+pub use hold::{Draw, Hold, HoldStatus, Share};
 
 use super::{credits::Credits, ids::SessionKey, usage::UsageNote, usage::UsageRecord};
 
@@ -33,7 +36,7 @@ pub struct Entry {
     pub kind: Kind,
     /// The sum of the movements.
     pub amount: i64,
-    /// What can be spent from now on.
+    /// The sum of all amounts of the account up to this one.
     pub balance_after: Credits,
     /// What went into and out of which allocation.
     pub movements: Vec<Movement>,
@@ -44,8 +47,12 @@ pub struct Entry {
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The entry to be written; `None` when everything was so already.
+    /// The command's own entry; `None` when everything was so already.
     pub entry: Option<Entry>,
+    /// What had expired before and is written off first. Nothing without an entry.
+    pub lapsed_before: Option<Entry>,
+    /// What the command returned to an allocation that has expired, written off behind it.
+    pub lapsed_after: Option<Entry>,
     /// What could be spent before.
     pub balance_before: Credits,
     /// What can be spent now.
@@ -56,6 +63,23 @@ pub struct Outcome {
     pub hold: Option<Hold>,
     /// The usage record of a capture.
     pub usage: Option<UsageRecord>,
+    /// Whether the account was closed by it.
+    pub closed: bool,
+}
+
+impl Outcome {
+    /// Every entry to be written, in the order of the ledger.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        [&self.lapsed_before, &self.entry, &self.lapsed_after]
+            .into_iter()
+            .flatten()
+    }
+
+    /// How many credits came out of the account.
+    pub fn taken(&self) -> Credits {
+        let amount = self.entry.as_ref().map_or(0, |entry| entry.amount);
+        Credits::new(amount.saturating_neg()).unwrap_or_default()
+    }
 }
 
 /// What a command changes, before the balances around it are known.
@@ -67,13 +91,20 @@ struct Change {
     granted: Option<Grant>,
     hold: Option<Hold>,
     usage: Option<UsageRecord>,
+    closed: bool,
 }
 
 /// Applies `command` to `account` at `now`. A refusal changes nothing.
 pub fn apply(account: &mut AccountState, command: &Command, now: DateTime<Utc>) -> Result<Outcome, Refusal> {
-    let balance_before = account.spendable(now);
+    let before = Before {
+        spendable: account.spendable(now),
+        owned: account.owned(),
+        lapsed: account.lapsed(now),
+    };
     let change = match command {
-        Command::Allocate { grant } => allocate(account, grant, Kind::Allocate, now)?,
+        Command::Allocate { grant } | Command::AllocateByRule { grant, .. } => {
+            allocate(account, grant, Kind::Allocate, now)?
+        }
         Command::Deduct { credits } => spend(account, (*credits).into(), Kind::Deduct, now)?,
         Command::Remove { credits } => spend(account, (*credits).into(), Kind::Remove, now)?,
         Command::RemoveAll => remove_all(account, now)?,
@@ -89,25 +120,79 @@ pub fn apply(account: &mut AccountState, command: &Command, now: DateTime<Utc>) 
         } => capture(account, key, *credits, *succeeded, usage, now)?,
         Command::Void { key } => void(account, key, now)?,
         Command::Expire { key } => expire(account, key, now)?,
+        Command::Withdraw { allocation_id, keep } => withdraw(account, *allocation_id, *keep, now)?,
+        Command::Close => close_account(account, now)?,
+        Command::WriteOff => return Ok(write_off(account, &before, now)),
     };
-    Ok(outcome(change, balance_before, account.spendable(now)))
+    Ok(outcome(account, change, &before, now))
 }
 
-fn outcome(change: Change, balance_before: Credits, balance_after: Credits) -> Outcome {
-    let entry = change.kind.map(|kind| Entry {
-        kind,
-        amount: change.movements.iter().map(|movement| movement.credits).sum(),
-        balance_after,
-        movements: change.movements,
-        hold_id: change.hold.as_ref().map(|hold| hold.id),
-    });
-    Outcome {
-        entry,
-        balance_before,
-        balance_after,
+/// What an account was before a command.
+struct Before {
+    spendable: Credits,
+    owned: Credits,
+    lapsed: Vec<Draw>,
+}
+
+/// Puts the entries of a command around what it did to `account`.
+fn outcome(account: &mut AccountState, change: Change, before: &Before, now: DateTime<Utc>) -> Outcome {
+    let hold_id = change.hold.as_ref().map(|hold| hold.id);
+    let mut outcome = Outcome {
+        entry: None,
+        lapsed_before: None,
+        lapsed_after: None,
+        balance_before: before.spendable,
+        balance_after: account.spendable(now),
         granted: change.granted,
         hold: change.hold,
         usage: change.usage,
+        closed: change.closed,
+    };
+    let Some(kind) = change.kind else {
+        return outcome;
+    };
+    let mut books = Books(before.owned.get());
+    outcome.lapsed_before = books.write_off(account, &before.lapsed, None);
+    outcome.entry = Some(books.enter(kind, change.movements, hold_id));
+    let returned_too_late = account.lapsed(now);
+    outcome.lapsed_after = books.write_off(account, &returned_too_late, hold_id);
+    outcome
+}
+
+/// Takes what has expired out of the books, and does nothing else.
+fn write_off(account: &mut AccountState, before: &Before, now: DateTime<Utc>) -> Outcome {
+    let mut outcome = outcome(account, Change::default(), before, now);
+    outcome.entry = Books(before.owned.get()).write_off(account, &before.lapsed, None);
+    outcome
+}
+
+/// The sum of an account's amounts, entry by entry.
+struct Books(i64);
+
+impl Books {
+    fn enter(&mut self, kind: Kind, movements: Vec<Movement>, hold_id: Option<Uuid>) -> Entry {
+        let amount = movements.iter().map(|movement| movement.credits).sum();
+        self.0 += amount;
+        Entry {
+            kind,
+            amount,
+            balance_after: Credits::new(self.0).unwrap_or_default(),
+            movements,
+            hold_id,
+        }
+    }
+
+    fn write_off(
+        &mut self,
+        account: &mut AccountState,
+        lapsed: &[Draw],
+        hold_id: Option<Uuid>,
+    ) -> Option<Entry> {
+        if lapsed.is_empty() {
+            return None;
+        }
+        let movements = account.write_off(lapsed);
+        Some(self.enter(Kind::WriteOff, movements, hold_id))
     }
 }
 
@@ -117,6 +202,9 @@ fn allocate(
     kind: Kind,
     now: DateTime<Utc>,
 ) -> Result<Change, Refusal> {
+    if account.is_closed() {
+        return Err(Refusal::AccountClosed);
+    }
     if account.spendable(now).plus(grant.credits.into()) > Credits::BALANCE_MAX {
         return Err(Refusal::BalanceTooLarge);
     }
@@ -153,6 +241,9 @@ fn remove_all(account: &mut AccountState, now: DateTime<Utc>) -> Result<Change, 
 /// Takes everything that can be spent away and grants the target anew. Held credits are not touched: they belong to
 /// turns that are running.
 fn set(account: &mut AccountState, target: Option<&Grant>, now: DateTime<Utc>) -> Result<Change, Refusal> {
+    if account.is_closed() {
+        return Err(Refusal::AccountClosed);
+    }
     let draws = account.draw(account.spendable(now), now)?;
     let mut movements: Vec<_> = draws.iter().map(Draw::taken).collect();
     movements.extend(target.map(|grant| account.grant(grant)));
@@ -184,7 +275,37 @@ fn open(account: &mut AccountState, opening: &Opening, now: DateTime<Utc>) -> Re
     })
 }
 
-/// Keeps at most what is held and returns the rest. An open hold may be captured after its time: it ends when it is
+/// Leaves `keep` in one allocation. Only down: what other people's holds have drawn from it must find room when it comes
+/// back.
+fn withdraw(
+    account: &mut AccountState,
+    allocation_id: Uuid,
+    keep: Credits,
+    now: DateTime<Utc>,
+) -> Result<Change, Refusal> {
+    let draw = account.withdraw(allocation_id, keep, now)?;
+    Ok(Change {
+        kind: draw.map(|_| Kind::Remove),
+        movements: draw.iter().map(Draw::taken).collect(),
+        ..Change::default()
+    })
+}
+
+/// Turns that are running are settled as ever; what comes back from them is written off.
+fn close_account(account: &mut AccountState, now: DateTime<Utc>) -> Result<Change, Refusal> {
+    if account.is_closed() {
+        return Err(Refusal::AccountClosed);
+    }
+    let change = spend(account, account.spendable(now), Kind::Remove, now)?;
+    account.close();
+    Ok(Change {
+        closed: true,
+        ..change
+    })
+}
+
+/// Keeps what was used and returns the rest. A service captures at most what is held, for the turn has been delivered
+/// by then; a person who names more is refused and may name less. An open hold may be captured after its time: it ends when it is
 /// expired, not before, so that a late settle is paid for as long as nobody gave the credits back.
 fn capture(
     account: &mut AccountState,
@@ -197,11 +318,17 @@ fn capture(
     let hold = account.find_hold(key)?;
     let captured = credits.min(hold.held);
     if hold.is_open() {
+        if credits > hold.held && !hold.key.owner.is_service() {
+            return Err(Refusal::CaptureExceedsHold {
+                requested: credits,
+                held: hold.held,
+            });
+        }
         let hold = hold.clone().captured(captured, succeeded, now);
         let usage = usage.record(&hold, now);
         return Ok(Change {
             usage: Some(usage),
-            ..close(account, hold, Kind::Capture, now)
+            ..close(account, hold, Kind::Capture)
         });
     }
     let same = hold.status == HoldStatus::Captured && hold.captured == captured;
@@ -212,7 +339,7 @@ fn void(account: &mut AccountState, key: &SessionKey, now: DateTime<Utc>) -> Res
     let hold = account.find_hold(key)?;
     if hold.is_open() {
         let hold = hold.clone().voided(now);
-        return Ok(close(account, hold, Kind::Void, now));
+        return Ok(close(account, hold, Kind::Void));
     }
     repeat_or_refuse(hold, hold.status == HoldStatus::Voided)
 }
@@ -226,7 +353,7 @@ fn expire(account: &mut AccountState, key: &SessionKey, now: DateTime<Utc>) -> R
         return Err(Refusal::HoldNotDue);
     }
     let hold = hold.clone().expired(now);
-    Ok(close(account, hold, Kind::Expire, now))
+    Ok(close(account, hold, Kind::Expire))
 }
 
 /// A service that settles again, the same way, is told what it was told before: its outbox may have lost the first
@@ -242,8 +369,8 @@ fn repeat_or_refuse(hold: &Hold, same: bool) -> Result<Change, Refusal> {
 }
 
 /// Gives back what the settled `hold` did not capture.
-fn close(account: &mut AccountState, hold: Hold, kind: Kind, now: DateTime<Utc>) -> Change {
-    let movements = account.give_back(&hold.returned(), now);
+fn close(account: &mut AccountState, hold: Hold, kind: Kind) -> Change {
+    let movements = account.give_back(&hold.returned());
     account.keep(hold.clone());
     Change {
         kind: Some(kind),

@@ -1,13 +1,22 @@
-//! Accounts made by an administrator before their owner comes.
+//! Accounts made by an administrator before their owner comes, and closed when they have left.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Body, Clock};
+use common_http::{Body, Clock, Path};
 
-use super::bodies::{AccountBody, CreateAccount};
-use crate::{domain::text::Name, error::Result, service::Accounts, store::Identity};
+use super::{
+    bodies::{AccountBody, ClosedBody, CreateAccount},
+    request::{Arrival, OwnAccount},
+};
+use crate::{
+    domain::{ledger::Outcome, text::Name},
+    error::Result,
+    service::{Accounts, Answer, Credits},
+    store::Identity,
+};
 
 /// `POST /api/admin/users`: makes the account of a user id. The owner's tokens have the last word on the rest.
 pub(super) async fn create_account(
+    _: OwnAccount,
     body: Body<CreateAccount>,
     accounts: web::Data<Accounts>,
     clock: web::Data<Clock>,
@@ -32,4 +41,28 @@ pub(super) async fn create_account(
         created_at: now.into(),
         updated_at: now.into(),
     }))
+}
+
+/// `DELETE /api/users/{id}` and `/api/credits/user/{id}`: takes all credits of somebody away, blanks what is known of them
+/// and closes the account. The ledger stays. Scripts name the user by id, address or name.
+pub(super) async fn close_account(
+    arrival: Arrival,
+    admin: OwnAccount,
+    user: Path<String>,
+    accounts: web::Data<Accounts>,
+    credits: web::Data<Credits>,
+) -> Result<Answer> {
+    let origin = arrival.origin(admin.actor(), &user.0)?;
+    let user_id = accounts.resolve(&user).await?.id;
+    let owner = user_id.clone();
+    let render = Box::new(move |outcome: &Outcome| {
+        serde_json::to_string(&ClosedBody {
+            user_id: owner.clone(),
+            removed_credits: outcome.taken(),
+            message: "Accounting data removed",
+        })
+    });
+    let answer = credits.close(user_id.clone(), origin, render).await?;
+    accounts.forget(&user_id).await;
+    Ok(answer)
 }

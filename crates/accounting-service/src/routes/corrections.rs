@@ -13,7 +13,7 @@ use crate::{
         ledger::{Adjustment, Command},
     },
     error::Result,
-    service::{Accounts, Answer, Credits},
+    service::{Accounts, Allowances, Answer, Credits},
 };
 
 /// `POST /api/credits/set`: replaces what somebody can spend. Credits held by running turns stay theirs.
@@ -22,11 +22,13 @@ pub(super) async fn set_credits(
     actor: OwnAccount,
     body: Body<SetCredits>,
     accounts: web::Data<Accounts>,
+    allowances: web::Data<Allowances>,
     credits: web::Data<Credits>,
 ) -> Result<Answer> {
     let origin = arrival.origin(actor.actor(), &body.0)?;
     let body = body.0;
     let user_id = accounts.resolve(&body.user_id).await?.id;
+    let asked = origin.clone();
     let target = Amount::new(body.credits.get())
         .map(|amount| {
             credits.grant(
@@ -41,9 +43,9 @@ pub(super) async fn set_credits(
     let render = Box::new(move |outcome: &_| {
         serde_json::to_string(&CorrectedBody::new(owner.clone(), outcome, "Credits set"))
     });
-    credits
-        .correct(user_id, Command::Set { target }, body.notes, origin, render)
-        .await
+    let granted = target.as_ref().map(|grant| grant.credits);
+    let set = credits.correct(user_id, Command::Set { target }, body.notes, origin, render);
+    allowances.grant(actor.capped(), granted, &asked, set).await
 }
 
 /// `DELETE /api/credits/remove`: takes credits away, soonest expiry first; all of them or none.
@@ -76,11 +78,13 @@ pub(super) async fn adjust_credits(
     actor: OwnAccount,
     body: Body<AdjustCredits>,
     accounts: web::Data<Accounts>,
+    allowances: web::Data<Allowances>,
     credits: web::Data<Credits>,
 ) -> Result<Answer> {
     let origin = arrival.origin(actor.actor(), &body.0)?;
     let body = body.0;
     let user_id = accounts.resolve(&body.user_id).await?.id;
+    let asked = origin.clone();
     let (owner, difference) = (user_id.clone(), body.adjustment);
     let render = Box::new(move |outcome: &_| {
         serde_json::to_string(&CorrectedBody {
@@ -99,8 +103,7 @@ pub(super) async fn adjust_credits(
     } else {
         Adjustment::Lower(amount)
     };
-    let command = Command::Adjust(adjustment);
-    credits
-        .correct(user_id, command, body.notes, origin, render)
-        .await
+    let granted = difference.is_raise().then_some(amount);
+    let adjust = credits.correct(user_id, Command::Adjust(adjustment), body.notes, origin, render);
+    allowances.grant(actor.capped(), granted, &asked, adjust).await
 }

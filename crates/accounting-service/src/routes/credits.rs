@@ -8,13 +8,13 @@ use super::{
         BalanceBody, CalculateCredits, CalculatedBody, CheckCredits, CheckedBody, DeductCredits,
         DeductedBody, TotalBalanceBody,
     },
-    request::{Arrival, OwnAccount},
+    request::{Arrival, OwnAccount, Party},
 };
 use crate::{
     domain::ledger::Refusal,
     error::Result,
-    service::{Accounts, Answer, Credits},
-    store::{AllocationStore, PriceStore},
+    service::{Accounts, Answer, Credits, Prices},
+    store::AllocationStore,
 };
 
 /// `GET /api/credits/balance`: what the caller can spend, by allocation.
@@ -29,6 +29,7 @@ pub(super) async fn show_balance(
 
 /// `GET /api/credits/balance/{userId}`: the same of somebody else, by id, address or name.
 pub(super) async fn show_balance_of(
+    _: Party,
     user: Path<String>,
     accounts: web::Data<Accounts>,
     allocations: web::Data<AllocationStore>,
@@ -78,10 +79,11 @@ pub(super) async fn check_credits(
 
 /// `POST /api/credits/calculate`: what tokens of a model cost.
 pub(super) async fn calculate_credits(
+    _: Party,
     body: Body<CalculateCredits>,
-    prices: web::Data<PriceStore>,
+    prices: web::Data<Prices>,
 ) -> Result<HttpResponse> {
-    let price = prices.find(&body.0.model_id).await?;
+    let price = prices.find(&body.0.model_id).await?.price();
     Ok(HttpResponse::Ok().json(CalculatedBody {
         credits: price.cost(body.0.tokens),
     }))

@@ -10,16 +10,18 @@ use actix_web::{
     web,
 };
 use common_http::{Caller, CurrentUser, Problem, RequestContext};
+use common_jwt::Role;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use serde::Serialize;
 
 use crate::{
     domain::{
+        calendar::Bound,
         idempotency::{IdempotencyKey, KEY_BYTES_MAX},
         ids::{Actor, UserId},
     },
     error::{Error, Result},
-    service::{Accounts, Answer, Origin},
+    service::{Accounts, Answer, Limits, Origin},
     store::Identity,
 };
 
@@ -35,21 +37,62 @@ fn id_of(user: &CurrentUser) -> std::result::Result<UserId, Problem> {
         .ok_or_else(|| Problem::unauthorized("invalid_token", "the access token names no user of ours"))
 }
 
+/// What it takes to know a caller.
+struct Known {
+    accounts: web::Data<Accounts>,
+    limits: web::Data<Limits>,
+}
+
+impl Known {
+    fn of(request: &HttpRequest) -> Result<Self> {
+        let accounts = request.app_data().cloned().ok_or(Error::Unavailable)?;
+        let limits = request.app_data().cloned().ok_or(Error::Unavailable)?;
+        Ok(Self { accounts, limits })
+    }
+}
+
 /// The caller's own account, which exists from their first request on.
 pub(super) struct OwnAccount {
     pub(super) id: UserId,
+    pub(super) role: Role,
 }
 
 impl OwnAccount {
-    /// Makes sure the account of `user` exists and is up to date.
-    pub(super) async fn of(
+    /// Makes sure that `user` is not too fast, and that their account exists and is up to date.
+    async fn of(
         user: &CurrentUser,
         accounts: &Accounts,
+        limits: &Limits,
     ) -> std::result::Result<Self, actix_web::Error> {
-        let id = id_of(user)?;
-        let identity = Identity::new(id.clone(), &user.username, &user.email, user.role);
+        let (id, role) = (id_of(user)?, user.role);
+        limits.admit(&id, role).await?;
+        let identity = Identity::new(id.clone(), &user.username, &user.email, role);
         accounts.ensure(&identity).await?;
-        Ok(Self { id })
+        Ok(Self { id, role })
+    }
+
+    /// Who is kept to the caps of supervisors, if the caller is.
+    pub(super) fn capped(&self) -> Option<&UserId> {
+        (self.role < Role::Admin).then_some(&self.id)
+    }
+
+    /// Refuses whoever may not see other people's accounts.
+    pub(super) fn supervises(&self) -> Result<()> {
+        if self.role < Role::Supervisor {
+            return Err(Error::Forbidden);
+        }
+        Ok(())
+    }
+
+    /// Whose account is asked about: the caller's own, or, for supervisors, that of whom they name.
+    pub(super) async fn subject(&self, named: Option<&str>, accounts: &Accounts) -> Result<UserId> {
+        match named {
+            Some(name) if UserId::parse(name).as_ref() != Some(&self.id) => {
+                self.supervises()?;
+                Ok(accounts.resolve(name).await?.id)
+            }
+            _ => Ok(self.id.clone()),
+        }
     }
 
     /// The owner as the ledger names them.
@@ -64,10 +107,10 @@ impl FromRequest for OwnAccount {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let user = CurrentUser::from_request(request, payload).into_inner();
-        let accounts = request.app_data::<web::Data<Accounts>>().cloned();
+        let known = Known::of(request);
         async move {
-            let accounts = accounts.ok_or(Error::Unavailable)?;
-            Self::of(&user?, &accounts).await
+            let known = known?;
+            Self::of(&user?, &known.accounts, &known.limits).await
         }
         .boxed_local()
     }
@@ -88,6 +131,14 @@ impl Party {
         }
     }
 
+    /// Who is kept to the caps of supervisors, if the caller is.
+    pub(super) fn capped(&self) -> Option<&UserId> {
+        match self {
+            Self::Person(account) => account.capped(),
+            Self::Service(_) => None,
+        }
+    }
+
     /// The caller as an allocation names its giver: a user id, or an actor that is none.
     pub(super) fn name(&self) -> String {
         match self {
@@ -103,11 +154,13 @@ impl FromRequest for Party {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let caller = Caller::from_request(request, payload).into_inner();
-        let accounts = request.app_data::<web::Data<Accounts>>().cloned();
+        let known = Known::of(request);
         async move {
-            let accounts = accounts.ok_or(Error::Unavailable)?;
+            let known = known?;
             match caller? {
-                Caller::User(user) => Ok(Self::Person(OwnAccount::of(&user, &accounts).await?)),
+                Caller::User(user) => Ok(Self::Person(
+                    OwnAccount::of(&user, &known.accounts, &known.limits).await?,
+                )),
                 Caller::Service(service) => Ok(Self::Service(Actor::service(&service.name))),
             }
         }
@@ -164,6 +217,17 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
         return Err(refused());
     }
     Ok(Some(key.to_owned()))
+}
+
+/// The end of a period that a parameter gives. An empty one was left out: forms send them so.
+pub(super) fn bound(field: &str, text: Option<&str>) -> Result<Option<Bound>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let bound = Bound::parse(text);
+    bound
+        .map(Some)
+        .ok_or_else(|| Error::invalid(field, "must be a date such as 2026-11-21, or a time of RFC 3339"))
 }
 
 impl Responder for Answer {

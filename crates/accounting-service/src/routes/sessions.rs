@@ -6,8 +6,8 @@ use serde::{Serialize, ser::Error as _};
 
 use super::{
     bodies::{
-        AbortSession, ActiveSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody,
-        PartialBody, UsageDetails,
+        AbortSession, FinalizeSession, FinalizedBody, InitializeSession, InitializedBody, PartialBody,
+        SessionBody, UsageDetails,
     },
     request::{Arrival, OwnAccount, Party},
 };
@@ -112,7 +112,7 @@ pub(super) async fn list_active_sessions(
     sessions: web::Data<SessionStore>,
 ) -> Result<HttpResponse> {
     let open = sessions.list_open(&account.id).await?;
-    let open: Vec<ActiveSession> = open.into_iter().map(Into::into).collect();
+    let open: Vec<SessionBody> = open.into_iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(open))
 }
 
@@ -124,19 +124,20 @@ fn whose(party: Party, named: Option<UserId>) -> Option<UserId> {
     }
 }
 
-/// The account a service opens a session for, created or brought up to date with what the service says of its owner.
+/// The account a service opens a session for, created or brought up to date with what the service says of its owner. As
+/// long as it does not say the role, nobody knows who that is.
 async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<UserId> {
     let id = body
         .user_id
         .clone()
         .ok_or_else(|| Error::invalid("userId", "is required"))?;
-    match &body.username {
-        Some(username) => {
+    match (&body.username, body.role) {
+        (Some(username), Some(role)) => {
             let email = body.email.as_deref().unwrap_or_default();
-            let identity = Identity::new(id.clone(), username, email, body.role.unwrap_or_default());
+            let identity = Identity::new(id.clone(), username, email, role);
             accounts.ensure(&identity).await?;
         }
-        None => accounts.ensure_id(&id).await?,
+        _ => accounts.ensure_id(&id).await?,
     }
     Ok(id)
 }
@@ -151,7 +152,7 @@ fn given_usage(details: Option<UsageDetails>) -> GivenUsage {
 }
 
 /// Renders the hold that a command made or ended.
-fn of_hold<B: Serialize>(body: impl Fn(&Hold) -> B + Send + Sync + 'static) -> Render {
+pub(super) fn of_hold<B: Serialize>(body: impl Fn(&Hold) -> B + Send + Sync + 'static) -> Render {
     Box::new(move |outcome: &Outcome| {
         let hold = outcome.hold.as_ref();
         let hold = hold.ok_or_else(|| serde_json::Error::custom("the command concerned no hold"))?;

@@ -7,13 +7,14 @@ use uuid::Uuid;
 use super::ledger::{Answer, Instruction, Ledger, Origin, Render};
 use crate::{
     domain::{
-        credits::Amount,
+        credits::{Amount, Credits as Remaining},
         expiry::ExpiryDays,
         ids::UserId,
         ledger::{Command, Grant, Refusal},
         text::Note,
     },
     error::{Error, Result},
+    store::FoundAllocation,
 };
 
 /// An allocation to be made.
@@ -29,6 +30,17 @@ pub struct Allocating {
     pub notes: Option<Note>,
     /// Who grants it: a user id, or one of our services.
     pub allocated_by: String,
+}
+
+/// Credits to be taken out of one allocation.
+#[derive(Clone, Debug)]
+pub struct Withdrawing {
+    /// Which.
+    pub allocation: FoundAllocation,
+    /// What stays in it.
+    pub keep: Remaining,
+    /// A remark.
+    pub notes: Option<Note>,
 }
 
 /// Granting and spending.
@@ -89,6 +101,37 @@ impl Credits {
             render,
         };
         self.ledger.submit(instruction).await.map_err(overdrawn)
+    }
+
+    /// Takes credits out of one allocation.
+    pub async fn withdraw(&self, withdrawing: Withdrawing, origin: Origin, render: Render) -> Result<Answer> {
+        let command = Command::Withdraw {
+            allocation_id: withdrawing.allocation.id,
+            keep: withdrawing.keep,
+        };
+        let user_id = withdrawing.allocation.user_id;
+        self.correct(user_id, command, withdrawing.notes, origin, render)
+            .await
+    }
+
+    /// Takes everything away and closes the account. The ledger stays; what is known of the owner is blanked with it. An
+    /// account that is closed counts as gone.
+    pub async fn close(&self, user_id: UserId, origin: Origin, render: Render) -> Result<Answer> {
+        let instruction = Instruction {
+            user_id,
+            command: Command::Close,
+            description: Some("the account was closed".to_owned()),
+            origin,
+            status: 200,
+            render,
+        };
+        self.ledger.submit(instruction).await.map_err(|error| {
+            if matches!(error, Error::Refused(Refusal::AccountClosed)) {
+                Error::UserNotFound
+            } else {
+                error
+            }
+        })
     }
 
     /// An allocation of `credits` that begins now.

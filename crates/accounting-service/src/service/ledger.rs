@@ -1,6 +1,8 @@
 //! The door to the ledger: instructions go into one bounded queue, answers come back when they are durable.
 
 mod batch;
+mod in_progress;
+mod patience;
 mod writer;
 
 use std::time::{Duration, Instant};
@@ -17,10 +19,20 @@ use crate::{
     error::{Error, Result},
     metrics::LedgerMetrics,
 };
+pub(super) use batch::EXPIRED;
+pub use in_progress::InProgress;
+use in_progress::KeyInUse;
+use patience::{Claim, OutageWatch};
 pub use writer::Writer;
 
-/// A command that has not begun by then is not carried out: its caller has given up, or is about to.
-const BEGIN_WITHIN: Duration = Duration::from_secs(2);
+/// A command that has not begun by then is not carried out: its caller is told so and may come again.
+const BEGIN_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long the database may be away before callers are told, whatever their commands are waiting for.
+const OUTAGE_PATIENCE: Duration = Duration::from_millis(700);
+
+/// A command that has begun is answered by then, be it that nobody knows.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who asks for a change, and with which request.
 #[derive(Clone, Debug)]
@@ -69,6 +81,10 @@ struct Job {
     id: Uuid,
     instruction: Instruction,
     accepted: Instant,
+    /// Taken by the writer when it begins, or by the caller who gives up before.
+    claim: Claim,
+    /// Its idempotency key, which another request with it finds in use.
+    key_in_use: Option<KeyInUse>,
     reply: oneshot::Sender<Result<Answer>>,
 }
 
@@ -76,34 +92,72 @@ struct Job {
 #[derive(Clone)]
 pub struct Ledger {
     queue: mpsc::Sender<Job>,
+    in_progress: InProgress,
+    outage: OutageWatch,
     metrics: LedgerMetrics,
 }
 
 impl Ledger {
     /// A door and what waits behind it, for the writer.
-    fn new(queue_max: usize, metrics: LedgerMetrics) -> (Self, mpsc::Receiver<Job>) {
+    fn new(queue_max: usize, outage: OutageWatch, metrics: LedgerMetrics) -> (Self, mpsc::Receiver<Job>) {
         let (queue, jobs) = mpsc::channel(queue_max);
-        (Self { queue, metrics }, jobs)
+        let ledger = Self {
+            queue,
+            in_progress: InProgress::default(),
+            outage,
+            metrics,
+        };
+        (ledger, jobs)
     }
 
-    /// Carries out an instruction. The answer comes after the commit. An instruction once accepted is carried out even
+    /// Carries out an instruction. The answer comes after the commit. An instruction that was begun is carried out even
     /// when nobody waits for its answer any more.
     pub async fn submit(&self, instruction: Instruction) -> Result<Answer> {
         let kind = instruction.command.kind();
+        let result = self.carry_out(instruction).await;
+        self.metrics.answered(kind, outcome_label(&result));
+        result
+    }
+
+    async fn carry_out(&self, instruction: Instruction) -> Result<Answer> {
+        let key = instruction.origin.idempotency.as_ref();
+        let key_in_use = key
+            .map(|key| self.in_progress.enter(key).ok_or(Error::IdempotencyInProgress))
+            .transpose()?;
         let (reply, answer) = oneshot::channel();
+        let claim = Claim::default();
         let job = Job {
             id: Uuid::now_v7(),
             instruction,
             accepted: Instant::now(),
+            claim: claim.clone(),
+            key_in_use,
             reply,
         };
-        let result = match self.queue.try_send(job) {
-            Ok(()) => answer.await.unwrap_or(Err(Error::Unavailable)),
+        match self.queue.try_send(job) {
+            Ok(()) => self.wait(answer, &claim).await,
             Err(mpsc::error::TrySendError::Full(_)) => Err(Error::QueueFull),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Error::Unavailable),
-        };
-        self.metrics.answered(kind, outcome_label(&result));
-        result
+        }
+    }
+
+    /// The answer, or what can be said without it.
+    async fn wait(&self, mut answer: oneshot::Receiver<Result<Answer>>, claim: &Claim) -> Result<Answer> {
+        tokio::select! {
+            biased;
+            result = &mut answer => return result.unwrap_or(Err(Error::Unavailable)),
+            () = tokio::time::sleep(BEGIN_WITHIN) => {}
+            () = self.outage.lasts(OUTAGE_PATIENCE) => {}
+        }
+        if claim.take() {
+            return Err(Error::Unavailable);
+        }
+        tokio::select! {
+            biased;
+            result = &mut answer => result.unwrap_or(Err(Error::OutcomeUnknown)),
+            () = tokio::time::sleep(ANSWER_WITHIN) => Err(Error::OutcomeUnknown),
+            () = self.outage.lasts(OUTAGE_PATIENCE / 4) => Err(Error::OutcomeUnknown),
+        }
     }
 }
 
@@ -111,7 +165,12 @@ fn outcome_label(result: &Result<Answer>) -> &'static str {
     match result {
         Ok(Answer { replayed: false, .. }) => "done",
         Ok(Answer { replayed: true, .. }) => "replayed",
-        Err(Error::Refused(_) | Error::IdempotencyKeyReused | Error::UserNotFound) => "refused",
+        Err(
+            Error::Refused(_)
+            | Error::IdempotencyKeyReused
+            | Error::IdempotencyInProgress
+            | Error::UserNotFound,
+        ) => "refused",
         Err(Error::QueueFull) => "queue_full",
         Err(_) => "failed",
     }

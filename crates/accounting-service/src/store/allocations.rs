@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName, Selectable, SelectableHelper as _,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName, Selectable,
+    SelectableHelper as _,
     sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::{Database, schema::credit_allocations};
 use crate::{
     domain::{credits::Credits, ids::UserId},
-    error::Result,
+    error::{Error, Result},
 };
 
 /// What can be spent of one allocation.
@@ -65,6 +66,19 @@ pub struct ListedAllocation {
     pub email: Option<String>,
 }
 
+/// One allocation, whatever is left of it.
+#[derive(Clone, Debug)]
+pub struct FoundAllocation {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What it began with.
+    pub total_credits: i64,
+    /// From then on it cannot be spent.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// One page in the order owner, expiry, id, after the allocation `$1`.
 const PAGE: &str = "
     SELECT a.id, a.user_id, a.total_credits, a.remaining_credits, a.allocated_by, a.notes, a.allocated_at,
@@ -99,6 +113,31 @@ impl AllocationStore {
             .select(AllocationRow::as_select())
             .load(&mut connection)
             .await?)
+    }
+
+    /// The allocation of this id.
+    pub async fn find(&self, id: Uuid) -> Result<Option<FoundAllocation>> {
+        let mut connection = self.database.connection().await?;
+        let row: Option<(String, i64, DateTime<Utc>)> = credit_allocations::table
+            .find(id)
+            .select((
+                credit_allocations::user_id,
+                credit_allocations::total_credits,
+                credit_allocations::expires_at,
+            ))
+            .first(&mut connection)
+            .await
+            .optional()?;
+        let Some((user_id, total_credits, expires_at)) = row else {
+            return Ok(None);
+        };
+        let user_id = UserId::parse(&user_id).ok_or(Error::Unreadable("credit_allocations.user_id"))?;
+        Ok(Some(FoundAllocation {
+            id,
+            user_id,
+            total_credits,
+            expires_at,
+        }))
     }
 
     /// How much the user can spend.

@@ -6,14 +6,15 @@
 //! When one fails the rest fail with it and the commit becomes a rollback.
 
 mod changes;
+mod notices;
+mod rule_grants;
 mod statements;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use diesel::{
     QueryResult, sql_query,
-    sql_types::{Array, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures_util::join;
@@ -28,10 +29,12 @@ use crate::{
         idempotency::IdempotencyKey,
         ids::{SessionKey, UserId},
         ledger::{AccountState, Allocation, Hold},
+        rules::RuleClaim,
     },
     error::{Error, Result},
 };
 pub use changes::{Changes, CommitError, LedgerRow};
+pub use rule_grants::RuleGrantRow;
 use statements::{AllocationLine, IdLine, OpenLine, Prepared, UserLine};
 
 /// Every statement of the writer finds its rows by index, whatever the tables' sizes were when it was planned: a plan
@@ -57,6 +60,8 @@ pub struct Wanted<'a> {
     pub sessions: Vec<(&'a UserId, &'a SessionKey)>,
     /// The idempotency keys.
     pub keys: Vec<&'a IdempotencyKey>,
+    /// What automatic grants claim, each with the account it is for.
+    pub claims: Vec<(&'a UserId, &'a RuleClaim)>,
     /// Commands that may have been carried out before the connection broke.
     pub doubtful: Vec<Uuid>,
 }
@@ -68,6 +73,8 @@ pub struct Loaded {
     pub accounts: HashMap<UserId, AccountState>,
     /// Answers given before, by scope and key.
     pub remembered: HashMap<(String, String), Remembered>,
+    /// What was granted by a rule before.
+    pub claimed: HashSet<(UserId, RuleClaim)>,
     /// Those of the doubtful commands that were carried out.
     pub done: HashSet<Uuid>,
 }
@@ -86,7 +93,7 @@ impl LedgerConnection {
     }
 
     /// Begins a transaction, locks the accounts and loads what the batch speaks of.
-    pub async fn begin(&self, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Result<Loaded> {
+    pub async fn begin(&self, wanted: &Wanted<'_>) -> Result<Loaded> {
         let mut users: Vec<&str> = wanted.users.iter().map(|user| user.as_str()).collect();
         users.sort_unstable();
         let openers: Vec<&str> = wanted.openers.iter().map(|user| user.as_str()).collect();
@@ -114,9 +121,7 @@ impl LedgerConnection {
             Prepared(query).load::<UserLine>(&mut &*connection).await
         };
         let allocations = async {
-            let query = sql_query(statements::LOAD_ALLOCATIONS)
-                .bind::<Array<Text>, _>(&users)
-                .bind::<Timestamptz, _>(now);
+            let query = sql_query(statements::LOAD_ALLOCATIONS).bind::<Array<Text>, _>(&users);
             Prepared(query).load::<AllocationLine>(&mut &*connection).await
         };
         let open = async {
@@ -155,9 +160,10 @@ impl LedgerConnection {
             )
             .await
         };
+        let claimed = self.load_claims(&wanted.claims);
         // `join!` polls in this order, and that is the order in which they are sent.
-        let (begin, lock, allocations, open, holds, remembered, done) =
-            join!(begin, lock, allocations, open, holds, remembered, done);
+        let (begin, lock, allocations, open, holds, remembered, claimed, done) =
+            join!(begin, lock, allocations, open, holds, remembered, claimed, done);
         begin?;
 
         let mut loaded = Loaded {
@@ -168,6 +174,7 @@ impl LedgerConnection {
             .into_iter()
             .map(|row| ((row.scope.clone(), row.key.clone()), row))
             .collect();
+        loaded.claimed = claimed?;
         loaded.done = done?.into_iter().map(|row| row.id).collect();
         Ok(loaded)
     }
@@ -231,7 +238,8 @@ fn accounts(
         let allocations = spendable.remove(id.as_str()).unwrap_or_default();
         let holds = holds.remove(id.as_str()).unwrap_or_default();
         let open = open.get(id.as_str()).copied().unwrap_or_default();
-        Ok((id.clone(), AccountState::new(id, allocations, holds, open)))
+        let state = AccountState::new(id.clone(), allocations, holds, open).with_closed(line.closed);
+        Ok((id, state))
     };
     users.into_iter().map(account).collect()
 }

@@ -9,6 +9,11 @@ diesel::table! {
         role -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        known_since -> Nullable<Timestamptz>,
+        first_role -> Nullable<Text>,
+        welcomed_at -> Nullable<Timestamptz>,
+        lapsed_to -> Timestamptz,
+        closed_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
         removal_due -> Bool,
     }
@@ -55,6 +60,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    credit_transactions (id) {
+        id -> Uuid,
+        seq -> BigInt,
+        user_id -> Text,
+        kind -> Text,
+        amount -> BigInt,
+        balance_after -> BigInt,
+        description -> Nullable<Text>,
+        actor -> Text,
+        request_id -> Text,
+        hold_id -> Nullable<Uuid>,
+        draws -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     usage_logs (id) {
         id -> Uuid,
         user_id -> Text,
@@ -68,11 +90,14 @@ diesel::table! {
 }
 
 diesel::table! {
-    model_prices (model_id) {
+    prices (id) {
+        id -> Uuid,
         model_id -> Text,
         input_rate -> BigInt,
         output_rate -> BigInt,
-        updated_at -> Timestamptz,
+        valid_from -> Timestamptz,
+        valid_until -> Nullable<Timestamptz>,
+        set_by -> Text,
     }
 }
 
@@ -85,6 +110,25 @@ diesel::table! {
         body -> Text,
         command_id -> Nullable<Uuid>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    credit_rules (id) {
+        id -> Uuid,
+        name -> Text,
+        kind -> Text,
+        role -> Nullable<Text>,
+        amount -> BigInt,
+        expiry_days -> BigInt,
+        day_of_month -> Nullable<SmallInt>,
+        active -> Bool,
+        active_since -> Timestamptz,
+        seed -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName, Selectable,
     SelectableHelper as _,
-    sql_types::{BigInt, Nullable, Timestamptz},
+    sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,40 @@ pub struct OpenHolds {
     pub oldest: Option<DateTime<Utc>>,
 }
 
+/// Which open holds are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldPage<'a> {
+    /// Whose; everybody's when nobody is named.
+    pub user_id: Option<&'a UserId>,
+    /// Those behind this hold, which may have ended meanwhile.
+    pub after: Option<Uuid>,
+    /// How many at most.
+    pub limit: i64,
+}
+
+const OPEN_HOLDS: &str = "
+    SELECT * FROM streaming_sessions
+    WHERE status = 'open' AND ($1 IS NULL OR user_id = $1)
+        AND ($2 IS NULL OR (started_at, id) > (SELECT c.started_at, c.id FROM streaming_sessions c WHERE c.id = $2))
+    ORDER BY started_at, id LIMIT $3";
+
+/// Each of the three kinds is cut before they are put together, so that no more than three times `$3` rows are sorted.
+const RECENT: &str = "
+    SELECT * FROM (
+        (SELECT *, 1 AS place FROM streaming_sessions
+         WHERE status = 'open' AND ($1 IS NULL OR user_id = $1)
+         ORDER BY started_at DESC, id LIMIT $3)
+        UNION ALL
+        (SELECT *, 2 AS place FROM streaming_sessions
+         WHERE status = 'captured' AND succeeded AND settled_at >= $2 AND ($1 IS NULL OR user_id = $1)
+         ORDER BY settled_at DESC, id LIMIT $3)
+        UNION ALL
+        (SELECT *, 3 AS place FROM streaming_sessions
+         WHERE status <> 'open' AND NOT (status = 'captured' AND succeeded) AND settled_at >= $2
+            AND ($1 IS NULL OR user_id = $1)
+         ORDER BY settled_at DESC, id LIMIT $3)) AS recent
+    ORDER BY place, coalesce(settled_at, started_at) DESC, id LIMIT $3";
+
 /// Sessions.
 #[derive(Clone)]
 pub struct SessionStore {
@@ -158,6 +192,48 @@ impl SessionStore {
             .filter(streaming_sessions::status.eq(HoldStatus::Open.as_str()))
             .order((streaming_sessions::started_at, streaming_sessions::id))
             .select(SessionRow::as_select())
+            .load(&mut connection)
+            .await?;
+        rows.into_iter().map(Hold::try_from).collect()
+    }
+
+    /// The hold of this id.
+    pub async fn find_by_id(&self, id: Uuid) -> Result<Option<Hold>> {
+        let mut connection = self.database.connection().await?;
+        let row = streaming_sessions::table
+            .find(id)
+            .select(SessionRow::as_select())
+            .first(&mut connection)
+            .await
+            .optional()?;
+        row.map(Hold::try_from).transpose()
+    }
+
+    /// Open holds of one account, or of all, oldest first.
+    pub async fn list_holds(&self, page: &HoldPage<'_>) -> Result<Vec<Hold>> {
+        let mut connection = self.database.connection().await?;
+        let rows: Vec<SessionRow> = diesel::sql_query(OPEN_HOLDS)
+            .bind::<Nullable<Text>, _>(page.user_id.map(UserId::as_str))
+            .bind::<Nullable<SqlUuid>, _>(page.after)
+            .bind::<BigInt, _>(page.limit)
+            .load(&mut connection)
+            .await?;
+        rows.into_iter().map(Hold::try_from).collect()
+    }
+
+    /// Sessions that run, and those that ended since `since`: at most `limit`, running ones first, then completed, then
+    /// failed ones, each kind with the latest first.
+    pub async fn list_recent(
+        &self,
+        user: Option<&UserId>,
+        since: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<Hold>> {
+        let mut connection = self.database.connection().await?;
+        let rows: Vec<SessionRow> = diesel::sql_query(RECENT)
+            .bind::<Nullable<Text>, _>(user.map(UserId::as_str))
+            .bind::<Timestamptz, _>(since)
+            .bind::<BigInt, _>(limit)
             .load(&mut connection)
             .await?;
         rows.into_iter().map(Hold::try_from).collect()

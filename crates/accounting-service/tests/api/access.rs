@@ -41,6 +41,33 @@ fn documented() -> BTreeMap<String, Access> {
         ("POST /api/streaming-sessions/abort", Access::UserOrService),
         ("GET /api/streaming-sessions/active", Access::User),
         ("POST /api/usage/record", Access::UserOrService),
+        ("GET /api/usage/stats", Access::User),
+        ("GET /api/usage/stats/{user_id}", Access::Supervisor),
+        ("GET /api/usage/system-stats", Access::Admin),
+        ("GET /api/prices", Access::UserOrService),
+        ("POST /api/prices", Access::Admin),
+        ("PUT /api/prices/{model}", Access::Admin),
+        ("DELETE /api/prices/{model}", Access::Admin),
+        ("GET /api/prices/{model}/history", Access::Admin),
+        ("GET /api/admin/webhooks/dead-letters", Access::Admin),
+        ("POST /api/admin/webhooks/dead-letters/{id}/retry", Access::Admin),
+        ("GET /api/admin/credit-rules", Access::Admin),
+        ("POST /api/admin/credit-rules", Access::Admin),
+        ("GET /api/admin/credit-rules/{id}", Access::Admin),
+        ("PUT /api/admin/credit-rules/{id}", Access::Admin),
+        ("DELETE /api/admin/credit-rules/{id}", Access::Admin),
+        ("PATCH /api/credits/allocations/{id}", Access::Supervisor),
+        ("DELETE /api/credits/allocations/{id}", Access::Supervisor),
+        ("DELETE /api/users/{id}", Access::Admin),
+        ("DELETE /api/credits/user/{id}", Access::Admin),
+        ("GET /api/credits/holds", Access::User),
+        ("POST /api/credits/holds/{id}/void", Access::Admin),
+        ("GET /api/credits/transactions", Access::User),
+        ("GET /api/credits/receipts/{session_id}", Access::UserOrService),
+        ("GET /api/streaming-sessions/active/all", Access::Supervisor),
+        ("GET /api/streaming-sessions/active/{user_id}", Access::Supervisor),
+        ("GET /api/streaming-sessions/recent", Access::Supervisor),
+        ("GET /api/streaming-sessions/recent/{user_id}", Access::Supervisor),
         ("GET /internal/people/{user_id}/data", Access::Service),
         ("GET /openapi.json", Access::Public),
         ("GET /docs", Access::Public),
@@ -54,7 +81,11 @@ fn documented() -> BTreeMap<String, Access> {
 }
 
 async fn status_of(client: &test_support::Client, row: &Row) -> (u16, String) {
-    let path = row.path.replace("{user_id}", "5f0a1b2c3d4e5f6a7b8c9d0e");
+    let path = row
+        .path
+        .replace("{user_id}", "5f0a1b2c3d4e5f6a7b8c9d0e")
+        .replace("{id}", "5f0a1b2c3d4e5f6a7b8c9d0e")
+        .replace("{session_id}", "s-1");
     let mut request = client.request(row.method.as_str().parse().unwrap(), &path);
     if row.method != "GET" {
         request = request.json(&json!({}));

@@ -1,8 +1,9 @@
 //! Requests that are sent more than once.
 
 use common_jwt::Role;
-use serde_json::json;
-use test_support::Person;
+use diesel_async::RunQueryDsl as _;
+use serde_json::{Value, json};
+use test_support::{Answer, Client, Person};
 
 use crate::support::{TestApp, eventually, post_with_key};
 
@@ -42,13 +43,68 @@ async fn twins_that_arrive_together_have_one_effect() {
 
     let sent = (0..60).map(|index: usize| {
         let (client, key) = (&clients[index % 2], format!("k-{}", index % 3));
-        async move { post_with_key(client, DEDUCT, &key, &json!({ "credits": 10 })).await }
+        async move { until_answered(client, &key, &json!({ "credits": 10 })).await }
     });
-    for answer in futures_util::future::join_all(sent).await {
-        answer.expect(200);
-    }
+    let answers = futures_util::future::join_all(sent).await;
+    let first_time = |answer: &&Answer| !answer.headers.contains_key("idempotency-replayed");
+    assert_eq!(answers.iter().filter(first_time).count(), 3);
 
     assert_eq!(app.balance(&alice).await, 970);
+    app.assert_sound().await;
+}
+
+/// How many connections of the test's own database wait for a lock.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// Sends the same deduction until it is not being worked on any more.
+async fn until_answered(client: &Client, key: &str, body: &Value) -> Answer {
+    loop {
+        let answer = post_with_key(client, DEDUCT, key, body).await;
+        if answer.status != 409 {
+            return answer.expect(200);
+        }
+        let answer = answer.expect_problem(409, "idempotency_in_progress");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+}
+
+#[actix_web::test]
+async fn a_request_that_is_still_being_worked_on_is_not_waited_for() {
+    let app = TestApp::spawn().await;
+    let alice = app.person_with(100).await;
+    let client = app.sign_in(&alice);
+    let body = json!({ "credits": 10 });
+    assert_eq!(app.balance(&alice).await, 100, "her name is known from now on");
+    let mut outsider = app.database.connect().await;
+    let lock = format!(
+        "SELECT * FROM user_accounts WHERE user_id = '{}' FOR UPDATE",
+        alice.id
+    );
+    for sql in ["BEGIN", &lock] {
+        diesel::sql_query(sql).execute(&mut outsider).await.unwrap();
+    }
+
+    let first = post_with_key(&client, DEDUCT, "k-1", &body);
+    let others = async {
+        eventually("the first waits for the lock", async || {
+            app.number(WAITING).await > 0
+        })
+        .await;
+        let twin = post_with_key(&client, DEDUCT, "k-1", &body).await;
+        diesel::sql_query("ROLLBACK")
+            .execute(&mut outsider)
+            .await
+            .unwrap();
+        twin
+    };
+    let (first, twin) = futures_util::join!(first, others);
+
+    twin.expect_problem(409, "idempotency_in_progress");
+    first.expect(200);
+    let again = until_answered(&client, "k-1", &body).await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(app.balance(&alice).await, 90);
     app.assert_sound().await;
 }
 

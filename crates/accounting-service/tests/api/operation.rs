@@ -88,19 +88,19 @@ async fn what_is_no_route_is_a_problem() {
         "/api/credits/balance/",
         "//api/credits/balance",
         "/api/CREDITS/balance",
-        "/api/credits/allocations/7",
-        "/api/users/7",
+        "/api/credits/allocation/7",
+        "/api/user/7",
         "/api/../api/credits/balance2",
         "/api/credits/balance;x=1",
     ] {
         client.get(path).await.expect_problem(404, "not_found");
     }
-    for path in [
-        "/api/credits/allocations/7",
-        "/api/users/7",
-        "/api/credits/user/7",
+    for (path, code) in [
+        ("/api/credits/allocations/7", "allocation_not_found"),
+        ("/api/users/7", "user_not_found"),
+        ("/api/credits/user/7", "user_not_found"),
     ] {
-        client.delete(path).await.expect_problem(404, "not_found");
+        client.delete(path).await.expect_problem(404, code);
     }
     let answer = client
         .delete("/api/credits/balance")

@@ -128,6 +128,92 @@ async fn a_commit_that_never_arrived_is_done_again() {
 }
 
 #[actix_web::test]
+async fn nobody_waits_until_a_database_that_went_away_in_a_commit_is_back() {
+    let app = TestApp::spawn().await;
+    let alice = app.person_with(100).await;
+    let relay = Relay::start(&app.database.url).await;
+    let behind = app.replica_at(&relay.url).await;
+    let client = behind.sign_in(&alice);
+    let body = json!({ "credits": 10 });
+    post_with_key(&client, DEDUCT, "k-0", &body).await.expect(200);
+
+    relay.shut(true);
+    relay.cut_after(Side::Server, COMMIT);
+    let doubtful = post_with_key(&client, DEDUCT, "k-1", &body).await;
+
+    assert!(relay.has_cut(), "the answer to the commit was withheld");
+    let doubtful = doubtful.expect_problem(503, "unavailable");
+    let detail = doubtful.body["detail"].as_str().unwrap();
+    assert!(detail.contains("same Idempotency-Key"), "{detail}");
+    let twin = post_with_key(&client, DEDUCT, "k-1", &body).await;
+    twin.expect_problem(409, "idempotency_in_progress");
+
+    relay.shut(false);
+    eventually("the answer", async || {
+        post_with_key(&client, DEDUCT, "k-1", &body).await.status == 200
+    })
+    .await;
+    let told = post_with_key(&client, DEDUCT, "k-1", &body).await.expect(200);
+    assert_eq!(told.body["remainingBalance"], 80);
+    assert_eq!(app.balance(&alice).await, 80, "once");
+    app.assert_sound().await;
+}
+
+#[actix_web::test]
+async fn a_deadlock_is_lost_tried_again_and_tells_nobody_they_are_poor() {
+    let app = TestApp::spawn().await;
+    let people = [app.person_with(100).await, app.person_with(100).await];
+    let mut ids = [people[0].id.clone(), people[1].id.clone()];
+    ids.sort_unstable();
+    let shy = format!(
+        "ALTER DATABASE {} SET deadlock_timeout = '10ms'",
+        app.database.name
+    );
+    app.execute(&shy).await;
+    let replica = app.replica().await;
+    let clients = people.each_ref().map(|person| replica.sign_in(person));
+    for client in &clients {
+        client.get("/api/credits/balance").await.expect(200);
+    }
+    let mut outsider = app.database.connect().await;
+    let lock = |id: &str| format!("SELECT 1 FROM user_accounts WHERE user_id = '{id}' FOR UPDATE");
+    // The outsider is patient, so that the service's writer is the one who is asked to give way.
+    for sql in ["SET deadlock_timeout = '1h'", "BEGIN", &lock(&ids[1])] {
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut outsider)
+            .await
+            .unwrap();
+    }
+
+    let body = json!({ "credits": 60 });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let spend = async {
+        let (first, second) =
+            futures_util::join!(clients[0].post(DEDUCT, &body), clients[1].post(DEDUCT, &body));
+        [first, second]
+    };
+    let interfere = async {
+        eventually("the writer waits", async || app.number(waiting).await > 0).await;
+        let crosswise = diesel::sql_query(lock(&ids[0]));
+        diesel_async::RunQueryDsl::execute(crosswise, &mut outsider)
+            .await
+            .unwrap();
+        diesel_async::RunQueryDsl::execute(diesel::sql_query("ROLLBACK"), &mut outsider)
+            .await
+            .unwrap();
+    };
+    let (answers, ()) = futures_util::join!(spend, interfere);
+
+    for answer in answers {
+        answer.expect(200);
+    }
+    assert_eq!(
+        (app.balance(&people[0]).await, app.balance(&people[1]).await),
+        (40, 40)
+    );
+    app.assert_sound().await;
+}
+
+#[actix_web::test]
 async fn an_unreachable_database_is_said_to_be() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;

@@ -1,6 +1,9 @@
 //! A relay between a service and its database that can lose a word and the connection with it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,6 +28,7 @@ pub(crate) struct Relay {
     /// The database's address through the relay.
     pub(crate) url: String,
     cut: Cut,
+    shut: Arc<AtomicBool>,
 }
 
 impl Relay {
@@ -37,8 +41,13 @@ impl Relay {
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
         let cut = Cut::default();
         let armed = cut.clone();
+        let shut = Arc::new(AtomicBool::new(false));
+        let door = shut.clone();
         actix_web::rt::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if door.load(Ordering::Acquire) {
+                    continue;
+                }
                 let server = TcpStream::connect((server.0.as_str(), server.1)).await.unwrap();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -51,7 +60,16 @@ impl Relay {
                 });
             }
         });
-        Self { url: url.into(), cut }
+        Self {
+            url: url.into(),
+            cut,
+            shut,
+        }
+    }
+
+    /// From now on no new connection gets through, until it is opened again.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Release);
     }
 
     /// Cuts the first connection on which `side` says `word`; the word does not arrive.

@@ -37,21 +37,33 @@ async fn a_session_holds_its_estimate_and_gives_back_what_was_not_used() {
 
     let logged = "SELECT count(*) FROM usage_logs WHERE service = 'chat-streaming' AND credits = 3
         AND operation = 'amazon.nova-lite-v1:0'
-        AND metadata = '{\"sessionId\": \"s-1\", \"tokens\": 5000, \"streamingDuration\": 3.0}'";
+        AND metadata - 'price' = '{\"sessionId\": \"s-1\", \"tokens\": 5000, \"streamingDuration\": 3.0}'";
     assert_eq!(app.number(logged).await, 1);
     app.assert_sound().await;
 }
 
 #[actix_web::test]
-async fn more_than_was_held_is_not_charged() {
+async fn more_than_was_held_is_refused_and_less_may_follow() {
     let app = TestApp::spawn().await;
     let alice = app.person_with(100).await;
     let client = app.sign_in(&alice);
     let body = json!({ "sessionId": "s-1", "modelId": "m", "estimatedTokens": 1_000 });
     client.post(INITIALIZE, &body).await.expect(201);
+    let before = app.rows().await;
+
+    for (path, member) in [(FINALIZE, "actualTokens"), (ABORT, "tokensGenerated")] {
+        let body = json!({ "sessionId": "s-1", member: 900_000 });
+        let refused = client.post(path, &body).await;
+        let refused = refused.expect_problem(409, "capture_exceeds_hold");
+        assert_eq!(
+            (&refused.body["requested"], &refused.body["held"]),
+            (&json!(315), &json!(2))
+        );
+    }
+    assert_eq!(app.rows().await, before);
 
     let settled = client
-        .post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 900_000 }))
+        .post(FINALIZE, &json!({ "sessionId": "s-1", "actualTokens": 5_000 }))
         .await
         .expect(200);
 
@@ -151,8 +163,15 @@ async fn what_returns_to_an_expired_allocation_cannot_be_spent() {
     assert_eq!(
         app.number("SELECT remaining_credits FROM credit_allocations")
             .await,
-        100
+        0
     );
+    let written_off = "SELECT -sum(amount) FROM credit_transactions WHERE kind = 'write_off'";
+    assert_eq!(
+        app.number(written_off).await,
+        100,
+        "what had expired, and what returned"
+    );
+    assert_eq!(app.number("SELECT sum(amount) FROM credit_transactions").await, 0);
     app.assert_sound().await;
 }
 

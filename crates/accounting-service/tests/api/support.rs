@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use accounting_service::{App, CONTRACT, Config, store::migrate, verify::verify};
+use accounting_service::{
+    App, CONTRACT, Config, domain::pace::Pace, service::AllocationCaps, store::migrate, verify::verify,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::Role;
@@ -27,6 +29,12 @@ struct Number {
     number: i64,
 }
 
+#[derive(QueryableByName)]
+struct Words {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    text: String,
+}
+
 /// What every test begins with: nothing listens where auth-service should be, and holds are swept at once.
 pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
     Config {
@@ -47,6 +55,18 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         open_holds_max: 100,
         ledger_queue_max: 4_096,
         ledger_batch_max: 64,
+        webhook: None,
+        rule_seeds: Vec::new(),
+        rules_sweep: Duration::from_millis(50),
+        supervisor_caps: AllocationCaps {
+            at_once: 100_000,
+            a_day: 1_000_000,
+        },
+        user_pace: Pace {
+            per_sec: 0,
+            burst: 2_000,
+        },
+        verify_every: None,
         workers: Some(1),
         shutdown_grace: Duration::from_secs(5),
         trusted_proxies: TrustedProxies::default(),
@@ -89,6 +109,12 @@ impl TestApp {
         Self::start(database, config).await
     }
 
+    /// A service on a database that somebody else has filled.
+    pub(crate) async fn spawn_on(database: TestPostgres) -> Self {
+        let config = config(&database.url, Clock::manual(noon()));
+        Self::start(Arc::new(database), config).await
+    }
+
     /// A second instance on the same database, with the same clock.
     pub(crate) async fn replica(&self) -> Self {
         self.replica_at(&self.database.url).await
@@ -97,6 +123,13 @@ impl TestApp {
     /// The same, with its database at another address.
     pub(crate) async fn replica_at(&self, database_url: &str) -> Self {
         let config = config(database_url, self.clock.clone());
+        Self::start(self.database.clone(), config).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&self.database.url, self.clock.clone());
+        change(&mut config);
         Self::start(self.database.clone(), config).await
     }
 
@@ -166,6 +199,13 @@ impl TestApp {
         let mut connection = self.database.connect().await;
         let query = diesel::sql_query(format!("SELECT ({sql})::bigint AS number"));
         query.get_result::<Number>(&mut connection).await.unwrap().number
+    }
+
+    /// One text out of the database.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let mut connection = self.database.connect().await;
+        let query = diesel::sql_query(format!("SELECT ({sql})::text AS text"));
+        query.get_result::<Words>(&mut connection).await.unwrap().text
     }
 
     /// Changes the database behind the service's back.

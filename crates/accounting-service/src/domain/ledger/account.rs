@@ -35,10 +35,12 @@ pub struct Movement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     user_id: UserId,
-    /// In the order in which they are spent: soonest expiry first, then by id. Expired and empty ones may be missing.
+    /// In the order in which they are spent: soonest expiry first, then by id. Empty ones may be missing.
     allocations: Vec<Allocation>,
     holds: HashMap<SessionKey, Hold>,
     open_holds: usize,
+    /// Nothing in a closed account can be spent, and what comes back to it is written off.
+    closed: bool,
 }
 
 impl AccountState {
@@ -57,7 +59,13 @@ impl AccountState {
             allocations,
             holds,
             open_holds,
+            closed: false,
         }
+    }
+
+    /// The same account, closed or not.
+    pub fn with_closed(self, closed: bool) -> Self {
+        Self { closed, ..self }
     }
 
     /// Whose account it is.
@@ -70,8 +78,54 @@ impl AccountState {
         let live = self
             .allocations
             .iter()
-            .filter(|allocation| allocation.expires_at > now);
+            .filter(|allocation| self.is_live(allocation, now));
         live.map(|allocation| allocation.remaining).sum()
+    }
+
+    /// What remains in all allocations, those that have expired and are not written off yet included.
+    pub(super) fn owned(&self) -> Credits {
+        self.allocations
+            .iter()
+            .map(|allocation| allocation.remaining)
+            .sum()
+    }
+
+    /// Whether the account is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Closes the account for good.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    fn is_live(&self, allocation: &Allocation, now: DateTime<Utc>) -> bool {
+        !self.closed && allocation.expires_at > now
+    }
+
+    /// Credits that nobody can spend any more and that are still in the books, by allocation.
+    pub(super) fn lapsed(&self, now: DateTime<Utc>) -> Vec<Draw> {
+        self.allocations
+            .iter()
+            .filter(|allocation| !self.is_live(allocation, now) && allocation.remaining > Credits::ZERO)
+            .map(|allocation| Draw {
+                allocation_id: allocation.id,
+                credits: allocation.remaining,
+                expires_at: allocation.expires_at,
+            })
+            .collect()
+    }
+
+    /// Takes these credits out of the books.
+    pub(super) fn write_off(&mut self, lapsed: &[Draw]) -> Vec<Movement> {
+        for draw in lapsed {
+            let place = |allocation: &&mut Allocation| allocation.id == draw.allocation_id;
+            if let Some(allocation) = self.allocations.iter_mut().find(place) {
+                allocation.remaining = allocation.remaining.less(draw.credits);
+            }
+        }
+        lapsed.iter().map(Draw::taken).collect()
     }
 
     /// How many holds are open.
@@ -124,6 +178,9 @@ impl AccountState {
         }
         let mut missing = credits;
         let mut draws = Vec::new();
+        if self.closed {
+            return Ok(draws);
+        }
         for allocation in self
             .allocations
             .iter_mut()
@@ -144,10 +201,38 @@ impl AccountState {
         Ok(draws)
     }
 
-    /// Puts drawn credits back where they came from. Those of an allocation that has expired are back in it, too, but
-    /// past spending.
-    pub(super) fn give_back(&mut self, draws: &[Draw], now: DateTime<Utc>) -> Vec<Movement> {
-        for draw in draws.iter().filter(|draw| draw.expires_at > now) {
+    /// Takes what one allocation holds beyond `keep` out of it.
+    pub(super) fn withdraw(
+        &mut self,
+        allocation_id: Uuid,
+        keep: Credits,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Draw>, Refusal> {
+        let closed = self.closed;
+        let live = |allocation: &&mut Allocation| {
+            allocation.id == allocation_id && !closed && allocation.expires_at > now
+        };
+        let found = self.allocations.iter_mut().find(live);
+        let remaining = found.as_ref().map_or(Credits::ZERO, |found| found.remaining);
+        if keep > remaining {
+            return Err(Refusal::AllocationHasLess { remaining });
+        }
+        let credits = remaining.less(keep);
+        let Some(allocation) = found.filter(|_| credits > Credits::ZERO) else {
+            return Ok(None);
+        };
+        allocation.remaining = keep;
+        Ok(Some(Draw {
+            allocation_id,
+            credits,
+            expires_at: allocation.expires_at,
+        }))
+    }
+
+    /// Puts drawn credits back where they came from, also into an allocation that has expired: it is then written off,
+    /// and both can be seen in the ledger.
+    pub(super) fn give_back(&mut self, draws: &[Draw]) -> Vec<Movement> {
+        for draw in draws {
             self.put(Allocation {
                 id: draw.allocation_id,
                 remaining: draw.credits,

@@ -7,6 +7,7 @@ use super::HoldStatus;
 use crate::domain::{
     credits::{Amount, Credits},
     ids::SessionKey,
+    rules::RuleClaim,
     usage::UsageNote,
 };
 
@@ -61,6 +62,13 @@ pub enum Command {
         /// The allocation.
         grant: Grant,
     },
+    /// Adds an allocation that a rule grants, unless it has granted it before.
+    AllocateByRule {
+        /// The allocation.
+        grant: Grant,
+        /// What is granted once.
+        claim: RuleClaim,
+    },
     /// Spends credits at once.
     Deduct {
         /// How many.
@@ -106,21 +114,34 @@ pub enum Command {
         /// The session.
         key: SessionKey,
     },
+    /// Takes what one allocation holds beyond a number out of it.
+    Withdraw {
+        /// The allocation.
+        allocation_id: Uuid,
+        /// What stays in it.
+        keep: Credits,
+    },
+    /// Takes everything away and lets nothing in any more.
+    Close,
+    /// Takes credits that have expired out of the books. Every other command does so on the way; this one is for
+    /// accounts that nobody uses.
+    WriteOff,
 }
 
 impl Command {
     /// The command's name.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Allocate { .. } => Kind::Allocate,
+            Self::Allocate { .. } | Self::AllocateByRule { .. } => Kind::Allocate,
             Self::Deduct { .. } => Kind::Deduct,
             Self::Hold { .. } => Kind::Hold,
             Self::Capture { .. } => Kind::Capture,
             Self::Void { .. } => Kind::Void,
             Self::Set { .. } => Kind::Set,
             Self::Adjust(_) => Kind::Adjust,
-            Self::Remove { .. } | Self::RemoveAll => Kind::Remove,
+            Self::Remove { .. } | Self::RemoveAll | Self::Withdraw { .. } | Self::Close => Kind::Remove,
             Self::Expire { .. } => Kind::Expire,
+            Self::WriteOff => Kind::WriteOff,
         }
     }
 
@@ -129,17 +150,30 @@ impl Command {
         matches!(self, Self::Hold { .. })
     }
 
+    /// What the command may do only once.
+    pub fn claim(&self) -> Option<&RuleClaim> {
+        if let Self::AllocateByRule { claim, .. } = self {
+            Some(claim)
+        } else {
+            None
+        }
+    }
+
     /// The session the command speaks of.
     pub const fn session(&self) -> Option<&SessionKey> {
         match self {
             Self::Hold { opening } => Some(&opening.key),
             Self::Capture { key, .. } | Self::Void { key } | Self::Expire { key } => Some(key),
             Self::Allocate { .. }
+            | Self::AllocateByRule { .. }
             | Self::Deduct { .. }
             | Self::Set { .. }
             | Self::Adjust(_)
             | Self::Remove { .. }
-            | Self::RemoveAll => None,
+            | Self::RemoveAll
+            | Self::Withdraw { .. }
+            | Self::Close
+            | Self::WriteOff => None,
         }
     }
 }
@@ -161,10 +195,12 @@ pub enum Kind {
     Set,
     /// [`Command::Adjust`].
     Adjust,
-    /// [`Command::Remove`] and [`Command::RemoveAll`].
+    /// [`Command::Remove`], [`Command::RemoveAll`], [`Command::Withdraw`] and [`Command::Close`].
     Remove,
     /// [`Command::Expire`].
     Expire,
+    /// [`Command::WriteOff`], and what other commands find expired.
+    WriteOff,
 }
 
 impl Kind {
@@ -180,7 +216,27 @@ impl Kind {
             Self::Adjust => "adjust",
             Self::Remove => "remove",
             Self::Expire => "expire",
+            Self::WriteOff => "write_off",
         }
+    }
+
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Allocate,
+        Self::Deduct,
+        Self::Hold,
+        Self::Capture,
+        Self::Void,
+        Self::Set,
+        Self::Adjust,
+        Self::Remove,
+        Self::Expire,
+        Self::WriteOff,
+    ];
+
+    /// The kind of a stored name.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -204,6 +260,23 @@ pub enum Refusal {
     /// The hold has ended.
     #[error("this session has been settled already: {0}")]
     SessionSettled(HoldStatus),
+    /// More was used than is held. A person may settle again with less; a service's captures stop at the hold.
+    #[error("{requested} credits are more than the {held} that are held")]
+    CaptureExceedsHold {
+        /// What was asked for.
+        requested: Credits,
+        /// What is held.
+        held: Credits,
+    },
+    /// An allocation can be emptied, never filled.
+    #[error("this allocation has {remaining} credits left; to give more, grant more")]
+    AllocationHasLess {
+        /// What remains in it.
+        remaining: Credits,
+    },
+    /// The account takes nothing any more.
+    #[error("this account is closed")]
+    AccountClosed,
     /// The hold has time left.
     #[error("this hold is not due yet")]
     HoldNotDue,

@@ -41,6 +41,17 @@ impl Draw {
     }
 }
 
+/// A draw, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// What was set aside.
+    pub draw: Draw,
+    /// How much of it was paid.
+    pub captured: Credits,
+    /// How much of it went back.
+    pub returned: Credits,
+}
+
 /// Where a hold is in its life: open, then exactly one of the others for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +174,31 @@ impl Hold {
             settled_at: Some(now),
             ..self
         }
+    }
+
+    /// What came of each draw: how much of it was paid, and how much went back. Nothing yet while the hold is open.
+    pub fn shares(&self) -> Vec<Share> {
+        let returned = if self.is_open() {
+            Vec::new()
+        } else {
+            self.returned()
+        };
+        let share = |draw: &Draw| {
+            let back = returned
+                .iter()
+                .find(|back| back.allocation_id == draw.allocation_id);
+            let back = back.map_or(Credits::ZERO, |back| back.credits);
+            Share {
+                draw: *draw,
+                returned: back,
+                captured: if self.is_open() {
+                    Credits::ZERO
+                } else {
+                    draw.credits.less(back)
+                },
+            }
+        };
+        self.draws.iter().map(share).collect()
     }
 
     /// What goes back where: captured credits are taken from what expires soonest, as any spending is.

@@ -15,6 +15,7 @@ enum Place {
     Free,
     Held(String),
     Spent,
+    WrittenOff,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ struct Session {
 pub(super) struct Model {
     coins: Vec<Coin>,
     sessions: BTreeMap<String, Session>,
+    closed: bool,
 }
 
 /// Whether a command wrote something, or found everything so already.
@@ -67,10 +69,65 @@ impl Model {
     }
 
     pub(super) fn balance(&self, now: DateTime<Utc>) -> usize {
+        if self.closed {
+            return 0;
+        }
         self.coins
             .iter()
             .filter(|coin| coin.place == Place::Free && coin.expires_at > now)
             .count()
+    }
+
+    /// Takes every free coin that nobody can spend out of the books; whenever something is written, this is as well.
+    pub(super) fn write_off(&mut self, now: DateTime<Utc>) -> usize {
+        let mut written_off = 0;
+        for coin in &mut self.coins {
+            if coin.place == Place::Free && (self.closed || coin.expires_at <= now) {
+                coin.place = Place::WrittenOff;
+                written_off += 1;
+            }
+        }
+        written_off
+    }
+
+    /// Leaves `keep` free coins of one allocation.
+    pub(super) fn withdraw(
+        &mut self,
+        allocation: Uuid,
+        keep: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Effect, Refusal> {
+        let closed = self.closed;
+        let free = self.coins.iter_mut().filter(|coin| {
+            !closed && coin.allocation == allocation && coin.place == Place::Free && coin.expires_at > now
+        });
+        let mut free: Vec<_> = free.collect();
+        if keep > free.len() {
+            return Err(Refusal::AllocationHasLess {
+                remaining: credits(free.len()),
+            });
+        }
+        if keep == free.len() {
+            return Ok(Effect::Repeated);
+        }
+        for coin in free.iter_mut().skip(keep) {
+            coin.place = Place::Spent;
+        }
+        Ok(Effect::Written)
+    }
+
+    /// Closes the account.
+    pub(super) fn close(&mut self, now: DateTime<Utc>) -> Result<Effect, Refusal> {
+        if self.closed {
+            return Err(Refusal::AccountClosed);
+        }
+        for coin in &mut self.coins {
+            if coin.place == Place::Free && coin.expires_at > now {
+                coin.place = Place::Spent;
+            }
+        }
+        self.closed = true;
+        Ok(Effect::Written)
     }
 
     /// Free coins, expired or not, by allocation: what the database would say remains.
@@ -82,14 +139,22 @@ impl Model {
         remaining
     }
 
-    pub(super) fn add(&mut self, allocation: Uuid, count: usize, expires_at: DateTime<Utc>) -> Effect {
+    pub(super) fn add(
+        &mut self,
+        allocation: Uuid,
+        count: usize,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Effect, Refusal> {
+        if self.closed {
+            return Err(Refusal::AccountClosed);
+        }
         let coin = Coin {
             allocation,
             expires_at,
             place: Place::Free,
         };
         self.coins.extend(std::iter::repeat_n(coin, count));
-        Effect::Written
+        Ok(Effect::Written)
     }
 
     /// Picks one coin at a time: of those that can be spent, the one that expires first.
@@ -117,23 +182,30 @@ impl Model {
         self.take(count, &Place::Spent, now)
     }
 
-    pub(super) fn remove_all(&mut self, now: DateTime<Utc>) -> Effect {
+    pub(super) fn remove_all(&mut self, now: DateTime<Utc>) -> Result<Effect, Refusal> {
         if self.balance(now) == 0 {
-            return Effect::Repeated;
+            return Ok(Effect::Repeated);
         }
         self.set(None, now)
     }
 
-    pub(super) fn set(&mut self, target: Option<(Uuid, usize, DateTime<Utc>)>, now: DateTime<Utc>) -> Effect {
+    pub(super) fn set(
+        &mut self,
+        target: Option<(Uuid, usize, DateTime<Utc>)>,
+        now: DateTime<Utc>,
+    ) -> Result<Effect, Refusal> {
+        if self.closed {
+            return Err(Refusal::AccountClosed);
+        }
         for coin in &mut self.coins {
             if coin.place == Place::Free && coin.expires_at > now {
                 coin.place = Place::Spent;
             }
         }
         if let Some((allocation, count, expires_at)) = target {
-            self.add(allocation, count, expires_at);
+            self.add(allocation, count, expires_at)?;
         }
-        Effect::Written
+        Ok(Effect::Written)
     }
 
     pub(super) fn hold(
@@ -176,7 +248,7 @@ impl Model {
         let Some(session) = self.sessions.get_mut(name).filter(|session| !session.foreign) else {
             return Err(Refusal::SessionNotFound);
         };
-        let count = count.min(session.held);
+        let (asked, count) = (count, count.min(session.held));
         if session.status != HoldStatus::Open {
             let same = session.status == status && session.captured == count && session.by_service;
             return if same && status != HoldStatus::Expired {
@@ -187,6 +259,12 @@ impl Model {
         }
         if status == HoldStatus::Expired && session.expires_at > now {
             return Err(Refusal::HoldNotDue);
+        }
+        if asked > session.held && !session.by_service {
+            return Err(Refusal::CaptureExceedsHold {
+                requested: credits(asked),
+                held: credits(session.held),
+            });
         }
         session.status = status;
         session.captured = count;

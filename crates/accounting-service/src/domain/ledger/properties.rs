@@ -42,6 +42,9 @@ enum Op {
     Capture { session: u8, credits: i64 },
     Void { session: u8 },
     Expire { session: u8 },
+    Withdraw { place: usize, keep: i64 },
+    Close,
+    WriteOff,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (session.clone(), 0..18_i64).prop_map(|(session, credits)| Op::Capture { session, credits }),
         2 => session.clone().prop_map(|session| Op::Void { session }),
         2 => session.prop_map(|session| Op::Expire { session }),
+        2 => (0..4_usize, prop_oneof![Just(0), 0..15_i64]).prop_map(|(place, keep)| Op::Withdraw { place, keep }),
+        1 => prop_oneof![9 => Just(Op::WriteOff), 1 => Just(Op::Close)],
     ];
     let millis = prop_oneof![3 => Just(0), 1 => Just(1), 3 => 0..12_000_i64];
     let step = (millis, any::<bool>(), any::<u128>(), op);
@@ -126,14 +131,15 @@ fn grant(id: u128, credits: i64, expires_at: DateTime<Utc>) -> Grant {
 struct Tables {
     allocations: BTreeMap<Uuid, (i64, i64, DateTime<Utc>)>,
     sessions: Vec<Hold>,
+    closed: bool,
 }
 
 impl Tables {
-    fn load(&self, now: DateTime<Utc>) -> AccountState {
+    fn load(&self) -> AccountState {
         let live = self
             .allocations
             .iter()
-            .filter(|(_, (_, remaining, expires_at))| *remaining > 0 && *expires_at > now);
+            .filter(|(_, (_, remaining, _))| *remaining > 0);
         let allocations = live.map(|(id, (_, remaining, expires_at))| Allocation {
             id: *id,
             remaining: Credits::new(*remaining).unwrap(),
@@ -149,6 +155,12 @@ impl Tables {
             self.sessions.clone(),
             open.count(),
         )
+        .with_closed(self.closed)
+    }
+
+    /// The allocation at this place of the list, or one that is nobody's.
+    fn allocation(&self, place: usize) -> Uuid {
+        self.allocations.keys().nth(place).copied().unwrap_or_default()
     }
 
     fn store(&mut self, outcome: &Outcome) {
@@ -156,7 +168,8 @@ impl Tables {
             let row = (grant.credits.get(), 0, grant.expires_at);
             assert_eq!(self.allocations.insert(grant.id, row), None);
         }
-        for movement in outcome.entry.iter().flat_map(|entry| &entry.movements) {
+        self.closed |= outcome.closed;
+        for movement in outcome.entries().flat_map(|entry| &entry.movements) {
             let row = self.allocations.get_mut(&movement.allocation_id).unwrap();
             row.1 += movement.credits;
             assert!((0..=row.0).contains(&row.1), "I2: {row:?}");
@@ -168,7 +181,7 @@ impl Tables {
     }
 }
 
-fn command(step: &Step, now: DateTime<Utc>) -> Command {
+fn command(step: &Step, tables: &Tables, now: DateTime<Utc>) -> Command {
     let later = |secs| now + TimeDelta::seconds(secs);
     match step.op {
         Op::Allocate { credits, secs } => Command::Allocate {
@@ -216,24 +229,33 @@ fn command(step: &Step, now: DateTime<Utc>) -> Command {
         },
         Op::Void { session } => Command::Void { key: key(session) },
         Op::Expire { session } => Command::Expire { key: key(session) },
+        Op::Withdraw { place, keep } => Command::Withdraw {
+            allocation_id: tables.allocation(place),
+            keep: Credits::new(keep).unwrap(),
+        },
+        Op::Close => Command::Close,
+        Op::WriteOff => Command::WriteOff,
     }
 }
 
-fn ask(model: &mut Model, step: &Step, now: DateTime<Utc>) -> Result<Effect, super::Refusal> {
+fn ask(
+    model: &mut Model,
+    step: &Step,
+    tables: &Tables,
+    now: DateTime<Utc>,
+) -> Result<Effect, super::Refusal> {
     let (id, later) = (Uuid::from_u128(step.id), |secs| now + TimeDelta::seconds(secs));
     let count = |credits: i64| usize::try_from(credits).unwrap();
     let name = |session: u8| key(session).session_id;
     match step.op {
         Op::Allocate { credits, secs } | Op::Raise { credits, secs } => {
-            Ok(model.add(id, count(credits), later(secs)))
+            model.add(id, count(credits), later(secs))
         }
         Op::Deduct { credits } | Op::Remove { credits } | Op::Lower { credits } => {
             model.spend(count(credits), now)
         }
-        Op::RemoveAll => Ok(model.remove_all(now)),
-        Op::Set { credits, secs } => {
-            Ok(model.set((credits > 0).then(|| (id, count(credits), later(secs))), now))
-        }
+        Op::RemoveAll => model.remove_all(now),
+        Op::Set { credits, secs } => model.set((credits > 0).then(|| (id, count(credits), later(secs))), now),
         Op::Hold {
             session,
             credits,
@@ -254,6 +276,13 @@ fn ask(model: &mut Model, step: &Step, now: DateTime<Utc>) -> Result<Effect, sup
         }
         Op::Void { session } => model.settle(&name(session), HoldStatus::Voided, 0, now),
         Op::Expire { session } => model.settle(&name(session), HoldStatus::Expired, 0, now),
+        Op::Withdraw { place, keep } => model.withdraw(tables.allocation(place), count(keep), now),
+        Op::Close => model.close(now),
+        Op::WriteOff => Ok(if model.write_off(now) > 0 {
+            Effect::Written
+        } else {
+            Effect::Repeated
+        }),
     }
 }
 
@@ -284,26 +313,29 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
     let (mut tables, mut model) = (Tables::default(), Model::default());
     tables.sessions.push(foreign_hold(now));
     model.add_foreign(&key(FOREIGN).session_id, now);
-    let mut account = tables.load(now);
+    let mut account = tables.load();
     let mut ledger_sum = 0;
 
     for step in steps {
         now += TimeDelta::milliseconds(step.millis);
         if step.reload {
-            account = tables.load(now);
+            account = tables.load();
         }
         let before = (account.clone(), model.balance(now));
-        let outcome = apply(&mut account, &command(step, now), now);
-        let expected = ask(&mut model, step, now);
+        let outcome = apply(&mut account, &command(step, &tables, now), now);
+        let expected = ask(&mut model, step, &tables, now);
+        if expected == Ok(Effect::Written) {
+            model.write_off(now);
+        }
 
         match (outcome, expected) {
             (Ok(outcome), Ok(effect)) => {
                 prop_assert_eq!(outcome.entry.is_some(), effect == Effect::Written);
                 prop_assert_eq!(outcome.balance_before.get(), i64::try_from(before.1).unwrap());
                 prop_assert_eq!(outcome.balance_after, account.spendable(now));
-                if let Some(entry) = &outcome.entry {
+                for entry in outcome.entries() {
                     ledger_sum += entry.amount;
-                    prop_assert_eq!(entry.balance_after, outcome.balance_after);
+                    prop_assert_eq!(entry.balance_after.get(), ledger_sum);
                     prop_assert_eq!(
                         entry.amount,
                         entry
@@ -312,6 +344,15 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                             .map(|movement| movement.credits)
                             .sum::<i64>()
                     );
+                }
+                if effect == Effect::Written {
+                    prop_assert_eq!(
+                        outcome.balance_after.get(),
+                        ledger_sum,
+                        "the statement ends in the balance"
+                    );
+                } else {
+                    prop_assert_eq!(outcome.entries().count(), 0);
                 }
                 prop_assert_eq!(
                     outcome.usage.is_some(),

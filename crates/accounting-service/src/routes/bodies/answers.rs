@@ -355,49 +355,6 @@ impl From<&Hold> for PartialBody {
     }
 }
 
-/// One of `GET /api/streaming-sessions/active`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ActiveSession {
-    /// The hold.
-    pub id: Uuid,
-    /// The session.
-    pub session_id: String,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// What uses the credits.
-    pub model_id: String,
-    /// What the use was estimated at.
-    pub estimated_credits: Credits,
-    /// What is held.
-    pub allocated_credits: Credits,
-    /// What was paid; nothing yet.
-    pub used_credits: Credits,
-    /// `active`.
-    pub status: &'static str,
-    /// When it was opened.
-    pub started_at: Timestamp,
-    /// When it ended; null.
-    pub completed_at: Option<Timestamp>,
-}
-
-impl From<Hold> for ActiveSession {
-    fn from(hold: Hold) -> Self {
-        Self {
-            id: hold.id,
-            session_id: hold.key.session_id,
-            user_id: hold.user_id,
-            model_id: hold.model_id,
-            estimated_credits: hold.estimated,
-            allocated_credits: hold.held,
-            used_credits: hold.captured,
-            status: "active",
-            started_at: hold.started_at.into(),
-            completed_at: hold.settled_at.map(Timestamp),
-        }
-    }
-}
-
 /// `POST /api/usage/record`.
 #[derive(Debug, Serialize)]
 pub struct RecordedBody {

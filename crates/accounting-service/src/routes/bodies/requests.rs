@@ -133,6 +133,66 @@ pub struct ListAllocations {
     pub cursor: Option<Uuid>,
 }
 
+/// `PATCH /api/credits/allocations/{id}`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeAllocation {
+    /// What stays in it: at most what is in it now.
+    pub remaining_credits: Credits,
+    /// A remark.
+    pub notes: Option<Note>,
+}
+
+/// The query of `GET /api/streaming-sessions/recent` and `/recent/{userId}`.
+#[derive(Debug, Deserialize)]
+pub struct ListRecentSessions {
+    /// How far back ended ones are looked for; 5 when nothing is said.
+    pub minutes: Option<u32>,
+}
+
+/// The query of routes that show the caller's own, or what is somebody else's.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedUser {
+    /// For supervisors and services: a user id, an address, or a name that only one account has.
+    pub user_id: Option<String>,
+}
+
+/// The query of `GET /api/credits/holds`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListHolds {
+    /// For supervisors: whose holds.
+    pub user_id: Option<String>,
+    /// For supervisors: everybody's holds.
+    #[serde(default)]
+    pub all: bool,
+    /// How many at most, from 1 to 1,000; 100 when nothing is said.
+    pub limit: Option<u16>,
+    /// The `nextCursor` of the page before.
+    pub cursor: Option<Uuid>,
+}
+
+/// The query of `GET /api/credits/transactions`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListTransactions {
+    /// For supervisors: whose.
+    pub user_id: Option<String>,
+    /// Not before this time or day.
+    pub from: Option<String>,
+    /// Not after this day, or before this time.
+    pub to: Option<String>,
+    /// Of this kind only.
+    pub kind: Option<String>,
+    /// How many at most, from 1 to 1,000; 100 when nothing is said.
+    pub limit: Option<u16>,
+    /// The `nextCursor` of the page before.
+    pub cursor: Option<Uuid>,
+    /// `csv` for the whole statement as a table.
+    pub format: Option<String>,
+}
+
 /// `POST /api/streaming-sessions/initialize`. What stands from `userId` on is for services; a person opens sessions on
 /// their own account, and these members are not looked at.
 #[derive(Debug, Serialize, Deserialize)]

@@ -7,10 +7,20 @@ use uuid::Uuid;
 
 use super::{Answer, Job};
 use crate::{
-    domain::{idempotency::IdempotencyKey, ledger::apply},
+    domain::{
+        idempotency::IdempotencyKey,
+        ids::Actor,
+        ledger::{Entry, Outcome, apply},
+        notice::Watch,
+    },
     error::{Error, Result},
-    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, Wanted},
+    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, RuleGrantRow, Wanted},
 };
+
+/// Why credits are written off, in the words of the ledger.
+pub(in crate::service) const EXPIRED: &str = "expired";
+
+const RETURNED_TOO_LATE: &str = "returned after their allocation had expired";
 
 /// What the jobs speak of. `doubtful` are commands that may have been carried out already.
 pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
@@ -28,6 +38,10 @@ pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
         wanted
             .sessions
             .extend(session.map(|key| (&instruction.user_id, key)));
+        let claim = instruction.command.claim();
+        wanted
+            .claims
+            .extend(claim.map(|claim| (&instruction.user_id, claim)));
         wanted.keys.extend(&instruction.origin.idempotency);
     }
     wanted
@@ -39,6 +53,8 @@ pub(super) struct Batch<'a> {
     /// Answers of commands whose commit was sent before the connection broke.
     decided: &'a HashMap<Uuid, Answer>,
     now: DateTime<Utc>,
+    /// What the operator wants to be told of.
+    watch: Option<Watch>,
     /// What is to be written.
     pub(super) changes: Changes,
     /// The answers that hold once it is written, by command.
@@ -48,11 +64,17 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(loaded: Loaded, decided: &'a HashMap<Uuid, Answer>, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(
+        loaded: Loaded,
+        decided: &'a HashMap<Uuid, Answer>,
+        now: DateTime<Utc>,
+        watch: Option<Watch>,
+    ) -> Self {
         Self {
             loaded,
             decided,
             now,
+            watch,
             changes: Changes::default(),
             deciding: HashMap::new(),
             spoiled: false,
@@ -68,6 +90,14 @@ impl<'a> Batch<'a> {
         if let Some(answer) = self.replay(instruction.origin.idempotency.as_ref())? {
             return Ok(answer);
         }
+        let claim = instruction.command.claim();
+        let claim = claim.map(|claim| (instruction.user_id.clone(), claim.clone()));
+        if claim
+            .as_ref()
+            .is_some_and(|claim| self.loaded.claimed.contains(claim))
+        {
+            return Ok(Answer::given_before(instruction.status));
+        }
         let account = self
             .loaded
             .accounts
@@ -82,19 +112,23 @@ impl<'a> Batch<'a> {
             replayed: false,
         };
 
-        let row = outcome.entry.clone().map(|entry| LedgerRow {
-            id: job.id,
-            user_id: instruction.user_id.clone(),
-            entry,
-            description: instruction.description.clone(),
-            actor: instruction.origin.actor.clone(),
-            request_id: instruction.origin.request_id.clone(),
-        });
-        if row.is_some() {
+        let rows = ledger_rows(job, &outcome);
+        let command_id = (!rows.is_empty()).then_some(job.id);
+        if command_id.is_some() {
             self.deciding.insert(job.id, answer.clone());
         }
-        let command_id = row.as_ref().map(|row| row.id);
-        self.changes.add(&instruction.user_id, &outcome, row);
+        self.changes.add(&instruction.user_id, &outcome, rows);
+        if let Some((user_id, claim)) = claim {
+            self.changes.claim(RuleGrantRow {
+                user_id: user_id.clone(),
+                claim: claim.clone(),
+                transaction_id: job.id,
+            });
+            self.loaded.claimed.insert((user_id, claim));
+        }
+        if let Some(watch) = self.watch {
+            watch.look(&mut self.changes.noticed, &instruction.user_id, &outcome);
+        }
         if let Some(key) = &instruction.origin.idempotency {
             self.remember(key, &answer, command_id);
         }
@@ -129,7 +163,50 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The lines of one command. Its own has the command's id; the write-offs around it are the system's.
+fn ledger_rows(job: &Job, outcome: &Outcome) -> Vec<LedgerRow> {
+    let instruction = &job.instruction;
+    let row = |id: Uuid, entry: &Entry, actor: Actor, description: Option<String>| LedgerRow {
+        id,
+        user_id: instruction.user_id.clone(),
+        entry: entry.clone(),
+        description,
+        actor,
+        request_id: instruction.origin.request_id.clone(),
+    };
+    let written_off = |entry: &Option<Entry>, why: &str| {
+        let entry = entry.as_ref()?;
+        Some(row(Uuid::now_v7(), entry, Actor::system(), Some(why.to_owned())))
+    };
+    let own = outcome.entry.as_ref().map(|entry| {
+        let origin = &instruction.origin;
+        row(
+            job.id,
+            entry,
+            origin.actor.clone(),
+            instruction.description.clone(),
+        )
+    });
+    [
+        written_off(&outcome.lapsed_before, EXPIRED),
+        own,
+        written_off(&outcome.lapsed_after, RETURNED_TOO_LATE),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 impl Answer {
+    /// The answer to something that was done once and for all.
+    fn given_before(status: u16) -> Self {
+        Self {
+            status,
+            body: String::new(),
+            replayed: true,
+        }
+    }
+
     /// The remembered answer once more, if it was to the same request.
     pub fn replay(known: &Remembered, key: &IdempotencyKey) -> Result<Self> {
         if known.fingerprint != key.fingerprint {

@@ -13,7 +13,8 @@
 //! - It breaks while the commit is on its way: nobody knows whether it happened. On the new connection the accounts are
 //!   locked first, which waits until the old transaction has ended one way or the other, then the ledger is asked for
 //!   the commands' ids. Those that are there are answered, the others are done.
-//! - The database stays away: all who wait are told so at once.
+//! - The database stays away: all who wait are told so within a second; those whose command was under way are told
+//!   that its outcome is not known, and learn it by asking again with the same idempotency key.
 
 use std::{
     collections::HashMap,
@@ -29,8 +30,10 @@ use uuid::Uuid;
 use super::{
     Answer, BEGIN_WITHIN, Job, Ledger,
     batch::{Batch, wanted},
+    patience::Outage,
 };
 use crate::{
+    domain::notice::Watch,
     error::{Error, Result},
     metrics::LedgerMetrics,
     store::{CommitError, LedgerConnection},
@@ -41,6 +44,9 @@ const ATTEMPTS: usize = 3;
 
 /// Longer than any batch takes. A server that has not answered by then is taken for gone.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An attempt that takes longer than this, and than somebody's lock is waited for, hangs on a database that is away.
+const ATTEMPT_SLOW: Duration = Duration::from_millis(1_500);
 
 /// How long the fate of a commit is inquired into before its callers are told that it is not known.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
@@ -55,9 +61,11 @@ type Decided = HashMap<Uuid, Answer>;
 pub struct Writer {
     url: SecretString,
     batch_max: usize,
+    watch: Option<Watch>,
     clock: Clock,
     metrics: LedgerMetrics,
     jobs: mpsc::Receiver<Job>,
+    outage: Outage,
     connection: Option<LedgerConnection>,
 }
 
@@ -70,21 +78,26 @@ enum Trouble {
 }
 
 impl Writer {
-    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together.
+    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together; what
+    /// `watch` sees in them is written down to be told.
     pub fn new(
         url: SecretString,
         queue_max: usize,
         batch_max: usize,
+        watch: Option<Watch>,
         clock: Clock,
         metrics: LedgerMetrics,
     ) -> (Self, Ledger) {
-        let (ledger, jobs) = Ledger::new(queue_max, metrics.clone());
+        let (outage, outage_watch) = Outage::new();
+        let (ledger, jobs) = Ledger::new(queue_max, outage_watch, metrics.clone());
         let writer = Self {
             url,
             batch_max,
+            watch,
             clock,
             metrics,
             jobs,
+            outage,
             connection: None,
         };
         (writer, ledger)
@@ -97,7 +110,9 @@ impl Writer {
             self.metrics
                 .queue_length
                 .set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
-            let batch = std::mem::take(&mut jobs);
+            let mut batch = std::mem::take(&mut jobs);
+            // The others were given up by their callers, who know that nothing has happened.
+            batch.retain(|job| job.claim.take());
             let (batch, late): (Vec<_>, Vec<_>) = batch
                 .into_iter()
                 .partition(|job| job.accepted.elapsed() < BEGIN_WITHIN);
@@ -139,8 +154,9 @@ impl Writer {
         loop {
             let connection = self.connection(!decided.is_empty()).await?;
             let started = Instant::now();
-            let tried =
-                tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(&connection, jobs, &mut decided)).await;
+            let attempt_made =
+                tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(&connection, jobs, &mut decided));
+            let tried = self.watched(attempt_made).await;
             let trouble = match tried {
                 Ok(Ok(results)) => {
                     self.metrics
@@ -156,8 +172,7 @@ impl Writer {
                     if connection.rollback().await.is_ok() {
                         self.connection = Some(connection);
                     }
-                    // Another process may have taken the same key or session a moment ago: the next look shows it.
-                    if jobs.len() > 1 || attempt >= ATTEMPTS {
+                    if jobs.len() > 1 || attempt >= ATTEMPTS || !may_heal(&error) {
                         return Err(error);
                     }
                 }
@@ -177,6 +192,19 @@ impl Writer {
         }
     }
 
+    /// Says that the database is away while `attempt` takes too long.
+    async fn watched<T>(&self, attempt: impl Future<Output = T>) -> T {
+        tokio::pin!(attempt);
+        tokio::select! {
+            biased;
+            done = &mut attempt => return done,
+            () = tokio::time::sleep(ATTEMPT_SLOW) => self.outage.begin(),
+        }
+        let done = attempt.await;
+        self.outage.end();
+        done
+    }
+
     /// One transaction. `decided` is filled when the commit is about to be sent.
     async fn attempt(
         &self,
@@ -185,16 +213,14 @@ impl Writer {
         decided: &mut Decided,
     ) -> Result<Vec<Result<Answer>>> {
         let doubtful = decided.keys().copied().collect();
-        let loaded = connection
-            .begin(&wanted(jobs, doubtful), self.clock.now())
-            .await?;
+        let loaded = connection.begin(&wanted(jobs, doubtful)).await?;
         if loaded.done.is_empty() {
             // The accounts are locked and nothing is there: whatever was sent before did not happen.
             decided.clear();
         }
         // After the locks, for waiting for them may have taken a while.
         let now = self.clock.now();
-        let mut batch = Batch::new(loaded, decided, now);
+        let mut batch = Batch::new(loaded, decided, now, self.watch);
         let results: Vec<_> = jobs.iter().map(|job| batch.run(job)).collect();
         let (changes, deciding) = (batch.changes, batch.deciding);
         if batch.spoiled {
@@ -227,8 +253,15 @@ impl Writer {
         }
         let started = Instant::now();
         loop {
-            match LedgerConnection::open(&self.url).await {
-                Ok(connection) => return Ok(connection),
+            let opened = self.watched(LedgerConnection::open(&self.url)).await;
+            if opened.is_err() {
+                self.outage.begin();
+            }
+            match opened {
+                Ok(connection) => {
+                    self.outage.end();
+                    return Ok(connection);
+                }
                 Err(error) if patient && started.elapsed() < RESOLVE_WITHIN => {
                     tracing::debug!(%error, "the database is still away");
                     tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -268,7 +301,21 @@ fn trouble(error: Error) -> Trouble {
     }
 }
 
+/// Another process may have taken the same key or session a moment ago: the next look shows it. What breaks a rule of a
+/// table breaks it again.
+fn may_heal(error: &Error) -> bool {
+    let Error::Query(diesel::result::Error::DatabaseError(kind, _)) = error else {
+        return false;
+    };
+    matches!(
+        kind,
+        DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::RestrictViolation
+    )
+}
+
 fn answer(job: Job, result: Result<Answer>) {
+    // Before the answer, for whoever has it may use the key again.
+    drop(job.key_in_use);
     // Whoever asked may have left; what was done stays done.
     let _ = job.reply.send(result);
 }

@@ -1,6 +1,6 @@
 //! Everything a batch changes, gathered column by column and written in one trip.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -14,11 +14,12 @@ use futures_util::join;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LedgerConnection, Prepared, RememberedRow, statements};
+use super::{LedgerConnection, Prepared, RememberedRow, rule_grants::RuleGrantRow, statements};
 use crate::{
     domain::{
         ids::{Actor, UserId},
-        ledger::{Entry, Grant, Hold, HoldStatus, Outcome},
+        ledger::{Entry, Grant, Hold, HoldStatus, Kind, Outcome},
+        notice::Noticed,
         usage::UsageRecord,
     },
     error::Error,
@@ -53,6 +54,12 @@ pub struct Changes {
     usage: Vec<UsageRecord>,
     rows: Vec<LedgerRow>,
     remembered: Vec<RememberedRow>,
+    /// Accounts of which something was written off.
+    lapsed: BTreeSet<UserId>,
+    closed: Vec<UserId>,
+    pub(super) claims: Vec<RuleGrantRow>,
+    /// What is to be told of it.
+    pub noticed: Noticed,
 }
 
 impl Changes {
@@ -66,15 +73,21 @@ impl Changes {
         self.rows.iter().map(|row| &row.entry)
     }
 
-    /// Adds what one command did. `row` is its line in the ledger, if it has one.
-    pub fn add(&mut self, user_id: &UserId, outcome: &Outcome, row: Option<LedgerRow>) {
-        self.rows.extend(row);
-        let Some(entry) = &outcome.entry else {
+    /// Adds what one command did. `rows` are its lines in the ledger, if it has any.
+    pub fn add(&mut self, user_id: &UserId, outcome: &Outcome, rows: Vec<LedgerRow>) {
+        if rows.is_empty() {
             return;
-        };
-        for movement in &entry.movements {
-            *self.moves.entry(movement.allocation_id).or_default() += movement.credits;
         }
+        for entry in rows.iter().map(|row| &row.entry) {
+            for movement in &entry.movements {
+                *self.moves.entry(movement.allocation_id).or_default() += movement.credits;
+            }
+            if entry.kind == Kind::WriteOff {
+                self.lapsed.insert(user_id.clone());
+            }
+        }
+        self.rows.extend(rows);
+        self.closed.extend(outcome.closed.then(|| user_id.clone()));
         self.grants
             .extend(outcome.granted.clone().map(|grant| (user_id.clone(), grant)));
         self.usage.extend(outcome.usage.clone());
@@ -86,6 +99,11 @@ impl Changes {
             };
             list.push(hold.clone());
         }
+    }
+
+    /// Adds what an automatic grant claims.
+    pub fn claim(&mut self, row: RuleGrantRow) {
+        self.claims.push(row);
     }
 
     /// Adds an answer to be remembered.
@@ -118,7 +136,20 @@ impl LedgerConnection {
     /// Writes everything and commits.
     pub async fn commit(&self, changes: &Changes, now: DateTime<Utc>) -> Result<(), CommitError> {
         // Polled, and so sent, in this order: rows before what refers to them.
-        let (grants, moves, opened, settled, usage, rows, remembered, commit) = join!(
+        let (
+            grants,
+            moves,
+            opened,
+            settled,
+            usage,
+            rows,
+            remembered,
+            lapsed,
+            closed,
+            claims,
+            notices,
+            commit,
+        ) = join!(
             self.insert_allocations(&changes.grants, now),
             self.move_credits(&changes.moves),
             self.insert_sessions(&changes.opened, now),
@@ -126,6 +157,10 @@ impl LedgerConnection {
             self.insert_usage(&changes.usage, now),
             self.insert_transactions(&changes.rows, now),
             self.insert_keys(&changes.remembered, now),
+            self.touch_accounts(statements::MARK_LAPSED, &changes.lapsed, now),
+            self.touch_accounts(statements::CLOSE_ACCOUNTS, &changes.closed, now),
+            self.insert_claims(&changes.claims, now),
+            self.insert_notices(&changes.noticed, now),
             async {
                 let connection = &self.connection;
                 Prepared(sql_query(statements::COMMIT))
@@ -133,7 +168,9 @@ impl LedgerConnection {
                     .await
             },
         );
-        for written in [grants, moves, opened, settled, usage, rows, remembered] {
+        for written in [
+            grants, moves, opened, settled, usage, rows, remembered, lapsed, closed, claims, notices,
+        ] {
             if let Err(error) = written {
                 return Err(if is_from_server(&error) {
                     CommitError::Undone(error.into())
@@ -281,6 +318,24 @@ impl LedgerConnection {
                     .map(|row| stored_movements(&row.entry))
                     .collect::<Vec<_>>(),
             )
+            .bind::<Timestamptz, _>(now);
+        let connection = &self.connection;
+        Prepared(query).execute(&mut &*connection).await
+    }
+
+    /// Runs a statement of (accounts, now).
+    async fn touch_accounts<'a>(
+        &self,
+        statement: &'static str,
+        accounts: impl IntoIterator<Item = &'a UserId>,
+        now: DateTime<Utc>,
+    ) -> QueryResult<usize> {
+        let users: Vec<&str> = accounts.into_iter().map(UserId::as_str).collect();
+        if users.is_empty() {
+            return Ok(0);
+        }
+        let query = sql_query(statement)
+            .bind::<Array<Text>, _>(users)
             .bind::<Timestamptz, _>(now);
         let connection = &self.connection;
         Prepared(query).execute(&mut &*connection).await

@@ -5,7 +5,7 @@ use diesel::{
     QueryResult, QueryableByName,
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Text, Timestamptz, Untyped, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Text, Timestamptz, Untyped, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -43,17 +43,24 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// In the order of ids, so that two writers never wait for each other. Not `FOR UPDATE`: nothing changes the key, and
 /// rows that refer to the account may be inserted meanwhile.
 pub(super) const LOCK_ACCOUNTS: &str = "
-    SELECT user_id FROM user_accounts WHERE user_id = ANY($1) ORDER BY user_id FOR NO KEY UPDATE";
+    SELECT user_id, closed_at IS NOT NULL AS closed FROM user_accounts
+    WHERE user_id = ANY($1) ORDER BY user_id FOR NO KEY UPDATE";
 
 #[derive(QueryableByName)]
 pub(super) struct UserLine {
     #[diesel(sql_type = Text)]
     pub(super) user_id: String,
+    #[diesel(sql_type = Bool)]
+    pub(super) closed: bool,
 }
 
+/// What is left, expired or not: the expired is written off. What had expired a day before the last write-off of the
+/// account is not looked at again; the day is for replicas whose clocks differ.
 pub(super) const LOAD_ALLOCATIONS: &str = "
-    SELECT id, user_id, remaining_credits, expires_at FROM credit_allocations
-    WHERE user_id = ANY($1) AND expires_at > $2 AND remaining_credits > 0";
+    SELECT a.id, a.user_id, a.remaining_credits, a.expires_at
+    FROM user_accounts u
+    JOIN credit_allocations a ON a.user_id = u.user_id AND a.expires_at > u.lapsed_to - interval '1 day'
+    WHERE u.user_id = ANY($1) AND a.remaining_credits > 0";
 
 #[derive(QueryableByName)]
 pub(super) struct AllocationLine {
@@ -108,6 +115,15 @@ pub(super) const MOVE_CREDITS: &str = "
         UPDATE credit_allocations a SET remaining_credits = a.remaining_credits + moves.credits
         FROM unnest($1, $2) AS moves (id, credits) WHERE a.id = moves.id RETURNING 1)
     SELECT expect_rows((SELECT count(*) FROM moved), cardinality($1))";
+
+pub(super) const MARK_LAPSED: &str = "
+    UPDATE user_accounts SET lapsed_to = $2 WHERE user_id = ANY($1) AND lapsed_to < $2";
+
+/// The name may not be empty: an account of which only the id is known has that.
+pub(super) const CLOSE_ACCOUNTS: &str = "
+    UPDATE user_accounts
+    SET closed_at = $2, username = user_id, email = NULL, email_seen_at = NULL, role = 'enduser', updated_at = $2
+    WHERE user_id = ANY($1)";
 
 pub(super) const INSERT_SESSIONS: &str = "
     INSERT INTO streaming_sessions

@@ -153,6 +153,7 @@ impl State {
         self.asked.push(asked.clone());
         match mode {
             Mode::Cut => return vec![Step::Close],
+            Mode::Status(409) => return problem(409, "idempotency_in_progress"),
             Mode::Status(status) => return problem(status, "internal"),
             Mode::Normal | Mode::Gate | Mode::LoseAnswer => {}
         }

@@ -1,0 +1,2 @@
+-- What is valid stays valid.
+SELECT 1;

@@ -1,0 +1,2 @@
+ALTER TABLE credit_transactions VALIDATE CONSTRAINT credit_transactions_kind;
+ALTER TABLE credit_transactions VALIDATE CONSTRAINT credit_transactions_hold;

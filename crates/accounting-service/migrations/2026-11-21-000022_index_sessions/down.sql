@@ -1,0 +1,2 @@
+DROP INDEX streaming_sessions_user;
+DROP INDEX streaming_sessions_settled;

@@ -1,12 +1,12 @@
 //! A file that is sent by itself, to be used by a later message.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use actix_multipart::{Field, Multipart};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use common_http::{Access, CurrentUser, Routes};
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -24,6 +24,10 @@ const FIELD_BYTES_MAX: usize = 200;
 
 /// Fields of the form.
 const FIELDS_MAX: usize = 16;
+
+/// Stands behind every form, where nothing is read any more. A form that is cut off right after a line would leave its
+/// parser waiting for the rest of a boundary; so it meets something that is none.
+const BEYOND_THE_END: &[u8] = b"\r\n~~~~";
 
 /// How long an upload may take in all.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
@@ -52,7 +56,8 @@ async fn upload_file(
     if declared.is_some_and(|length| length > FILE_BYTES_MAX + FORM_BYTES_MAX) {
         return Err(Error::FileRefused(crate::domain::refusal::Refusal::TooLarge));
     }
-    let form = Multipart::new(request.headers(), payload);
+    let end = stream::once(ready(Ok(Bytes::from_static(BEYOND_THE_END))));
+    let form = Multipart::new(request.headers(), payload.chain(end));
     let received = timeout(UPLOAD_TIMEOUT, receive(&user, form, &files)).await;
     let kept = received.or(Err(Error::UploadTooSlow))??;
     Ok(HttpResponse::Ok().json(json!({

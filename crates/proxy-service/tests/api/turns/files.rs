@@ -96,7 +96,7 @@ async fn a_file_is_read_whole_and_in_parts() {
     ] {
         assert_eq!(headers[name], value, "{name}");
     }
-    assert!(headers.get_all("vary").iter().any(|vary| vary == "Authorization"));
+    assert!(headers["vary"].to_str().unwrap().contains("Authorization"));
     assert_eq!(whole.bytes().await.unwrap(), text);
     let download = alice.read(&format!("{path}?download=true"), &[]).await;
     let how = download.headers()["content-disposition"].to_str().unwrap();

@@ -291,12 +291,15 @@ async fn conversations_are_taken_away_whole() {
     .concat();
     app.flowise.answer(answer);
     let (session_id, file_id) = alice.chat_with(&upload("cell.png", "image/png", &png())).await;
-    for n in 0..60 {
-        let question = format!("question {n}");
-        alice
-            .chat(&json!({ "sessionId": session_id, "question": question }))
-            .await;
-    }
+    let more = (0..120_i64).map(|n| {
+        let at = bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() + 1_000 + n);
+        doc! {
+            "session_id": &session_id, "user_id": &alice.person.id, "chatflow_id": FLOW, "role": "user",
+            "content": format!("question {n}"), "created_at": at,
+        }
+    });
+    let messages = app.mongo.database.collection("chat_messages");
+    messages.insert_many(more).await.unwrap();
     asks(&alice, "another").await;
     asks(&bob, "bob's own").await;
 
@@ -312,7 +315,7 @@ async fn conversations_are_taken_away_whole() {
     assert_eq!(messages.len(), 122, "more than one page");
     assert_eq!(messages[0]["files"][0]["file_id"], file_id);
     assert_eq!(messages[1]["text"], "\"quoted\"\n# 你好");
-    assert_eq!(messages[120]["text"], "question 59");
+    assert_eq!(messages[121]["text"], "question 119");
 
     let one = format!("{SESSIONS}/{session_id}/export");
     let text = alice
@@ -323,7 +326,7 @@ async fn conversations_are_taken_away_whole() {
     assert_eq!(text.headers["content-type"], "text/markdown; charset=utf-8");
     assert!(text.text.starts_with("# hello world\n"), "{}", &text.text[..40]);
     assert!(text.text.contains("\n- File: cell.png (image/png, "));
-    assert_eq!(text.text.matches("\n## You, ").count(), 61);
+    assert_eq!(text.text.matches("\n## You, ").count(), 121);
     assert_eq!(
         alice.client.get(&one).await.expect(200).body["sessions"]
             .as_array()

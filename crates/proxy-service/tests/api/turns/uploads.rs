@@ -258,6 +258,8 @@ async fn what_was_left_half_done_is_tidied_up() {
             .unwrap();
         ids.push(id);
     }
+    let leases = app.mongo.database.collection::<Document>("leases");
+    leases.drop().await.unwrap();
     let replica = super::support::Replica::start(app.config.clone()).await;
     // Whoever deletes is left alone with it for a minute; only then others go on with it.
     eventually("unfinished files are given up", async || {
@@ -274,12 +276,7 @@ async fn what_was_left_half_done_is_tidied_up() {
         )
         .await
         .unwrap();
-    app.mongo
-        .database
-        .collection::<Document>("leases")
-        .drop()
-        .await
-        .unwrap();
+    leases.drop().await.unwrap();
     let _replica = super::support::Replica::start(app.config.clone()).await;
     eventually("their bytes are removed", async || {
         app.stored().await == [1, 1, 1, 1]

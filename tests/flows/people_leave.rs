@@ -10,7 +10,10 @@ use system_tests::{
 };
 
 /// The collections of proxy-service with something about somebody, and the member that names them.
-const ABOUT_SOMEBODY: [(&str, &str); 4] = [
+const ABOUT_SOMEBODY: [(&str, &str); 7] = [
+    ("file_uploads", "user_id"),
+    ("file_blobs", "user_id"),
+    ("fs.files", "metadata.user_id"),
     ("chat_sessions", "user_id"),
     ("chat_messages", "user_id"),
     ("UserChatflow", "external_user_id"),
@@ -48,6 +51,17 @@ async fn until_forgotten(platform: &Platform, person: &Person) {
     assert!(verified.is_ok(), "{verified:?}");
 }
 
+/// Uploads a small file.
+async fn keep_a_file(person: &Person) {
+    let form = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"notes.txt\"\r\n\r\nmine\r\n--XX--\r\n";
+    let request = person
+        .proxy
+        .request(Method::POST, "/api/v1/chat/upload")
+        .header("content-type", "multipart/form-data; boundary=XX")
+        .body(form);
+    person.proxy.send(request).await.expect(200);
+}
+
 async fn delete(platform: &Platform, person: &Person) {
     let path = format!("/api/admin/users/{}", person.id);
     let body = json!({});
@@ -72,7 +86,10 @@ async fn a_deleted_person_is_forgotten_everywhere_and_may_come_back_as_somebody_
     let bob = platform.chatter("bob", 10).await;
     alice.chat("hello world").await.expect_ended();
     bob.chat("hello world").await.expect_ended();
-    assert!(traces_in_proxy(&platform, &alice.id).await > 3);
+    keep_a_file(&alice).await;
+    keep_a_file(&bob).await;
+    assert!(traces_in_proxy(&platform, &alice.id).await > 6);
+    assert_eq!(platform.count_documents("fs.chunks", "n", 0).await, 2);
 
     delete(&platform, &alice).await;
 
@@ -88,7 +105,12 @@ async fn a_deleted_person_is_forgotten_everywhere_and_may_come_back_as_somebody_
             })
             .await;
     }
-    assert!(traces_in_proxy(&platform, &bob.id).await > 3);
+    assert!(traces_in_proxy(&platform, &bob.id).await > 6);
+    assert_eq!(
+        platform.count_documents("fs.chunks", "n", 0).await,
+        1,
+        "their files' bytes too"
+    );
     assert_eq!(bob.balance().await, 9);
     let spent = format!(
         "SELECT count(*) AS count FROM usage_logs WHERE user_id = '{}'",

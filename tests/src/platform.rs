@@ -321,10 +321,10 @@ impl Platform {
     }
 
     /// How many documents of a collection of proxy-service have this text in this member.
-    pub async fn count_documents(&self, collection: &str, member: &str, text: &str) -> u64 {
+    pub async fn count_documents(&self, collection: &str, member: &str, value: impl Into<bson::Bson>) -> u64 {
         let documents = self.mongo.database.collection::<bson::Document>(collection);
         documents
-            .count_documents(bson::doc! { member: text })
+            .count_documents(bson::doc! { member: value })
             .await
             .expect("MongoDB answers")
     }

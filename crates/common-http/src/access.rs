@@ -125,6 +125,15 @@ impl<'a> Routes<'a> {
         self.add(Method::GET, path, access, handler)
     }
 
+    /// `HEAD path`, for what is worth asking about before it is fetched.
+    pub fn head<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        self.add(Method::HEAD, path, access, handler)
+    }
+
     /// `POST path`.
     pub fn post<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
     where

@@ -11,6 +11,7 @@ const PREFLIGHT_SECS: usize = 600;
 pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
     let methods = [
         Method::GET,
+        Method::HEAD,
         Method::POST,
         Method::PUT,
         Method::PATCH,
@@ -20,6 +21,8 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
         header::ACCEPT,
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
+        header::IF_NONE_MATCH,
+        header::RANGE,
         header::HeaderName::from_static("idempotency-key"),
         header::HeaderName::from_static("last-event-id"),
         header::HeaderName::from_static("traceparent"),
@@ -29,6 +32,9 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
         .allowed_methods(methods)
         .allowed_headers(headers)
         .expose_headers([
+            "content-disposition",
+            "content-range",
+            "etag",
             "idempotency-replayed",
             "ratelimit",
             "ratelimit-policy",

@@ -11,9 +11,16 @@ use common_http::{
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
 use secrecy::ExposeSecret as _;
+use uuid::Uuid;
 
 use crate::{
-    CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream,
+    CONTRACT, NAME,
+    catalog::Catalog,
+    config::Config,
+    routes::{PublicBase, routes},
+    service::turns::Turns,
+    store::leases::LeaseStore,
+    upstream,
 };
 
 /// How long a database may be looked for, where the address does not say.
@@ -65,7 +72,12 @@ impl App {
         follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
         let departures = catalog.departures(&turns, config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
+        let housekeeping =
+            turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
+        lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
+        let files = web::Data::new(turns.files());
+        let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
 
@@ -86,6 +98,8 @@ impl App {
                 .app_data(trusted_proxies.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
+                .app_data(files.clone())
+                .app_data(public_base.clone())
                 .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))

@@ -104,12 +104,14 @@ impl Catalog {
             assignments: self.rows.clone(),
             sessions,
             messages,
+            files: turns.files().store(),
         }
     }
 
     /// What removes people who are gone; `turns` knows what they said.
     pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
         let events = turns.events();
+        let files = turns.files();
         let (sessions, messages, turns) = turns.stores();
         let stores = departures::Stores {
             departures: self.departures.clone(),
@@ -119,6 +121,7 @@ impl Catalog {
             messages,
             turns,
             events,
+            files,
         };
         Departures::new(stores, clock)
     }

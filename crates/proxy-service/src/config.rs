@@ -50,6 +50,10 @@ pub struct Config {
     pub chatflow_price: i64,
     /// Characters a prompt may have.
     pub prompt_chars_max: usize,
+    /// What one user may keep in files.
+    pub file_limits: FileLimits,
+    /// How long a conversation is kept after its last message; `None` keeps it until it is deleted.
+    pub history_retention: Option<Duration>,
     /// Turns one user may have running at once.
     pub running_turns_per_user_max: usize,
     /// How often a silent stream shows that it is alive.
@@ -72,6 +76,15 @@ pub struct Config {
     pub log_level: Option<String>,
     /// The time.
     pub clock: Clock,
+}
+
+/// What one user may keep in files.
+#[derive(Clone, Copy, Debug)]
+pub struct FileLimits {
+    /// Files.
+    pub files_max: u64,
+    /// Bytes of all of them.
+    pub bytes_max: u64,
 }
 
 /// Flowise, as we call it.
@@ -176,6 +189,9 @@ impl Config {
         let chatflow_sync_interval = sync_interval(env);
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
         let prompt_chars_max = env.var("PROMPT_CHARS_MAX").within(1..=1_000_000, 32_000);
+        let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
+        let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
+        let retention_days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64);
         let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
@@ -216,6 +232,13 @@ impl Config {
             chatflow_sync_interval: chatflow_sync_interval?,
             chatflow_price: chatflow_price?,
             prompt_chars_max: prompt_chars_max?,
+            file_limits: FileLimits {
+                files_max: files_max?,
+                bytes_max: file_bytes_max?,
+            },
+            history_retention: Some(retention_days?)
+                .filter(|days| *days > 0)
+                .map(|days| Duration::from_secs(days * 86_400)),
             running_turns_per_user_max: running_turns?,
             heartbeat: Duration::from_secs(heartbeat_secs?),
             abandoned_turn_drain: Duration::from_secs(drain_secs?),

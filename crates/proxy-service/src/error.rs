@@ -5,7 +5,7 @@ use common_http::{FieldError, Problem};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    domain::{ask, failure::Failure as TurnFailure, person::Email},
+    domain::{ask, failure::Failure as TurnFailure, person::Email, refusal::Refusal},
     upstream::Failure,
 };
 
@@ -21,6 +21,36 @@ pub(crate) enum Error {
     /// The session does not exist, or belongs to somebody else or another chatflow; these are not told apart.
     #[error("Chat session not found or access denied")]
     SessionNotFound,
+    /// The file does not exist, or belongs to somebody else; these are not told apart.
+    #[error("File not found or access denied")]
+    FileNotFound,
+    /// Of the file only its name is left.
+    #[error("File data not found")]
+    FileDataNotFound,
+    /// A thumbnail of something that is no image.
+    #[error("File is not an image")]
+    NotAnImage,
+    /// A file is not taken.
+    #[error("{}", .0.sentence())]
+    FileRefused(Refusal),
+    /// The file does not have the part that was asked for.
+    #[error("the file has only {length} bytes")]
+    RangeNotSatisfiable {
+        /// How many.
+        length: u64,
+    },
+    /// The body is not `multipart/form-data`.
+    #[error("the body must be a form with a file (multipart/form-data)")]
+    NotMultipart,
+    /// The body claims to be `multipart/form-data` and is not, or broke off.
+    #[error("the form could not be read")]
+    MalformedMultipart,
+    /// The upload took longer than any may.
+    #[error("the upload took too long")]
+    UploadTooSlow,
+    /// More pictures wait to be made than is sensible.
+    #[error("too many pictures are being made; try again")]
+    Busy,
     /// A member of the request is not valid.
     #[error("{}: {}", .0.field, .0.message)]
     Invalid(FieldError),
@@ -176,6 +206,17 @@ impl Error {
             Self::ChatflowAccessDenied => (StatusCode::FORBIDDEN, "chatflow_access_denied"),
             Self::ChatflowNotFound => (StatusCode::NOT_FOUND, "chatflow_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::FileNotFound => (StatusCode::NOT_FOUND, "file_not_found"),
+            Self::FileDataNotFound => (StatusCode::NOT_FOUND, "file_data_not_found"),
+            Self::NotAnImage => (StatusCode::BAD_REQUEST, "not_an_image"),
+            Self::FileRefused(Refusal::Type) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "file_type_refused"),
+            Self::FileRefused(Refusal::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
+            Self::FileRefused(Refusal::Quota) => (StatusCode::PAYLOAD_TOO_LARGE, "file_quota_exceeded"),
+            Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
+            Self::NotMultipart => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::MalformedMultipart => (StatusCode::BAD_REQUEST, "malformed_multipart"),
+            Self::UploadTooSlow => (StatusCode::REQUEST_TIMEOUT, "upload_too_slow"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
             Self::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
             Self::SessionIdInvalid => (StatusCode::BAD_REQUEST, "invalid_session_id"),
@@ -243,7 +284,8 @@ impl Error {
             Self::TurnRunning {
                 turn_id: Some(turn_id),
             } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
-            Self::TooManyTurns { .. }
+            Self::Busy
+            | Self::TooManyTurns { .. }
             | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable
             | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
@@ -266,6 +308,14 @@ impl Error {
             Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
+            | Self::FileNotFound
+            | Self::FileDataNotFound
+            | Self::NotAnImage
+            | Self::FileRefused(_)
+            | Self::RangeNotSatisfiable { .. }
+            | Self::NotMultipart
+            | Self::MalformedMultipart
+            | Self::UploadTooSlow
             | Self::ChatflowConfigNotFound
             | Self::AssignmentNotFound
             | Self::InvalidCredentials

@@ -19,7 +19,7 @@ mod store;
 mod upstream;
 
 pub use app::App;
-pub use config::{AdmissionLimits, Config, Upstream};
+pub use config::{AdmissionLimits, Config, FileLimits, Upstream};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

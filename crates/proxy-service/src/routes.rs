@@ -6,10 +6,16 @@ mod admin_users;
 mod auth;
 mod chatflows;
 mod credits;
+mod cursors;
+mod exports;
+mod files;
 mod people;
 mod predict;
 mod sessions;
 mod turns;
+mod uploads;
+
+pub(crate) use self::files::PublicBase;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -42,7 +48,10 @@ pub fn routes(routes: &mut Routes<'_>) {
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);
+    exports::table(routes);
+    files::table(routes);
     turns::table(routes);
+    uploads::table(routes);
 }
 
 /// An address from a body or a query.

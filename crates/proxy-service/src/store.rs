@@ -1,9 +1,11 @@
 //! One struct per collection.
 
 pub(crate) mod assignments;
+pub(crate) mod blobs;
 pub(crate) mod chatflows;
 pub(crate) mod departures;
 pub(crate) mod feeds;
+pub(crate) mod files;
 mod indexes;
 pub(crate) mod leases;
 pub(crate) mod left_runs;

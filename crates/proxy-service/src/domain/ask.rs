@@ -24,6 +24,9 @@ const UPLOADS_MAX: usize = 10;
 /// Bytes of one file, as the documented client limits them.
 const UPLOAD_BYTES_MAX: usize = 10 << 20;
 
+/// The kind of an upload whose `data` is the id of a file that was uploaded before.
+pub const STORED_FILE: &str = "stored-file";
+
 const NAME_CHARS_MAX: usize = 255;
 const MIME_BYTES_MAX: usize = 127;
 
@@ -78,14 +81,16 @@ pub enum Speaker {
 /// A file in the message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Upload {
-    /// `data:<mime>;base64,...`, or the base64 alone.
+    /// `data:<mime>;base64,...`, or the base64 alone; of a stored file its id.
     pub data: String,
     /// What kind of upload it is.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The file's name.
+    /// The file's name; a stored file has its own.
+    #[serde(default)]
     pub name: String,
-    /// The file's type.
+    /// The file's type, as far as the client knows it.
+    #[serde(default)]
     pub mime: String,
 }
 
@@ -247,9 +252,14 @@ fn check_history(history: &[Message]) -> Result<(), Invalid> {
 
 fn check_upload(index: usize, upload: &mut Upload) -> Result<(), Invalid> {
     let invalid = |member: &str, message: &str| Invalid::member(format!("uploads.{index}.{member}"), message);
+    if upload.kind == STORED_FILE {
+        let id = Uuid::parse_str(&upload.data).or(Err(invalid("data", "must be the id of a file")))?;
+        upload.data = id.to_string();
+        return Ok(());
+    }
     if !matches!(&*upload.kind, "file" | "audio") {
         // An address would be fetched by Flowise or the model, from inside the network.
-        return Err(invalid("type", "must be `file` or `audio`"));
+        return Err(invalid("type", "must be `file`, `audio` or `stored-file`"));
     }
     let name_is_bad = |c: char| c.is_control() || matches!(c, '/' | '\\');
     if upload.name.is_empty()

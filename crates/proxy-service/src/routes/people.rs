@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     service::personal_data::PersonalData,
-    store::{assignments::KeptAssignment, messages::Message, sessions::Session},
+    store::{assignments::KeptAssignment, files::StoredFile, messages::Message, sessions::Session},
 };
 
 /// This resource's rows.
@@ -59,6 +59,18 @@ struct MessageBody {
     created_at: Timestamp,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileBody {
+    id: String,
+    session_id: Option<String>,
+    message_id: Option<String>,
+    name: String,
+    mime: String,
+    size: u64,
+    uploaded_at: Timestamp,
+}
+
 /// `GET /internal/people/{user_id}/data`: everything, written as it is read.
 pub(crate) async fn show_personal_data(
     Path(user_id): Path<String>,
@@ -80,6 +92,7 @@ pub(crate) async fn show_personal_data(
         .map_ok(AssignmentBody::from);
     let sessions = data.sessions.stream_of(&user_id).await?.map_ok(SessionBody::from);
     let messages = data.messages.stream_of(&user_id).await?.map_ok(MessageBody::from);
+    let files = data.files.stream_of(&user_id).await?.map_ok(FileBody::from);
     let whole = json_text(r#"{"copies":"#)
         .chain(json_text(copies))
         .chain(json_text(r#","assignments":"#))
@@ -88,6 +101,8 @@ pub(crate) async fn show_personal_data(
         .chain(array(sessions))
         .chain(json_text(r#","messages":"#))
         .chain(array(messages))
+        .chain(json_text(r#","files":"#))
+        .chain(array(files))
         .chain(json_text("}"));
     Ok(HttpResponse::Ok()
         .content_type("application/json")
@@ -118,6 +133,20 @@ impl From<Session> for SessionBody {
             chatflow_id: session.chatflow_id,
             topic: session.topic,
             created_at: Timestamp(session.created_at),
+        }
+    }
+}
+
+impl From<StoredFile> for FileBody {
+    fn from(file: StoredFile) -> Self {
+        Self {
+            id: file.id,
+            session_id: file.session_id,
+            message_id: file.message_id,
+            name: file.name,
+            mime: file.mime,
+            size: file.size,
+            uploaded_at: Timestamp(file.uploaded_at),
         }
     }
 }

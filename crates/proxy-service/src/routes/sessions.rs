@@ -1,21 +1,31 @@
 //! A person's own conversations over HTTP.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Access, CurrentUser, Path, Routes, Timestamp};
-use serde::Serialize;
+use common_http::{Access, Body, CurrentUser, Path, Query, Routes, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{
-    error::Result,
-    service::conversations::Conversations,
-    store::{messages::Message, sessions::Session},
+use super::{
+    cursors::PageQuery,
+    exports::searched,
+    files::{PublicBase, UploadBody},
 };
+use crate::{
+    error::{Error, Result},
+    service::conversations::{Conversations, Said},
+    store::sessions::{Session, Wanted},
+};
+
+/// Characters of a topic.
+const TOPIC_CHARS_MAX: usize = 200;
 
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for prefix in super::CHAT {
         routes
             .get(&format!("{prefix}/sessions"), Access::User, list_sessions)
+            .post(&format!("{prefix}/sessions"), Access::User, create_session)
+            .patch(&format!("{prefix}/sessions/{{id}}"), Access::User, rename_session)
             .get(
                 &format!("{prefix}/sessions/{{id}}/history"),
                 Access::User,
@@ -56,30 +66,115 @@ struct MessageBody {
     session_id: String,
     file_ids: Option<Vec<String>>,
     has_files: bool,
-    uploads: [(); 0],
+    uploads: Vec<UploadBody>,
 }
 
-impl From<Message> for MessageBody {
-    fn from(message: Message) -> Self {
+impl MessageBody {
+    fn new(Said { message, files }: Said, base: &PublicBase) -> Self {
+        let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();
         Self {
             id: message.id,
             role: message.role,
             content: message.content,
             created_at: Timestamp(message.created_at),
             session_id: message.session_id,
-            file_ids: message.file_ids,
-            has_files: message.has_files,
-            uploads: [],
+            has_files: !ids.is_empty(),
+            file_ids: Some(ids).filter(|ids| !ids.is_empty()),
+            uploads: files
+                .into_iter()
+                .map(|file| UploadBody::new(file, base))
+                .collect(),
         }
     }
 }
 
-/// `GET /api/v1/chat/sessions`: the caller's conversations, newest first.
+#[derive(Deserialize)]
+struct SessionQuery {
+    q: Option<String>,
+    chatflow_id: Option<String>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CreateSession {
+    chatflow_id: String,
+    topic: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RenameSession {
+    topic: String,
+}
+
+/// `GET /api/v1/chat/sessions`: the caller's conversations, newest first; all of them unless some are asked for.
 #[tracing::instrument(skip_all)]
-async fn list_sessions(user: CurrentUser, conversations: web::Data<Conversations>) -> Result<HttpResponse> {
-    let sessions = conversations.list(&user.id).await?;
+async fn list_sessions(
+    user: CurrentUser,
+    query: Query<SessionQuery>,
+    conversations: web::Data<Conversations>,
+) -> Result<HttpResponse> {
+    let paging = PageQuery::new(query.limit, query.cursor.clone());
+    let wanted = Wanted {
+        chatflow_id: query.chatflow_id.as_deref(),
+        text: query.q.as_deref().map(searched).transpose()?,
+    };
+    if !paging.is_given() && wanted.text.is_none() && wanted.chatflow_id.is_none() {
+        let sessions = conversations.list(&user.id).await?;
+        let sessions: Vec<SessionBody> = sessions.into_iter().map(SessionBody::from).collect();
+        return Ok(HttpResponse::Ok().json(json!({ "sessions": sessions, "count": sessions.len() })));
+    }
+    let page = paging.page()?;
+    let (sessions, next) = conversations
+        .list_page(&user.id, wanted, page.limit, page.after)
+        .await?;
     let sessions: Vec<SessionBody> = sessions.into_iter().map(SessionBody::from).collect();
-    Ok(HttpResponse::Ok().json(json!({ "sessions": sessions, "count": sessions.len() })))
+    Ok(HttpResponse::Ok().json(json!({
+        "sessions": sessions,
+        "count": sessions.len(),
+        "next_cursor": next.map(|next| next.to_string()),
+    })))
+}
+
+/// `POST /api/v1/chat/sessions`: a conversation that nothing was said in yet.
+#[tracing::instrument(skip_all)]
+async fn create_session(
+    user: CurrentUser,
+    body: Body<CreateSession>,
+    conversations: web::Data<Conversations>,
+) -> Result<HttpResponse> {
+    let Body(CreateSession { chatflow_id, topic }) = body;
+    let topic = topic.as_deref().map(named).transpose()?;
+    let session = conversations.create(&user, &chatflow_id, topic).await?;
+    Ok(HttpResponse::Created().json(json!({
+        "session_id": session.id,
+        "chatflow_id": session.chatflow_id,
+        "user_id": user.id,
+        "topic": session.topic,
+        "created_at": Timestamp(session.created_at),
+    })))
+}
+
+/// `PATCH /api/v1/chat/sessions/{id}`: another topic.
+#[tracing::instrument(skip_all)]
+async fn rename_session(
+    user: CurrentUser,
+    session_id: Path<String>,
+    body: Body<RenameSession>,
+    conversations: web::Data<Conversations>,
+) -> Result<HttpResponse> {
+    let topic = named(&body.0.topic)?;
+    let session = conversations.rename(&user.id, &session_id, topic).await?;
+    Ok(HttpResponse::Ok().json(SessionBody::from(session)))
+}
+
+fn named(topic: &str) -> Result<&str> {
+    let topic = topic.trim();
+    if topic.is_empty() || topic.chars().nth(TOPIC_CHARS_MAX).is_some() || topic.contains(char::is_control) {
+        let message = format!("must have 1 to {TOPIC_CHARS_MAX} characters on one line");
+        return Err(Error::invalid("topic", message));
+    }
+    Ok(topic)
 }
 
 /// `GET /api/v1/chat/sessions/{id}/history`: what was said in one of them, oldest first.
@@ -87,11 +182,29 @@ async fn list_sessions(user: CurrentUser, conversations: web::Data<Conversations
 async fn show_history(
     user: CurrentUser,
     session_id: Path<String>,
+    paging: Query<PageQuery>,
     conversations: web::Data<Conversations>,
+    base: web::Data<PublicBase>,
 ) -> Result<HttpResponse> {
-    let messages = conversations.history(&user.id, &session_id).await?;
-    let history: Vec<MessageBody> = messages.into_iter().map(MessageBody::from).collect();
-    Ok(HttpResponse::Ok().json(json!({ "history": history, "count": history.len() })))
+    let bodies = |said: Vec<Said>| -> Vec<MessageBody> {
+        said.into_iter()
+            .map(|said| MessageBody::new(said, &base))
+            .collect()
+    };
+    if !paging.is_given() {
+        let history = bodies(conversations.history(&user.id, &session_id).await?);
+        return Ok(HttpResponse::Ok().json(json!({ "history": history, "count": history.len() })));
+    }
+    let page = paging.page()?;
+    let (said, next) = conversations
+        .history_page(&user.id, &session_id, page.limit, page.after)
+        .await?;
+    let history = bodies(said);
+    Ok(HttpResponse::Ok().json(json!({
+        "history": history,
+        "count": history.len(),
+        "next_cursor": next.map(|next| next.to_string()),
+    })))
 }
 
 /// `DELETE /api/v1/chat/sessions/{id}`.

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use common_http::{Clock, RequestContext};
 use tokio_util::sync::CancellationToken;
 
+use super::files::Files;
 use crate::{
     error::Result,
     store::{
@@ -46,6 +47,7 @@ pub(crate) struct Stores {
     pub(crate) messages: MessageStore,
     pub(crate) turns: TurnStore,
     pub(crate) events: TurnEventStore,
+    pub(crate) files: Files,
 }
 
 impl Departures {
@@ -97,10 +99,12 @@ impl Departures {
         let sessions = stores.sessions.delete_of(user_id).await?;
         stores.turns.delete_answers_of(user_id).await?;
         stores.events.delete_of(user_id).await?;
+        let files = stores.files.delete_of(user_id).await?;
         tracing::info!(
             user.id = user_id,
             messages,
             sessions,
+            files,
             "somebody who is gone was removed"
         );
         if departure.was_removed {

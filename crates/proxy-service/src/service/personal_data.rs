@@ -1,7 +1,8 @@
 //! The collections in which something about a person stands, to be read for that person.
 
 use crate::store::{
-    assignments::AssignmentStore, messages::MessageStore, people::PersonStore, sessions::SessionStore,
+    assignments::AssignmentStore, files::FileStore, messages::MessageStore, people::PersonStore,
+    sessions::SessionStore,
 };
 
 /// What is read.
@@ -11,4 +12,5 @@ pub(crate) struct PersonalData {
     pub(crate) assignments: AssignmentStore,
     pub(crate) sessions: SessionStore,
     pub(crate) messages: MessageStore,
+    pub(crate) files: FileStore,
 }

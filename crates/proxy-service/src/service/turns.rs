@@ -5,6 +5,7 @@
 
 mod attending;
 mod ending;
+mod filing;
 mod journal;
 mod leaving;
 mod metrics;
@@ -34,6 +35,7 @@ use self::{
     opening::{Opened, Opening},
     resuming::Readers,
     running::{Entered, Live, Running},
+    talking::Begin,
     watch::{Limits, Listener, Watch},
 };
 use crate::{
@@ -51,8 +53,14 @@ use crate::{
     error::{Error, Result},
     flowise::Flowise,
     relay,
-    service::{access::Access, conversations::Conversations},
+    service::{
+        access::Access,
+        conversations::Conversations,
+        files::{Files, Gathered},
+        housekeeping::Housekeeping,
+    },
     store::{
+        leases::LeaseStore,
         left_runs::LeftRunStore,
         messages::MessageStore,
         sessions::SessionStore,
@@ -136,6 +144,7 @@ struct Shared {
     sessions: SessionStore,
     messages: MessageStore,
     left_runs: LeftRunStore,
+    files: Files,
     clock: Clock,
     limits: Limits,
     prompt_chars_max: usize,
@@ -157,6 +166,8 @@ struct Plan {
     user: CurrentUser,
     chatflow: Arc<Chatflow>,
     ask: Ask,
+    /// Taken out when the talk begins: they are large, and not needed once Flowise has them.
+    files: Gathered,
     override_config: Map<String, Value>,
     session_id: String,
     is_new_session: bool,
@@ -179,14 +190,18 @@ impl Turns {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let lease = TimeDelta::from_std(config.turn_lease)?;
+        let sessions = SessionStore::open(database).await?;
+        let clock = config.clock.clone();
+        let files = Files::open(config.file_limits, database, sessions.clone(), clock, metrics).await?;
         let shared = Arc::new(Shared {
             access,
             flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database, lease).await?,
             events: TurnEventStore::open(database).await?,
-            sessions: SessionStore::open(database).await?,
+            sessions,
             messages: MessageStore::open(database).await?,
+            files,
             left_runs: LeftRunStore::open(database).await?,
             clock: config.clock.clone(),
             limits: Limits {
@@ -218,6 +233,8 @@ impl Turns {
             messages,
             turns,
             events,
+            files,
+            access,
             clock,
             ..
         } = &*self.shared;
@@ -226,6 +243,8 @@ impl Turns {
             messages.clone(),
             turns.clone(),
             events.clone(),
+            files.clone(),
+            access.clone(),
             clock.clone(),
         )
     }
@@ -233,6 +252,23 @@ impl Turns {
     /// How each upstream stands.
     pub(crate) fn upstreams(&self) -> [(&'static str, Standing); 1] {
         [self.shared.flowise.admission().standing()]
+    }
+
+    /// What tidies up behind people and processes.
+    pub(crate) fn housekeeping(&self, config: &Config, leases: LeaseStore) -> Housekeeping {
+        Housekeeping {
+            files: self.files(),
+            conversations: self.conversations(),
+            sessions: self.shared.sessions.clone(),
+            leases,
+            retention: config.history_retention,
+            clock: config.clock.clone(),
+        }
+    }
+
+    /// People's files.
+    pub(crate) fn files(&self) -> Files {
+        self.shared.files.clone()
     }
 
     /// Where everything about turns is kept.
@@ -310,9 +346,10 @@ impl Turns {
             key: format!("{}:{key}", delivery.name()),
             fingerprint: request.fingerprint(),
         });
-        let ask = Ask::parse(request, self.shared.prompt_chars_max)?;
+        let mut ask = Ask::parse(request, self.shared.prompt_chars_max)?;
         let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
+        let files = self.shared.gather_files(&user, &mut ask, delivery).await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {
@@ -321,6 +358,7 @@ impl Turns {
             user,
             chatflow,
             ask,
+            files,
             override_config,
             session_id,
             is_new_session,
@@ -356,7 +394,7 @@ impl Turns {
 impl Shared {
     async fn run(
         self: Arc<Self>,
-        plan: Plan,
+        mut plan: Plan,
         entered: Entered,
         watch: Watch,
         mut head: oneshot::Sender<Result<Opened>>,
@@ -366,7 +404,14 @@ impl Shared {
             Ok(Opening::Held(admitted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
-                let talk = self.talk(&plan, entered.live.clone(), watch, admitted).await;
+                let files = std::mem::take(&mut plan.files);
+                let begun = Begin {
+                    live: entered.live.clone(),
+                    watch,
+                    admitted,
+                    files,
+                };
+                let talk = self.talk(&plan, begun).await;
                 self.end_turn(&plan, talk).await;
                 self.close_journal(&entered.live).await;
                 return;

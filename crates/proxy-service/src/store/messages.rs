@@ -14,7 +14,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
-use crate::domain::turn::first_message_of;
+use crate::domain::{page::Cursor, turn::first_message_of};
 
 const COLLECTION: &str = "chat_messages";
 
@@ -25,12 +25,23 @@ const LISTED_MAX: i64 = 10_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) id: String,
+    pub(crate) chatflow_id: String,
     pub(crate) role: String,
     pub(crate) content: String,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) session_id: String,
     pub(crate) file_ids: Option<Vec<String>>,
-    pub(crate) has_files: bool,
+}
+
+impl Message {
+    /// Its place in a list.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor {
+            at: self.created_at,
+            // It was one when it was read.
+            id: ObjectId::parse_str(&self.id).unwrap_or_default(),
+        }
+    }
 }
 
 /// How far the turn of a question has come.
@@ -75,7 +86,7 @@ struct MessageRow {
     created_at: bson::DateTime,
     session_id: String,
     file_ids: Option<Vec<String>>,
-    has_files: Option<bool>,
+    chatflow_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,11 +100,11 @@ impl From<MessageRow> for Message {
     fn from(row: MessageRow) -> Self {
         Self {
             id: row.id.to_hex(),
+            chatflow_id: row.chatflow_id.unwrap_or_default(),
             role: row.role,
             content: row.content,
             created_at: row.created_at.to_chrono(),
             session_id: row.session_id,
-            has_files: row.has_files.unwrap_or_default(),
             file_ids: row.file_ids,
         }
     }
@@ -111,6 +122,7 @@ impl MessageStore {
     pub(crate) async fn open(database: &Database) -> Result<Self> {
         let messages = database.collection(COLLECTION);
         ensure_index(&messages, doc! { "user_id": 1, "session_id": 1, "created_at": 1 }).await?;
+        ensure_index(&messages, doc! { "user_id": 1, "created_at": -1, "_id": -1 }).await?;
         Ok(Self {
             messages,
             writer: Writer::open(database, COLLECTION),
@@ -123,10 +135,15 @@ impl MessageStore {
         id: ObjectId,
         place: Place<'_>,
         question: &str,
+        file_ids: &[String],
         now: DateTime<Utc>,
     ) -> Result<(), WriteError> {
         let mut document = message(place, "user", question, now);
         document.insert("status", QuestionStatus::Pending.as_str());
+        if !file_ids.is_empty() {
+            document.insert("file_ids", file_ids);
+            document.insert("has_files", true);
+        }
         self.writer.write(Change::insert(id, document)).await
     }
 
@@ -201,6 +218,65 @@ impl MessageStore {
         rows.map_ok(Message::from).try_collect().await
     }
 
+    /// One page of a session of the person, oldest first, with the next page's beginning.
+    pub(crate) async fn list_page(
+        &self,
+        user_id: &str,
+        session_id: &str,
+        limit: i64,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Message>, Option<Cursor>)> {
+        let mut filter = doc! { "user_id": user_id, "session_id": session_id };
+        if let Some(after) = after {
+            filter.extend(beyond("$gt", after));
+        }
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages
+            .find(filter)
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": 1, "_id": 1 })
+            .limit(limit + 1)
+            .await?;
+        let mut page: Vec<Message> = rows.map_ok(Message::from).try_collect().await?;
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let has_more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().map(Message::cursor).filter(|_| has_more);
+        Ok((page, next))
+    }
+
+    /// The person's messages from one place back, newest first, as they are read.
+    pub(crate) async fn stream_back(
+        &self,
+        user_id: &str,
+        chatflow_id: Option<&str>,
+        before: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<Message>> + use<>> {
+        let mut filter = doc! { "user_id": user_id };
+        if let Some(chatflow_id) = chatflow_id {
+            filter.insert("chatflow_id", chatflow_id);
+        }
+        if let Some(before) = before {
+            filter.extend(beyond("$lt", before));
+        }
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages
+            .find(filter)
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": -1, "_id": -1 });
+        Ok(rows.await?.map_ok(Message::from))
+    }
+
+    /// When the last message of a session of the person was written.
+    pub(crate) async fn find_newest(&self, user_id: &str, session_id: &str) -> Result<Option<DateTime<Utc>>> {
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let newest = messages
+            .find_one(doc! { "user_id": user_id, "session_id": session_id })
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": -1 });
+        Ok(newest.await?.map(|message| message.created_at.to_chrono()))
+    }
+
     /// All of the person's messages, conversation by conversation, as they are read.
     pub(crate) async fn stream_of(
         &self,
@@ -243,6 +319,15 @@ impl MessageStore {
         let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };
         Ok(self.messages.delete_many(filter).await?.deleted_count)
     }
+}
+
+/// What comes before or after a place in a list that is ordered by time.
+pub(super) fn beyond(operator: &str, place: Cursor) -> Document {
+    let at = bson::DateTime::from_chrono(place.at);
+    doc! { "$or": [
+        { "created_at": { operator: at } },
+        { "created_at": at, "_id": { operator: place.id } },
+    ] }
 }
 
 fn message(place: Place<'_>, role: &str, content: &str, now: DateTime<Utc>) -> Document {

@@ -1,17 +1,21 @@
 //! Chat sessions: whose they are and which chatflow they talk to. The collection `chat_sessions`.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, doc, oid::ObjectId};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt as _};
-use mongodb::{Collection, Database};
+use mongodb::{Collection, Database, options::ReturnDocument};
 use serde::Deserialize;
 
 use super::{
     Result,
     indexes::{ensure_index, ensure_unique_index},
+    messages::beyond,
     writer::{Change, WriteError, Writer},
 };
-use crate::domain::turn::{first_message_of, topic_of};
+use crate::domain::{
+    page::Cursor,
+    turn::{first_message_of, topic_of},
+};
 
 const COLLECTION: &str = "chat_sessions";
 
@@ -21,6 +25,8 @@ const LISTED_MAX: i64 = 10_000;
 /// A conversation.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
+    /// The row's own id.
+    pub(crate) row: ObjectId,
     pub(crate) id: String,
     pub(crate) chatflow_id: String,
     pub(crate) topic: Option<String>,
@@ -28,8 +34,26 @@ pub(crate) struct Session {
     pub(crate) created_at: DateTime<Utc>,
 }
 
+/// Which of a person's sessions are listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) chatflow_id: Option<&'a str>,
+    /// What the topic or the first question says, in whatever case.
+    pub(crate) text: Option<&'a str>,
+}
+
+/// A session in which nothing is said any more.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Silent {
+    #[serde(rename = "session_id")]
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+}
+
 #[derive(Deserialize)]
 struct SessionRow {
+    #[serde(rename = "_id")]
+    row: ObjectId,
     #[serde(rename = "session_id")]
     id: String,
     chatflow_id: String,
@@ -41,6 +65,7 @@ struct SessionRow {
 impl From<SessionRow> for Session {
     fn from(row: SessionRow) -> Self {
         Self {
+            row: row.row,
             id: row.id,
             chatflow_id: row.chatflow_id,
             topic: row.topic,
@@ -63,6 +88,7 @@ impl SessionStore {
         let sessions = database.collection(COLLECTION);
         ensure_unique_index(&sessions, doc! { "session_id": 1 }, "", doc! { "created_at": 1 }).await?;
         ensure_index(&sessions, doc! { "user_id": 1, "created_at": -1 }).await?;
+        ensure_index(&sessions, doc! { "last_activity_at": 1, "created_at": 1 }).await?;
         Ok(Self {
             sessions,
             writer: Writer::open(database, COLLECTION),
@@ -110,10 +136,47 @@ impl SessionStore {
             "first_message": first_message_of(question),
             "is_active": true,
             "created_at": bson::DateTime::from_chrono(now),
-            "last_activity_at": Bson::Null,
+            "last_activity_at": bson::DateTime::from_chrono(now),
         };
-        let change = Change::insert(bson::oid::ObjectId::new(), document);
+        let change = Change::insert(ObjectId::new(), document);
         self.writer.write(change).await
+    }
+
+    /// Notes that something was said in one of the person's sessions.
+    pub(crate) async fn touch(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let filter = doc! { "session_id": session_id, "user_id": user_id };
+        let set = doc! { "last_activity_at": bson::DateTime::from_chrono(now) };
+        self.writer
+            .write(Change::update(filter, doc! { "$set": set }))
+            .await
+    }
+
+    /// Notes a question in one of the person's sessions. One that was made before anything was said begins with it, and
+    /// is called after it unless it has a name.
+    pub(crate) async fn go_on(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        question: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let filter = doc! { "session_id": session_id, "user_id": user_id };
+        // Sessions of older deployments lack the member altogether, and keep lacking it.
+        let unless_null = |member: &str, text: String| {
+            let is_null = doc! { "$eq": [{ "$type": member }, "null"] };
+            doc! { "$cond": [is_null, { "$literal": text }, member] }
+        };
+        let set = doc! { "$set": {
+            "last_activity_at": bson::DateTime::from_chrono(now),
+            "topic": unless_null("$topic", topic_of(question)),
+            "first_message": unless_null("$first_message", first_message_of(question)),
+        } };
+        self.writer.write(Change::compute(filter, set)).await
     }
 
     /// The person's sessions, newest first.
@@ -127,6 +190,89 @@ impl SessionStore {
         rows.map_ok(Session::from).try_collect().await
     }
 
+    /// One page of the person's sessions, newest first, with the next page's beginning.
+    pub(crate) async fn list_page(
+        &self,
+        user_id: &str,
+        wanted: Wanted<'_>,
+        limit: i64,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Session>, Option<Cursor>)> {
+        let mut all = vec![doc! { "user_id": user_id }];
+        if let Some(chatflow_id) = wanted.chatflow_id {
+            all.push(doc! { "chatflow_id": chatflow_id });
+        }
+        if let Some(text) = wanted.text {
+            let pattern = doc! { "$regex": escaped(text), "$options": "i" };
+            all.push(doc! { "$or": [{ "topic": &pattern }, { "first_message": pattern }] });
+        }
+        if let Some(after) = after {
+            all.push(beyond("$lt", after));
+        }
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let rows = sessions
+            .find(doc! { "$and": all })
+            .sort(doc! { "created_at": -1, "_id": -1 })
+            .limit(limit + 1)
+            .await?;
+        let mut page: Vec<Session> = rows.map_ok(Session::from).try_collect().await?;
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let has_more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| has_more).map(|last| Cursor {
+            at: last.created_at,
+            id: last.row,
+        });
+        Ok((page, next))
+    }
+
+    /// One of the person's sessions.
+    pub(crate) async fn find(&self, session_id: &str, user_id: &str) -> Result<Option<Session>> {
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let filter = doc! { "session_id": session_id, "user_id": user_id };
+        Ok(sessions.find_one(filter).await?.map(Session::from))
+    }
+
+    /// Writes a session in which nothing was said yet.
+    pub(crate) async fn insert_empty(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        chatflow_id: &str,
+        topic: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let now = bson::DateTime::from_chrono(now);
+        let document = doc! {
+            "session_id": session_id,
+            "user_id": user_id,
+            "chatflow_id": chatflow_id,
+            "topic": topic,
+            "first_message": Bson::Null,
+            "is_active": true,
+            "created_at": now,
+            "last_activity_at": now,
+        };
+        self.writer.write(Change::insert(ObjectId::new(), document)).await
+    }
+
+    /// Calls one of the person's sessions something else, and gives it; `None` when there is none.
+    pub(crate) async fn rename(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        topic: &str,
+    ) -> Result<Option<Session>> {
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let renamed = sessions
+            .find_one_and_update(
+                doc! { "session_id": session_id, "user_id": user_id },
+                doc! { "$set": { "topic": topic } },
+            )
+            .return_document(ReturnDocument::After);
+        Ok(renamed.await?.map(Session::from))
+    }
+
     /// All of the person's sessions, oldest first, as they are read.
     pub(crate) async fn stream_of(
         &self,
@@ -135,6 +281,19 @@ impl SessionStore {
         let sessions = self.sessions.clone_with_type::<SessionRow>();
         let rows = sessions.find(doc! { "user_id": user_id });
         Ok(rows.sort(doc! { "created_at": 1 }).await?.map_ok(Session::from))
+    }
+
+    /// Sessions in which nothing was said since `cutoff`, as far as they know themselves.
+    pub(crate) async fn list_silent(&self, cutoff: DateTime<Utc>, max: i64) -> Result<Vec<Silent>> {
+        let cutoff = bson::DateTime::from_chrono(cutoff);
+        // Older services did not note when something was said.
+        let filter = doc! { "$or": [
+            { "last_activity_at": { "$lt": cutoff } },
+            { "last_activity_at": Bson::Null, "created_at": { "$lt": cutoff } },
+        ] };
+        let sessions = self.sessions.clone_with_type::<Silent>();
+        let rows = sessions.find(filter).limit(max).await?;
+        rows.try_collect().await
     }
 
     /// The ids of all the person's sessions.
@@ -160,4 +319,16 @@ impl SessionStore {
         let filter = doc! { "user_id": user_id, "session_id": { "$in": session_ids } };
         Ok(self.sessions.delete_many(filter).await?.deleted_count)
     }
+}
+
+/// A pattern that means nothing but this text.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }

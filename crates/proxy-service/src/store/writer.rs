@@ -67,6 +67,11 @@ impl Change {
     pub(crate) fn update(filter: Document, update: Document) -> Self {
         Self(doc! { "q": filter, "u": update })
     }
+
+    /// Changes the document that `filter` names by what it holds: `stage` is one of an aggregation.
+    pub(crate) fn compute(filter: Document, stage: Document) -> Self {
+        Self(doc! { "q": filter, "u": [stage] })
+    }
 }
 
 struct Queued {

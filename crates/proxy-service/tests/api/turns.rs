@@ -34,14 +34,18 @@ pub(crate) mod support;
 
 mod accounting;
 mod bad_input;
+mod files;
+mod history;
 mod idempotency;
 mod inner_events;
 mod leaving;
 mod payment;
 mod resuming;
+mod retention;
 mod sessions;
 mod stopped;
 mod stopping;
 mod stream;
 mod takeover;
+mod uploads;
 mod whole;

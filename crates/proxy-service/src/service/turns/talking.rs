@@ -11,14 +11,24 @@ use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
 use crate::{
     admission::Admitted,
     domain::{
+        ask::Upload,
         failure::Failure,
         framing::EventWriter,
         transcript::{Inside, Transcript},
         upstream_ids::address_of,
     },
     flowise::{Events, Prediction, Reply},
+    service::files::Gathered,
     store::{messages::Place, writer::WriteError},
 };
+
+/// What a talk begins with.
+pub(super) struct Begin {
+    pub(super) live: Arc<Live>,
+    pub(super) watch: Watch,
+    pub(super) admitted: Admitted,
+    pub(super) files: Gathered,
+}
 
 /// What has been said and to whom, when the talk is over.
 pub(super) struct Talk {
@@ -49,13 +59,13 @@ pub(super) struct Question {
 
 impl Shared {
     /// Asks and relays until the answer is over or has to be.
-    pub(super) async fn talk(
-        self: &Arc<Self>,
-        plan: &Plan,
-        live: Arc<Live>,
-        watch: Watch,
-        admitted: Admitted,
-    ) -> Talk {
+    pub(super) async fn talk(self: &Arc<Self>, plan: &Plan, begun: Begin) -> Talk {
+        let Begin {
+            live,
+            watch,
+            admitted,
+            files,
+        } = begun;
         let mut talk = Talk {
             live,
             watch,
@@ -70,7 +80,7 @@ impl Shared {
             heard_at: Instant::now(),
             content_is_marked: false,
         };
-        talk.outcome = self.try_talk(plan, admitted, &mut talk).await;
+        talk.outcome = self.try_talk(plan, admitted, files, &mut talk).await;
         talk.heard_at = Instant::now();
         talk
     }
@@ -79,6 +89,7 @@ impl Shared {
         self: &Arc<Self>,
         plan: &Plan,
         mut admitted: Admitted,
+        files: Gathered,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         if talk.watch.is_stopped() {
@@ -89,22 +100,27 @@ impl Shared {
         }
         let now = self.clock.now();
         if plan.delivery == Delivery::Stored {
-            talk.writer.write("session_id", &session_event(plan, now));
-            talk.deliver().await?;
             talk.question = Some(Question {
                 id: ObjectId::new(),
                 asked_at: now,
             });
         }
+        let attached = self.attach_files(plan, files, talk).await?;
+        if plan.delivery == Delivery::Stored {
+            talk.writer.write("session_id", &session_event(plan, now));
+            talk.deliver().await?;
+        }
         let chat_id = talk.watch.guard(self.chat_id(plan)).await?;
         talk.chat_id = chat_id.or(Err(Failure::Storage))?;
         talk.asked_at = Some(Instant::now());
-        let mut prediction = plan.prediction(&talk.chat_id);
+        let mut prediction = plan.prediction(&talk.chat_id, &attached.uploads);
         let asking = self
             .flowise
             .ask(&mut admitted, &plan.chatflow.flowise_id, &mut prediction);
-        let both = async { tokio::join!(self.store_question(plan, talk.question), asking) };
+        let storing = self.store_question(plan, talk.question, attached.ids());
+        let both = async { tokio::join!(storing, asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
+        drop(attached);
         talk.has_head = reply.is_ok();
         stored.or(Err(Failure::Storage))?;
         match reply? {
@@ -171,19 +187,25 @@ impl Shared {
         });
     }
 
-    async fn store_question(&self, plan: &Plan, question: Option<Question>) -> Result<(), WriteError> {
+    async fn store_question(
+        &self,
+        plan: &Plan,
+        question: Option<Question>,
+        file_ids: Vec<String>,
+    ) -> Result<(), WriteError> {
         let Some(question) = question else {
             return Ok(());
         };
         let text = &*plan.ask.text();
-        let message = self
-            .messages
-            .insert_question(question.id, plan.place(), text, question.asked_at);
+        let message =
+            self.messages
+                .insert_question(question.id, plan.place(), text, &file_ids, question.asked_at);
         let session = async {
-            if !plan.is_new_session {
-                return Ok(());
-            }
             let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
+            if !plan.is_new_session {
+                let at = question.asked_at;
+                return self.sessions.go_on(session_id, user_id, text, at).await;
+            }
             self.sessions
                 .insert(session_id, user_id, flow_id, text, question.asked_at)
                 .await
@@ -204,7 +226,7 @@ impl Talk {
 
 impl Plan {
     /// What Flowise is asked.
-    fn prediction<'a>(&'a self, chat_id: &'a str) -> Prediction<'a> {
+    fn prediction<'a>(&'a self, chat_id: &'a str, uploads: &'a [Upload]) -> Prediction<'a> {
         let mut override_config = self.override_config.clone();
         override_config.insert("sessionId".to_owned(), Value::from(self.memory_id.as_str()));
         Prediction {
@@ -216,7 +238,7 @@ impl Plan {
             streaming: true,
             override_config,
             history: &self.ask.history,
-            uploads: &self.ask.uploads,
+            uploads,
         }
     }
 

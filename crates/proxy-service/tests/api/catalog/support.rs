@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{AdmissionLimits, App, CONTRACT, Config, Upstream};
+use proxy_service::{AdmissionLimits, App, CONTRACT, Config, FileLimits, Upstream};
 use secrecy::SecretString;
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
 use wiremock::MockServer;
@@ -73,6 +73,11 @@ impl Behind {
             chatflow_sync_interval: Duration::from_mins(3),
             chatflow_price: 1,
             prompt_chars_max: 32_000,
+            file_limits: FileLimits {
+                files_max: 100,
+                bytes_max: 100 << 20,
+            },
+            history_retention: None,
             running_turns_per_user_max: 20,
             heartbeat: Duration::from_secs(15),
             abandoned_turn_drain: Duration::from_mins(1),

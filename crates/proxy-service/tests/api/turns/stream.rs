@@ -99,7 +99,7 @@ async fn flowise_is_asked_with_ids_of_ours_and_with_what_is_allowed() {
             "chatId": "smuggled",
         }))
         .await;
-    let session_id = events[0]["data"].clone();
+    let session_id = events[1]["data"].clone();
     alice.chat(&json!({ "sessionId": session_id })).await;
     alice.chat(&json!({})).await;
 

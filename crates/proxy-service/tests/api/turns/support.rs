@@ -1,6 +1,7 @@
 //! The service as tests see it: on a port, with a database of its own, between a fake Flowise and a fake accounting.
 
 pub(crate) mod accounting;
+pub(crate) mod files;
 pub(crate) mod flowise;
 pub(crate) mod http;
 
@@ -10,7 +11,7 @@ use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use futures_util::TryStreamExt as _;
-use proxy_service::{AdmissionLimits, App, CONTRACT, Config, Upstream};
+use proxy_service::{AdmissionLimits, App, CONTRACT, Config, FileLimits, Upstream};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
@@ -347,6 +348,11 @@ fn config(mongo: &TestMongo) -> Config {
         chatflow_sync_interval: Duration::from_hours(1),
         chatflow_price: 1,
         prompt_chars_max: 1_000,
+        file_limits: FileLimits {
+            files_max: 100,
+            bytes_max: 100 << 20,
+        },
+        history_retention: None,
         running_turns_per_user_max: 3,
         heartbeat: Duration::from_secs(20),
         abandoned_turn_drain: Duration::from_secs(20),

@@ -22,13 +22,15 @@ pub fn wanted(header: Option<&str>, length: u64) -> Wanted {
     let Some((first, last)) = spec.trim().split_once('-') else {
         return Wanted::Whole;
     };
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return Wanted::Whole;
+    }
     match (number(first), number(last)) {
-        (Some(Some(first)), Some(Some(last))) if first > last => Wanted::Whole,
-        (Some(Some(first)), Some(last)) => {
-            part(first..last.map_or(length, |last| last.saturating_add(1).min(length)))
-        }
-        (Some(None), Some(Some(suffix))) => part(length.saturating_sub(suffix)..length),
-        _ => Wanted::Whole,
+        (Some(first), Some(last)) if first > last => Wanted::Whole,
+        (Some(first), last) => part(first..last.map_or(length, |last| last.saturating_add(1).min(length))),
+        (None, Some(suffix)) => part(length.saturating_sub(suffix)..length),
+        (None, None) => Wanted::Whole,
     }
 }
 
@@ -40,13 +42,9 @@ fn part(range: Range<u64>) -> Wanted {
     }
 }
 
-/// `Some(None)` for no number at all. What is too large for any file is as good as the largest.
-fn number(text: &str) -> Option<Option<u64>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| Some(text.parse().unwrap_or(u64::MAX)))
+/// `None` for no digits at all. What is too large for any file is as good as the largest.
+fn number(digits: &str) -> Option<u64> {
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

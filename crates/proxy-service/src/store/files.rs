@@ -73,7 +73,8 @@ pub(crate) struct Kept {
 
 #[derive(Deserialize)]
 struct FileRow {
-    _id: ObjectId,
+    #[serde(rename = "_id")]
+    row: ObjectId,
     file_id: String,
     user_id: String,
     original_name: Option<String>,
@@ -110,7 +111,7 @@ impl From<FileRow> for StoredFile {
     fn from(row: FileRow) -> Self {
         let older = || ObjectId::parse_str(&row.file_id).ok();
         Self {
-            row: row._id,
+            row: row.row,
             blob: row.blob_id.or_else(older),
             is_older: row.blob_id.is_none(),
             name: row.original_name.unwrap_or_else(|| "file".to_owned()),

@@ -117,7 +117,8 @@ impl Shared {
         let asking = self
             .flowise
             .ask(&mut admitted, &plan.chatflow.flowise_id, &mut prediction);
-        let storing = self.store_question(plan, talk.question, attached.ids());
+        let file_ids = attached.ids();
+        let storing = self.store_question(plan, talk.question, &file_ids);
         let both = async { tokio::join!(storing, asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
         drop(attached);
@@ -191,7 +192,7 @@ impl Shared {
         &self,
         plan: &Plan,
         question: Option<Question>,
-        file_ids: Vec<String>,
+        file_ids: &[String],
     ) -> Result<(), WriteError> {
         let Some(question) = question else {
             return Ok(());
@@ -199,7 +200,7 @@ impl Shared {
         let text = &*plan.ask.text();
         let message =
             self.messages
-                .insert_question(question.id, plan.place(), text, &file_ids, question.asked_at);
+                .insert_question(question.id, plan.place(), text, file_ids, question.asked_at);
         let session = async {
             let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
             if !plan.is_new_session {

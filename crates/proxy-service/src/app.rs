@@ -13,7 +13,13 @@ use mongodb::{Client, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    CONTRACT, NAME, catalog::Catalog, config::Config, routes::routes, service::turns::Turns, upstream,
+    CONTRACT, NAME,
+    catalog::Catalog,
+    config::Config,
+    limits::{self, limit},
+    routes::routes,
+    service::{limits::Limits, turns::Turns},
+    upstream,
 };
 
 /// How long a database may be looked for, where the address does not say.
@@ -48,7 +54,9 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        let limits = Limits::new(&config.limits, &metrics)?;
+        let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
         let catalog = Catalog::open(
             &config,
@@ -57,6 +65,7 @@ impl App {
             &metrics,
             &authenticator,
             tokens.clone(),
+            &lifecycle,
         )
         .await?;
         catalog.start(&config, &lifecycle);
@@ -73,6 +82,7 @@ impl App {
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
+        let limits = web::Data::new(limits);
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
@@ -84,6 +94,7 @@ impl App {
                 .app_data(metrics.clone())
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
+                .app_data(limits.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
                 .app_data(personal_data.clone())
@@ -94,6 +105,7 @@ impl App {
                     routes(&mut table);
                     table.finish();
                 })
+                .wrap(from_fn(limit))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(observe))
         })

@@ -6,7 +6,10 @@ use actix_web::{HttpResponse, web};
 use bson::doc;
 use common_http::{Clock, Lifecycle, Timestamp};
 use mongodb::Database;
+use serde::Deserialize;
 use serde_json::json;
+
+use crate::service::limits::Limits;
 
 /// A database that takes longer counts as down.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,16 +31,29 @@ pub(crate) async fn show_health(database: web::Data<Database>, clock: web::Data<
     }
 }
 
+/// `?verbose`, with or without a value.
+#[derive(Deserialize)]
+pub(crate) struct Verbosity {
+    verbose: Option<String>,
+}
+
 /// `GET /readyz`: whether to send requests here.
 pub(crate) async fn show_readiness(
     database: web::Data<Database>,
     lifecycle: web::Data<Lifecycle>,
+    limits: web::Data<Limits>,
+    query: web::Query<Verbosity>,
 ) -> HttpResponse {
     if lifecycle.is_stopping() {
         return HttpResponse::ServiceUnavailable().json(json!({ "status": "stopping" }));
     }
     if is_reachable(&database).await {
-        HttpResponse::Ok().json(json!({ "status": "ready" }))
+        let mut body = json!({ "status": "ready" });
+        if query.verbose.is_some() {
+            // What is away here does not keep anybody from being served.
+            body["checks"] = json!({ "rate_limits": limits.counting().as_str() });
+        }
+        HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(json!({ "status": "database unreachable" }))
     }

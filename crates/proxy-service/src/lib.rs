@@ -11,6 +11,7 @@ pub mod domain;
 mod error;
 mod flowise;
 mod health;
+mod limits;
 mod relay;
 mod routes;
 mod service;
@@ -18,7 +19,7 @@ mod store;
 mod upstream;
 
 pub use app::App;
-pub use config::{Config, Upstream};
+pub use config::{Config, LimitsConfig, Upstream};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

@@ -2,13 +2,18 @@
 
 mod about;
 mod admin_chatflows;
+mod admin_groups;
 mod admin_users;
 mod auth;
+mod bodies;
 mod chatflows;
 mod credits;
+mod paging;
 mod people;
 mod predict;
+mod reports;
 mod sessions;
+mod table_body;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -38,6 +43,8 @@ pub fn routes(routes: &mut Routes<'_>) {
     chatflows::table(routes);
     admin_chatflows::table(routes);
     admin_users::table(routes);
+    admin_groups::table(routes);
+    reports::table(routes);
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);

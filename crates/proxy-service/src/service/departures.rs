@@ -11,10 +11,12 @@ use crate::{
     store::{
         assignments::AssignmentStore,
         departures::{Departure, DepartureStore},
+        groups::GroupStore,
         messages::MessageStore,
         people::PersonStore,
         sessions::SessionStore,
         turns::TurnStore,
+        usage_days::UsageDayStore,
     },
 };
 
@@ -44,6 +46,8 @@ pub(crate) struct Stores {
     pub(crate) sessions: SessionStore,
     pub(crate) messages: MessageStore,
     pub(crate) turns: TurnStore,
+    pub(crate) groups: GroupStore,
+    pub(crate) usage: UsageDayStore,
 }
 
 impl Departures {
@@ -90,7 +94,9 @@ impl Departures {
             return Ok(());
         }
         stores.assignments.delete_of(user_id).await?;
+        stores.groups.delete_of(user_id).await?;
         stores.people.delete(user_id).await?;
+        stores.usage.delete_of(user_id).await?;
         let messages = stores.messages.delete_of(user_id).await?;
         let sessions = stores.sessions.delete_of(user_id).await?;
         stores.turns.delete_answers_of(user_id).await?;

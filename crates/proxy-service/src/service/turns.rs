@@ -42,8 +42,13 @@ use crate::{
     error::{Error, Result},
     flowise::Flowise,
     relay,
-    service::{access::Access, conversations::Conversations},
+    service::{
+        access::{Access, Grant},
+        caps::{Caps, Counted},
+        conversations::Conversations,
+    },
     store::{
+        daily_turns::DailyTurnStore,
         messages::MessageStore,
         sessions::SessionStore,
         turns::{Key, Known, TurnStore},
@@ -111,6 +116,7 @@ pub(crate) struct Turns {
 
 struct Shared {
     access: Access,
+    caps: Caps,
     flowise: Flowise,
     accounting: Accounting,
     turns: TurnStore,
@@ -134,6 +140,7 @@ struct Plan {
     turn_id: String,
     user: CurrentUser,
     chatflow: Arc<Chatflow>,
+    grant: Grant,
     ask: Ask,
     override_config: Map<String, Value>,
     session_id: String,
@@ -155,8 +162,11 @@ impl Turns {
         lifecycle: &Lifecycle,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
+        let per_user = config.daily_turns_per_user_max;
+        let counters = DailyTurnStore::open(database).await?;
         let shared = Arc::new(Shared {
             access,
+            caps: Caps::new(counters, config.day_zone, per_user, config.clock.clone()),
             flowise: Flowise::new(&config.flowise)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database).await?,
@@ -218,7 +228,7 @@ impl Turns {
         let (sender, receiver) = relay::channel(framing.heartbeat(), self.shared.heartbeat);
         let opened = self.spawn(plan, Listener::Stream(sender)).await?;
         Ok(match opened {
-            Opened::Held => Begun::Streaming(receiver),
+            Opened::Held(_) => Begun::Streaming(receiver),
             Opened::Known(known) => Begun::Replay(known),
         })
     }
@@ -261,7 +271,8 @@ impl Turns {
             fingerprint: request.fingerprint(),
         });
         let ask = Ask::parse(request, self.shared.prompt_chars_max)?;
-        let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
+        let grant = self.shared.access.grant_for(&user, &ask.chatflow_id).await?;
+        let chatflow = grant.chatflow.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
@@ -270,6 +281,7 @@ impl Turns {
             chat_id: upstream_chat_id(&user.id, &chatflow.flowise_id, &session_id),
             user,
             chatflow,
+            grant,
             ask,
             override_config,
             session_id,
@@ -300,11 +312,11 @@ impl Shared {
         let _active = self.metrics.begin();
         let _running = self.running.enter(&plan.turn_id);
         match self.open_turn(&plan).await {
-            Ok(Opened::Held) => {
+            Ok(Opened::Held(counted)) => {
                 // Whoever asked may have left by now; the watch knows.
-                let _ = head.send(Ok(Opened::Held));
+                let _ = head.send(Ok(Opened::Held(Counted::default())));
                 let talk = self.talk(&plan, watch).await;
-                self.end_turn(&plan, talk).await;
+                self.end_turn(&plan, talk, counted).await;
             }
             refused_or_known => {
                 let _ = head.send(refused_or_known);

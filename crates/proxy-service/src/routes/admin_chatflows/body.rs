@@ -32,6 +32,8 @@ pub(super) struct ChatflowBody {
     sync_error: Option<String>,
     price: i64,
     override_config_allowed: Vec<String>,
+    daily_turns_max: Option<i64>,
+    daily_turns_per_user_max: Option<i64>,
 }
 
 impl From<ChatflowRecord> for ChatflowBody {
@@ -59,6 +61,8 @@ impl From<ChatflowRecord> for ChatflowBody {
             sync_error: record.sync_error,
             price: chatflow.price,
             override_config_allowed: chatflow.override_config_allowed,
+            daily_turns_max: chatflow.daily_turns_max,
+            daily_turns_per_user_max: chatflow.daily_turns_per_user_max,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     accounting::HoldRefused,
     domain::{payment::Settlement, turn::Due},
     error::{Error, Result},
+    service::caps::Counted,
     store::turns::{Conflict, Key, Known, NewTurn, Stage},
 };
 
@@ -15,8 +16,8 @@ const ATTEMPTS: i32 = 4;
 /// A turn that may go on.
 #[derive(Debug)]
 pub(super) enum Opened {
-    /// Its credits are held.
-    Held,
+    /// Its credits are held, and it is counted where turns are capped.
+    Held(Counted),
     /// It was had before.
     Known(Known),
 }
@@ -43,9 +44,16 @@ impl Shared {
                 return Err(error);
             }
         }
+        let counted = match self.caps.take(&plan.user.id, &plan.grant).await {
+            Ok(counted) => counted,
+            Err(error) => {
+                self.turns.delete(&ids).await?;
+                return Err(error);
+            }
+        };
         let price = plan.chatflow.price;
         if price <= 0 {
-            return Ok(Opened::Held);
+            return Ok(Opened::Held(counted));
         }
         let now = self.clock.now();
         let hold = self
@@ -55,10 +63,11 @@ impl Shared {
         let refused = match hold {
             Ok(()) => {
                 self.metrics.held(price);
-                return Ok(Opened::Held);
+                return Ok(Opened::Held(counted));
             }
             Err(refused) => refused,
         };
+        self.caps.give_back(counted).await;
         if refused == HoldRefused::Unknown {
             self.void_unknown(plan).await?;
         } else {

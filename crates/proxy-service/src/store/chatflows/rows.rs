@@ -32,6 +32,8 @@ pub(super) struct ChatflowRow {
     sync_error: Option<String>,
     price: Option<i64>,
     override_config_allowed: Option<Vec<String>>,
+    daily_turns_max: Option<i64>,
+    daily_turns_per_user_max: Option<i64>,
 }
 
 impl ChatflowRow {
@@ -53,6 +55,8 @@ impl ChatflowRow {
                 sync_status: SyncStatus::from_stored(self.sync_status.as_deref().unwrap_or_default()),
                 price: self.price.unwrap_or(price_default),
                 override_config_allowed: self.override_config_allowed.unwrap_or_default(),
+                daily_turns_max: self.daily_turns_max,
+                daily_turns_per_user_max: self.daily_turns_per_user_max,
             },
             api_key_id: self.api_key_id,
             flow_data: to_json(self.flow_data),

@@ -30,6 +30,7 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
         .allowed_headers(headers)
         .expose_headers([
             "idempotency-replayed",
+            "link",
             "ratelimit",
             "ratelimit-policy",
             "retry-after",

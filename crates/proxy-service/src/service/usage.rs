@@ -221,11 +221,11 @@ impl UsageReports {
             .into_iter()
             .map(|chatflow| (chatflow.flowise_id, chatflow.name))
             .collect();
-        let named = |row: UsageDay| NamedUsage {
+        let with_names = |row: UsageDay| NamedUsage {
             person: people.get(&row.user_id).cloned(),
             chatflow_name: names.get(&row.chatflow_id).cloned(),
             row,
         };
-        Ok(rows.into_iter().map(named).collect())
+        Ok(rows.into_iter().map(with_names).collect())
     }
 }

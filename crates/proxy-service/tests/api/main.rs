@@ -1,4 +1,5 @@
 //! The service over HTTP, with a real MongoDB.
 
+mod access;
 mod catalog;
 mod turns;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it is")]
 
-mod support;
+pub(crate) mod support;
 
 mod accounting;
 mod bad_input;

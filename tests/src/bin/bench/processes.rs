@@ -111,6 +111,8 @@ impl Stack {
             ("MONGODB_URI", mongodb.to_string()),
             ("MONGODB_DATABASE_NAME", format!("flowgate_bench_proxy_{run}")),
             ("FLOWISE_API_URL", format!("http://{}", stack.flowise)),
+            ("RATE_LIMIT_ADDRESS_PER_SEC", "0".to_owned()),
+            ("RATE_LIMIT_USER_PER_SEC", "0".to_owned()),
         ];
         stack.spawn(
             &programs.join("proxy-service"),

@@ -114,7 +114,12 @@ mod tests {
             wait,
         });
         assert_eq!(
-            (empty.quota, empty.window_secs, empty.remaining, empty.full_in_secs),
+            (
+                empty.quota,
+                empty.window_secs,
+                empty.remaining,
+                empty.full_in_secs
+            ),
             (200, 20, 0, 20)
         );
         let full = PACE.quota(Bucket {

@@ -69,7 +69,7 @@ pub fn read(bytes: &[u8]) -> Result<(Vec<Row>, Vec<BadRow>), Unreadable> {
         .flexible(true)
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
-    let headings = reader.headers().map_err(|_| Unreadable::NoHeading)?;
+    let headings = reader.headers().or(Err(Unreadable::NoHeading))?;
     let columns = Columns::of(headings).ok_or(Unreadable::NoHeading)?;
     let (mut rows, mut bad, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for record in reader.records() {
@@ -143,10 +143,10 @@ impl Columns {
             "" => Ok(None),
             text => read_time(text, is_end).map(Some),
         };
-        let not_a_time = || bad("starts_at and ends_at must be dates (2026-09-01) or RFC 3339 times");
+        let not_a_time = |()| bad("starts_at and ends_at must be dates (2026-09-01) or RFC 3339 times");
         let window = Window {
-            starts_at: time(self.starts_at, false).map_err(|()| not_a_time())?,
-            ends_at: time(self.ends_at, true).map_err(|()| not_a_time())?,
+            starts_at: time(self.starts_at, false).map_err(not_a_time)?,
+            ends_at: time(self.ends_at, true).map_err(not_a_time)?,
         };
         let says_when = self.starts_at.is_some() || self.ends_at.is_some();
         Ok(Row {
@@ -183,7 +183,10 @@ mod tests {
             let who: Vec<_> = rows.iter().map(|row| row.who.as_str()).collect();
             assert_eq!(who, ["mei@example.com", "tom@example.com"], "{text:?}");
             assert_eq!(bad, [], "{text:?}");
-            assert!(rows.iter().all(|row| row.window.is_none() && row.part == Part::Member));
+            assert!(
+                rows.iter()
+                    .all(|row| row.window.is_none() && row.part == Part::Member)
+            );
         }
     }
 
@@ -213,6 +216,10 @@ mod tests {
             assert_eq!(read(bytes), Err(why), "{bytes:?}");
         }
         let long = format!("email\n{}", "a@x.org\n".repeat(3));
-        assert_eq!(read(long.as_bytes()).unwrap().0.len(), 1, "who stands there twice counts once");
+        assert_eq!(
+            read(long.as_bytes()).unwrap().0.len(),
+            1,
+            "who stands there twice counts once"
+        );
     }
 }

@@ -92,13 +92,21 @@ mod tests {
         let shown: Vec<_> = rows
             .iter()
             .map(|row| {
-                let Usage { turns, failed, credits, tokens } = row.usage;
+                let Usage {
+                    turns,
+                    failed,
+                    credits,
+                    tokens,
+                } = row.usage;
                 (row.day.to_string(), turns, failed, credits, tokens)
             })
             .collect();
         assert_eq!(
             shown,
-            [("2026-11-20".to_owned(), 2, 1, 3, 7), ("2026-11-21".to_owned(), 1, 0, 0, 5)]
+            [
+                ("2026-11-20".to_owned(), 2, 1, 3, 7),
+                ("2026-11-21".to_owned(), 1, 0, 0, 5)
+            ]
         );
     }
 }

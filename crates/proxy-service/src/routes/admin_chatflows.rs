@@ -194,7 +194,10 @@ impl UpdateChatflow {
             if let Some(Cap::Turns(turns)) = cap
                 && !(0..=DAILY_TURNS_MAX).contains(&turns)
             {
-                return Err(Error::invalid(field, format!("must be from 0 to {DAILY_TURNS_MAX}")));
+                return Err(Error::invalid(
+                    field,
+                    format!("must be from 0 to {DAILY_TURNS_MAX}"),
+                ));
             }
         }
         for (number, name) in override_config_allowed.iter().flatten().enumerate() {

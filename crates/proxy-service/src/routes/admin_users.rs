@@ -119,7 +119,11 @@ async fn list_users(
     people: web::Data<People>,
 ) -> Result<HttpResponse> {
     let Some(page) = query.read(1)? else {
-        let everybody = people.stream().await?.map_ok(UserDetails::from).map_err(Error::from);
+        let everybody = people
+            .stream()
+            .await?
+            .map_ok(UserDetails::from)
+            .map_err(Error::from);
         return Ok(HttpResponse::Ok()
             .content_type("application/json")
             .streaming(Box::pin(json_array(everybody))));
@@ -138,7 +142,10 @@ async fn update_user(
     let cap = body
         .daily_turns_max
         .ok_or_else(|| Error::invalid("daily_turns_max", "is required"))?;
-    if cap.turns().is_some_and(|turns| !(0..=DAILY_TURNS_MAX).contains(&turns)) {
+    if cap
+        .turns()
+        .is_some_and(|turns| !(0..=DAILY_TURNS_MAX).contains(&turns))
+    {
         let message = format!("must be from 0 to {DAILY_TURNS_MAX}");
         return Err(Error::invalid("daily_turns_max", message));
     }

@@ -6,11 +6,7 @@ use common_jwt::Role;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    domain::{
-        person::Person,
-        roster::BadRow,
-        window::Window,
-    },
+    domain::{person::Person, roster::BadRow, window::Window},
     error::{Error, Result},
     service::crowds::CrowdReport,
 };

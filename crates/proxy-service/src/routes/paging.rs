@@ -59,7 +59,9 @@ impl Paging {
                 .ok_or_else(|| Error::invalid("limit", format!("must be from 1 to {LIMIT_MAX}")))?,
         };
         let after = present(self.cursor.as_deref())
-            .map(|cursor| keys_of(cursor, keys).ok_or_else(|| Error::invalid("cursor", "is not one of this list")))
+            .map(|cursor| {
+                keys_of(cursor, keys).ok_or_else(|| Error::invalid("cursor", "is not one of this list"))
+            })
             .transpose()?;
         Ok(PageRequest { limit, after })
     }
@@ -94,7 +96,10 @@ impl PageRequest {
     ) -> HttpResponse {
         let has_more = rows.len() > self.limit;
         rows.truncate(self.limit);
-        let next = rows.last().filter(|_| has_more).map(|row| cursor_of(&keys_of(row)));
+        let next = rows
+            .last()
+            .filter(|_| has_more)
+            .map(|row| cursor_of(&keys_of(row)));
         let mut response = HttpResponse::Ok();
         if let Some(link) = next.and_then(|next| HeaderValue::try_from(next_link(request, &next)).ok()) {
             response.insert_header((LINK, link));

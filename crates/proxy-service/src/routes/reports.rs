@@ -138,7 +138,10 @@ async fn export_usage(
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse> {
     let question = query.question(&reports, &clock)?;
-    let name = format!("attachment; filename=\"usage-{}-{}.csv\"", question.from, question.to);
+    let name = format!(
+        "attachment; filename=\"usage-{}-{}.csv\"",
+        question.from, question.to
+    );
     let pieces = reports.stream(&user, question).await?;
     // Spreadsheets know UTF-8 by its mark.
     let heading = std::iter::once("\u{feff}".to_owned() + &csv_of([COLUMNS.map(str::to_owned)]));
@@ -160,7 +163,7 @@ impl AskUsage {
     fn question(self, reports: &UsageReports, clock: &Clock) -> Result<UsageQuestion> {
         let day = |field: &str, text: Option<&str>| {
             present(text)
-                .map(|text| text.parse::<NaiveDate>())
+                .map(str::parse::<NaiveDate>)
                 .transpose()
                 .map_err(|_error| Error::invalid(field, "must be a date such as 2026-09-01"))
         };
@@ -172,7 +175,10 @@ impl AskUsage {
             return Err(Error::invalid("from", "must not be later than to"));
         }
         if (to - from).num_days() >= DAYS_MAX {
-            return Err(Error::invalid("from", format!("may be at most {DAYS_MAX} days before to")));
+            return Err(Error::invalid(
+                "from",
+                format!("may be at most {DAYS_MAX} days before to"),
+            ));
         }
         let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         Ok(UsageQuestion {
@@ -213,7 +219,9 @@ fn csv_of(rows: impl IntoIterator<Item = [String; 10]>) -> String {
         .from_writer(Vec::new());
     for row in rows {
         let harmless = row.map(|cell| match cell.chars().next() {
-            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') => format!("'{cell}"),
+            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') => {
+                format!("'{cell}")
+            }
             Some(_) | None => cell,
         });
         // Writing to memory cannot fail, and every row has as many cells as the first.

@@ -10,7 +10,11 @@ use chrono::{DateTime, Utc};
 use common_http::{Caller, Clock};
 use futures_util::{StreamExt as _, stream};
 
-use super::{access::Access, assignments::{ends_the_batch, name_of}, people::People};
+use super::{
+    access::Access,
+    assignments::{ends_the_batch, name_of},
+    people::People,
+};
 use crate::{
     domain::{
         chatflow::{Chatflow, SyncStatus},
@@ -148,7 +152,9 @@ impl Audits {
 
     /// Looks at every active assignment, or at those of these chatflows.
     pub(crate) async fn audit(&self, admin: &Caller, flowise_ids: Option<&[String]>) -> Result<Audit> {
-        let done = self.clean_up(admin, flowise_ids, CleanUp::Deactivate, true).await?;
+        let done = self
+            .clean_up(admin, flowise_ids, CleanUp::Deactivate, true)
+            .await?;
         Ok(done.audit)
     }
 
@@ -165,14 +171,19 @@ impl Audits {
         let mut after = None;
         let scope = self.scope(flowise_ids).await?;
         let mut run = self.begin(admin);
-        while let Some(last) = self.look_at_piece(&mut run, scope.as_deref(), after.as_ref()).await? {
+        while let Some(last) = self
+            .look_at_piece(&mut run, scope.as_deref(), after.as_ref())
+            .await?
+        {
             after = Some(last);
             let found = std::mem::take(&mut run.found);
             if is_rehearsal || found.is_empty() {
                 continue;
             }
             match action {
-                CleanUp::Deactivate => deactivated += self.rows.revoke_ids(&found, &by, self.clock.now()).await?,
+                CleanUp::Deactivate => {
+                    deactivated += self.rows.revoke_ids(&found, &by, self.clock.now()).await?
+                }
                 CleanUp::Delete => deleted += self.rows.delete_ids(&found).await?,
             }
             self.access.forget();
@@ -195,7 +206,9 @@ impl Audits {
         if !asked.iter().all(|id| is_known(id)) {
             return Err(Error::ChatflowNotFound);
         }
-        Ok(Some(chatflows.iter().map(|chatflow| chatflow.id.to_hex()).collect()))
+        Ok(Some(
+            chatflows.iter().map(|chatflow| chatflow.id.to_hex()).collect(),
+        ))
     }
 
     fn begin<'a>(&self, admin: &'a Caller) -> Run<'a> {
@@ -256,7 +269,9 @@ impl Audits {
     }
 
     async fn read_chatflows(&self, run: &mut Run<'_>, rows: &[AuditedAssignment]) -> Result<()> {
-        let unread = rows.iter().filter(|row| !run.chatflows.contains_key(&row.chatflow_id));
+        let unread = rows
+            .iter()
+            .filter(|row| !run.chatflows.contains_key(&row.chatflow_id));
         let ids: Vec<_> = unread
             .filter_map(|row| ObjectId::parse_str(&row.chatflow_id).ok())
             .collect();

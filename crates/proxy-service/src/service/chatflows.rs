@@ -113,7 +113,11 @@ impl Chatflows {
     /// back where Flowise still lists it: then nobody has it. Access goes first, so that breaking off half way opens
     /// nothing.
     pub(crate) async fn delete(&self, flowise_id: &str) -> Result<u64> {
-        let chatflow = self.store.find(flowise_id).await?.ok_or(Error::ChatflowNotFound)?;
+        let chatflow = self
+            .store
+            .find(flowise_id)
+            .await?
+            .ok_or(Error::ChatflowNotFound)?;
         let people = self.assignments.delete_of_chatflow(chatflow.id).await?;
         self.groups.delete_grants_of(chatflow.id).await?;
         self.store.delete(chatflow.id).await?;

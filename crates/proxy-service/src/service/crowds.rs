@@ -111,7 +111,12 @@ impl Crowds {
     }
 
     /// Puts everybody in a table into a group; rows may say as what.
-    pub(crate) async fn join_table(&self, admin: Caller, group_id: &str, table: &[u8]) -> Result<CrowdReport> {
+    pub(crate) async fn join_table(
+        &self,
+        admin: Caller,
+        group_id: &str,
+        table: &[u8],
+    ) -> Result<CrowdReport> {
         let rows = read(table)?;
         self.groups.find(group_id).await?;
         self.give_rows(admin, Gift::Membership(group_id.to_owned(), None), rows)
@@ -134,8 +139,12 @@ impl Crowds {
             window: None,
         };
         let rows = people.into_iter().enumerate().map(row).collect();
-        self.give_rows(admin, Gift::Membership(group_id.to_owned(), None), (rows, Vec::new()))
-            .await
+        self.give_rows(
+            admin,
+            Gift::Membership(group_id.to_owned(), None),
+            (rows, Vec::new()),
+        )
+        .await
     }
 
     /// Puts everybody with a role into a group.
@@ -160,7 +169,9 @@ impl Crowds {
         let crowds = self.clone();
         self.to_the_end(async move {
             let mut report = CrowdReport::default();
-            bad.into_iter().for_each(|row| report.fail(row));
+            for row in bad {
+                report.fail(row);
+            }
             for piece in rows.chunks(PIECE) {
                 crowds.give_piece(&admin, &gift, piece, &mut report).await?;
             }

@@ -87,7 +87,11 @@ impl Groups {
     pub(crate) async fn delete(&self, id: &str) -> Result<()> {
         let was_there = self.store.delete(id).await?;
         self.access.forget();
-        if was_there { Ok(()) } else { Err(Error::GroupNotFound) }
+        if was_there {
+            Ok(())
+        } else {
+            Err(Error::GroupNotFound)
+        }
     }
 
     /// Groups by name, behind `after`.
@@ -126,7 +130,11 @@ impl Groups {
         self.find(id).await?;
         let was_in = self.store.remove_member(id, user_id, part).await?;
         self.access.forget();
-        if was_in { Ok(()) } else { Err(Error::MemberNotFound) }
+        if was_in {
+            Ok(())
+        } else {
+            Err(Error::MemberNotFound)
+        }
     }
 
     /// The people of a group by their ids, behind `after`.
@@ -208,7 +216,10 @@ impl Groups {
         let grants = self.store.list_grants_of_chatflow(chatflow.id).await?;
         let ids: Vec<_> = grants.iter().map(|grant| grant.group_id.clone()).collect();
         let groups = self.store.list_by_ids(&ids).await?;
-        let groups: HashMap<_, _> = groups.into_iter().map(|group| (group.id.clone(), group)).collect();
+        let groups: HashMap<_, _> = groups
+            .into_iter()
+            .map(|group| (group.id.clone(), group))
+            .collect();
         let with_group = |grant: GroupGrant| {
             let group = groups.get(&grant.group_id)?.clone();
             Some((grant, group))
@@ -228,7 +239,10 @@ impl Groups {
             self.store.list_by_ids(&group_ids),
             self.chatflows.list_by_ids(&ids),
         )?;
-        let groups: HashMap<_, _> = groups.into_iter().map(|group| (group.id.clone(), group)).collect();
+        let groups: HashMap<_, _> = groups
+            .into_iter()
+            .map(|group| (group.id.clone(), group))
+            .collect();
         let chatflows: HashMap<_, _> = chatflows
             .into_iter()
             .map(|chatflow| (chatflow.id.to_hex(), chatflow))

@@ -90,7 +90,10 @@ impl Limits {
             local: LocalBuckets::new(&[config.address, config.user]),
             shared,
             refused: IntCounterVec::new(
-                Opts::new("rate_limited_total", "Requests refused because they came too fast."),
+                Opts::new(
+                    "rate_limited_total",
+                    "Requests refused because they came too fast.",
+                ),
                 &["limit"],
             )?,
             fallbacks: IntCounter::new(

@@ -89,7 +89,12 @@ impl People {
         }
         known.retain(|who, _| !ambiguous.contains(who));
         let active = by_id.into_iter().filter(|person| person.known.is_active);
-        known.extend(active.map(|person| (Who::Id(person.known.external_id.clone()), person.known.external_id)));
+        known.extend(active.map(|person| {
+            (
+                Who::Id(person.known.external_id.clone()),
+                person.known.external_id,
+            )
+        }));
         Ok(known)
     }
 
@@ -117,9 +122,7 @@ impl People {
     }
 
     /// See [`People::page`].
-    pub(crate) async fn stream(
-        &self,
-    ) -> Result<impl Stream<Item = mongodb::error::Result<Person>> + use<>> {
+    pub(crate) async fn stream(&self) -> Result<impl Stream<Item = mongodb::error::Result<Person>> + use<>> {
         Ok(self.store.stream().await?)
     }
 
@@ -146,7 +149,10 @@ impl Pages<'_> {
         if self.is_over {
             return Ok(None);
         }
-        let page = self.auth.list(self.admin, self.role, self.after.as_deref()).await?;
+        let page = self
+            .auth
+            .list(self.admin, self.role, self.after.as_deref())
+            .await?;
         // A list that went in circles would never end.
         self.is_over = page.next.is_none() || page.next == self.after;
         self.after = page.next;

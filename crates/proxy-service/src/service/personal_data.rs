@@ -1,8 +1,8 @@
 //! The collections in which something about a person stands, to be read for that person.
 
 use crate::store::{
-    assignments::AssignmentStore, groups::GroupStore, messages::MessageStore, people::PersonStore, sessions::SessionStore,
-    usage_days::UsageDayStore,
+    assignments::AssignmentStore, groups::GroupStore, messages::MessageStore, people::PersonStore,
+    sessions::SessionStore, usage_days::UsageDayStore,
 };
 
 /// What is read.

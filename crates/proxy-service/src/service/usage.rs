@@ -137,10 +137,8 @@ impl UsageReports {
     ) -> Result<UsagePage> {
         let filter = self.filter(caller, question).await?;
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let (mut rows, total) = futures_util::try_join!(
-            self.days.page(&filter, after, one_more),
-            self.days.total(&filter),
-        )?;
+        let (mut rows, total) =
+            futures_util::try_join!(self.days.page(&filter, after, one_more), self.days.total(&filter),)?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| has_more).map(row_id);
@@ -185,13 +183,16 @@ impl UsageReports {
                 }
             }
         };
-        let members = match groups {
-            None => None,
-            Some(groups) => {
-                let members = self.groups.member_ids(&groups, MEMBERS_MAX).await?;
-                Some(members.ok_or_else(|| Error::invalid("group_id", "is required: there are too many members"))?)
-            }
-        };
+        let members =
+            match groups {
+                None => None,
+                Some(groups) => {
+                    let members = self.groups.member_ids(&groups, MEMBERS_MAX).await?;
+                    Some(members.ok_or_else(|| {
+                        Error::invalid("group_id", "is required: there are too many members")
+                    })?)
+                }
+            };
         let user_ids = match (members, question.user_id) {
             (members, None) => members,
             (None, Some(user_id)) => Some(vec![user_id]),

@@ -99,7 +99,12 @@ impl UserSync {
         Ok(self.runs.find().await?)
     }
 
-    async fn run_to_the_end(&self, admin: Caller, mut run: UserSyncRun, lease: LeaseStore) -> Result<UserSyncRun> {
+    async fn run_to_the_end(
+        &self,
+        admin: Caller,
+        mut run: UserSyncRun,
+        lease: LeaseStore,
+    ) -> Result<UserSyncRun> {
         let done = self.copy_everybody(&admin, &mut run, &lease).await;
         run.finished_at = Some(self.clock.now());
         run.failure = done.as_ref().err().map(|error| error.code().to_owned());
@@ -131,7 +136,10 @@ impl UserSync {
             // The administrator who asks is somebody: an empty list is an answer of something else.
             return Err(Error::AuthUnavailable(Failure::NotJson));
         }
-        let gone = self.copies.deactivate_not_copied_since(began_at, self.clock.now()).await?;
+        let gone = self
+            .copies
+            .deactivate_not_copied_since(began_at, self.clock.now())
+            .await?;
         counts.deactivated += gone;
         self.access.forget();
         Ok(())

@@ -165,7 +165,10 @@ impl AssignmentStore {
 
     async fn list(&self, filter: Document, order: &[&str], limit: Option<i64>) -> Result<Vec<Assignment>> {
         let rows = self.documents.clone_with_type::<AssignmentRow>();
-        let order: Document = order.iter().map(|member| ((*member).to_owned(), 1.into())).collect();
+        let order: Document = order
+            .iter()
+            .map(|member| ((*member).to_owned(), 1.into()))
+            .collect();
         let mut find = rows.find(filter).sort(order);
         if let Some(limit) = limit {
             find = find.limit(limit);
@@ -203,7 +206,8 @@ impl AssignmentStore {
     ) -> Result<AssignmentChange> {
         let now_bson = bson::DateTime::from_chrono(now);
         // What has no end compares as earlier than any time.
-        let is_over = doc! { "$and": [{ "$gt": ["$ends_at", Bson::Null] }, { "$lte": ["$ends_at", now_bson] }] };
+        let is_over =
+            doc! { "$and": [{ "$gt": ["$ends_at", Bson::Null] }, { "$lte": ["$ends_at", now_bson] }] };
         let was_live = doc! { "$and": [{ "$eq": ["$is_active", true] }, { "$not": [is_over] }] };
         let keep_or =
             |member: &str, new: Bson| doc! { "$cond": [was_live.clone(), format!("${member}"), new] };

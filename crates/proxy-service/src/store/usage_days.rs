@@ -101,7 +101,9 @@ impl UsageDayStore {
         let context = (self.clone(), zone);
         session
             .start_transaction()
-            .and_run(context, |session, (store, zone)| store.take_in_within(*zone, session).boxed())
+            .and_run(context, |session, (store, zone)| {
+                store.take_in_within(*zone, session).boxed()
+            })
             .await
     }
 
@@ -122,7 +124,10 @@ impl UsageDayStore {
         }
         let taken = ids.len();
         self.turns
-            .update_many(doc! { "_id": { "$in": ids } }, doc! { "$unset": { "usage_due": "" } })
+            .update_many(
+                doc! { "_id": { "$in": ids } },
+                doc! { "$unset": { "usage_due": "" } },
+            )
             .session(&mut *session)
             .await?;
         // What keeps a session from changing while it is deleted looks like a turn and is none.
@@ -155,7 +160,9 @@ impl UsageDayStore {
             .sort(doc! { "_id": 1 })
             .limit(limit)
             .await?;
-        rows.and_then(async |row| UsageDay::try_from(row)).try_collect().await
+        rows.and_then(async |row| UsageDay::try_from(row))
+            .try_collect()
+            .await
     }
 
     /// All rows of a report, as they are read.
@@ -164,7 +171,10 @@ impl UsageDayStore {
         filter: &UsageFilter,
     ) -> Result<impl Stream<Item = Result<UsageDay>> + use<>> {
         let rows = self.days.clone_with_type::<UsageRow>();
-        let rows = rows.find(filter.to_document(None)).sort(doc! { "_id": 1 }).await?;
+        let rows = rows
+            .find(filter.to_document(None))
+            .sort(doc! { "_id": 1 })
+            .await?;
         Ok(rows.and_then(async |row| UsageDay::try_from(row)))
     }
 
@@ -174,7 +184,10 @@ impl UsageDayStore {
         user_id: &str,
     ) -> Result<impl Stream<Item = Result<UsageDay>> + use<>> {
         let rows = self.days.clone_with_type::<UsageRow>();
-        let rows = rows.find(doc! { "user_id": user_id }).sort(doc! { "_id": 1 }).await?;
+        let rows = rows
+            .find(doc! { "user_id": user_id })
+            .sort(doc! { "_id": 1 })
+            .await?;
         Ok(rows.and_then(async |row| UsageDay::try_from(row)))
     }
 

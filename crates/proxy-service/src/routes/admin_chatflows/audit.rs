@@ -1,6 +1,7 @@
 //! Assignments that give nobody anything: found, and cleaned up.
 
 use actix_web::{HttpResponse, web};
+use bson::oid::ObjectId;
 use common_http::{Access, Caller, OptionalBody, Query, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +158,7 @@ impl From<Invalid> for InvalidBody {
     fn from(invalid: Invalid) -> Self {
         let id = &invalid.assignment.id;
         Self {
-            user_chatflow_id: id.as_object_id().map_or_else(|| id.to_string(), |id| id.to_hex()),
+            user_chatflow_id: id.as_object_id().map_or_else(|| id.to_string(), ObjectId::to_hex),
             external_user_id: invalid.assignment.external_user_id,
             chatflow_id: invalid.assignment.chatflow_id,
             chatflow_name: invalid.chatflow_name,

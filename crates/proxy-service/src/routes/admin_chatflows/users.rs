@@ -38,21 +38,9 @@ pub(super) fn table(routes: &mut Routes<'_>, chatflows: &str) {
             Access::AdminOrService,
             bulk_add_users,
         )
-        .post(
-            &format!("{chatflows}/add-users"),
-            Access::Admin,
-            add_users,
-        )
-        .post(
-            &format!("{users}/import"),
-            Access::Admin,
-            import_chatflow_users,
-        )
-        .post(
-            &format!("{users}/by-role"),
-            Access::Admin,
-            add_users_by_role,
-        )
+        .post(&format!("{chatflows}/add-users"), Access::Admin, add_users)
+        .post(&format!("{users}/import"), Access::Admin, import_chatflow_users)
+        .post(&format!("{users}/by-role"), Access::Admin, add_users_by_role)
         .get(&users, Access::Admin, list_chatflow_users)
         .post(&users, Access::Admin, add_user)
         .delete(&users, Access::Admin, remove_user)
@@ -219,9 +207,7 @@ async fn bulk_add(
         ));
     }
     let window = checked(window, assignments)?;
-    let outcomes = assignments
-        .assign_many(admin, flowise_id, people, window)
-        .await?;
+    let outcomes = assignments.assign_many(admin, flowise_id, people, window).await?;
     Ok(HttpResponse::Ok().json(BulkBody::from(outcomes)))
 }
 
@@ -318,9 +304,7 @@ impl From<Vec<BulkOutcome>> for BulkBody {
         };
         for BulkOutcome { who, change } in outcomes {
             match change {
-                Ok(change) => body
-                    .successful_assignments
-                    .push(AssignmentBody::new(who, change)),
+                Ok(change) => body.successful_assignments.push(AssignmentBody::new(who, change)),
                 Err(message) => body.failed_assignments.push(AssignmentBody {
                     email: who,
                     status: "Failed",

@@ -24,11 +24,7 @@ pub(super) fn table(routes: &mut Routes<'_>, group: &str) {
     routes
         .get(&members, Access::Admin, list_group_members)
         .post(&members, Access::Admin, add_group_members)
-        .post(
-            &format!("{members}/import"),
-            Access::Admin,
-            import_group_members,
-        )
+        .post(&format!("{members}/import"), Access::Admin, import_group_members)
         .post(
             &format!("{members}/by-role"),
             Access::Admin,
@@ -94,7 +90,8 @@ async fn list_group_members(
     let rows = groups
         .people(&group_id, part, page.two_keys(), Some(page.one_more()))
         .await?;
-    let keys = |(one, _): &(Membership, Option<Person>)| vec![one.user_id.clone(), one.part.as_str().to_owned()];
+    let keys =
+        |(one, _): &(Membership, Option<Person>)| vec![one.user_id.clone(), one.part.as_str().to_owned()];
     Ok(page.answer(&request, rows, keys, MemberBody::from))
 }
 

@@ -123,7 +123,10 @@ impl SharedBuckets {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT));
-        let open = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let open = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
         Ok(connection.insert(open).clone())
     }
 

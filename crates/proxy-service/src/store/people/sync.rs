@@ -23,10 +23,10 @@ impl PersonStore {
     /// A page of the same.
     pub(crate) async fn page(&self, after: Option<&str>, limit: i64) -> Result<Vec<Person>> {
         let rows = self.documents.clone_with_type::<PersonRow>();
-        let filter = match after {
-            Some(after) => doc! { "external_id": { "$gt": after } },
-            None => doc! { "external_id": { "$exists": true } },
-        };
+        let filter = after.map_or_else(
+            || doc! { "external_id": { "$exists": true } },
+            |after| doc! { "external_id": { "$gt": after } },
+        );
         let rows = rows
             .find(filter)
             .sort(doc! { "external_id": 1 })
@@ -68,7 +68,11 @@ impl PersonStore {
 
     /// Switches off whoever was not copied since `since`: auth-service, asked for everybody, did not name them. Says how
     /// many that are.
-    pub(crate) async fn deactivate_not_copied_since(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+    pub(crate) async fn deactivate_not_copied_since(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<u64> {
         let filter = doc! {
             "external_id": { "$exists": true },
             "is_active": { "$ne": false },

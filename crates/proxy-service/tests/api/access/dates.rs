@@ -33,13 +33,25 @@ async fn an_assignment_gives_access_from_its_start_until_its_end() {
     // Answers are remembered for seconds of real time, so each moment is looked at by the list, which remembers none.
     for (minutes, expected) in [(0, 0), (2, 1), (3, 1), (1, 0)] {
         hands.advance(TimeDelta::minutes(minutes));
-        assert_eq!(ids(&app.client(&ada)).await.len(), expected, "after {minutes} minutes more");
+        assert_eq!(
+            ids(&app.client(&ada)).await.len(),
+            expected,
+            "after {minutes} minutes more"
+        );
     }
     let denied = app.client(&ada).get("/api/v1/chatflows/flow").await;
     denied.expect_problem(403, "chatflow_access_denied");
-    assert_eq!(app.admin().get(USERS).await.body, json!([]), "what is over is not listed");
+    assert_eq!(
+        app.admin().get(USERS).await.body,
+        json!([]),
+        "what is over is not listed"
+    );
 
-    let again = app.admin().post(USERS, &json!({ "email": ada.email })).await.expect(200);
+    let again = app
+        .admin()
+        .post(USERS, &json!({ "email": ada.email }))
+        .await
+        .expect(200);
     assert_eq!(again.body["status"], "Reactivated");
     app.client(&ada).get("/api/v1/chatflows/flow").await.expect(200);
 }
@@ -83,7 +95,10 @@ async fn dates_that_give_nothing_are_refused() {
     ] {
         let mut body = window.clone();
         body["email"] = json!(ada.email);
-        app.admin().post(USERS, &body).await.expect_problem(422, "validation_failed");
+        app.admin()
+            .post(USERS, &body)
+            .await
+            .expect_problem(422, "validation_failed");
         let mut many = window;
         many["emails"] = json!([ada.email]);
         app.admin()

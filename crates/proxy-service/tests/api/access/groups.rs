@@ -9,10 +9,7 @@ use super::{
     people::{call, ids, spawn},
     user_sync::everybody,
 };
-use crate::catalog::{
-    fakes::Directory,
-    support::until,
-};
+use crate::catalog::{fakes::Directory, support::until};
 
 const GROUPS: &str = "/api/v1/admin/groups";
 
@@ -31,9 +28,14 @@ pub(super) async fn join(admin: &Client, directory: &Directory, group: &str, per
 }
 
 async fn give(admin: &Client, group: &str, flow: &str) {
-    call(admin, Method::PUT, &format!("{group}/chatflows/{flow}"), &json!({}))
-        .await
-        .expect(200);
+    call(
+        admin,
+        Method::PUT,
+        &format!("{group}/chatflows/{flow}"),
+        &json!({}),
+    )
+    .await
+    .expect(200);
 }
 
 async fn table(client: &Client, path: &str, text: &str) -> test_support::Answer {
@@ -57,12 +59,19 @@ async fn a_group_gives_its_members_chatflows_and_takes_them_again() {
     give(&admin, &class, "flow").await;
     assert_eq!(ids(&app.client(&ada)).await, ["flow"]);
     app.client(&ada).get("/api/v1/chatflows/flow").await.expect(200);
-    assert_eq!(ids(&app.client(&lead)).await, [""; 0], "leading gives no chatflow");
+    assert_eq!(
+        ids(&app.client(&lead)).await,
+        [""; 0],
+        "leading gives no chatflow"
+    );
 
     let of_chatflow = admin.get("/api/v1/admin/chatflows/flow/groups").await.expect(200);
     assert_eq!(of_chatflow.body[0]["name"], "2B");
     let shown = admin.get(&class).await.expect(200).body;
-    assert_eq!((&shown["members"], &shown["leads"], &shown["chatflows"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&shown["members"], &shown["leads"], &shown["chatflows"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
 
     admin.delete(&format!("{class}/chatflows/flow")).await.expect(204);
     let denied = app.client(&ada).get("/api/v1/chatflows/flow").await;
@@ -73,7 +82,10 @@ async fn a_group_gives_its_members_chatflows_and_takes_them_again() {
         .expect_problem(404, "grant_not_found");
 
     give(&admin, &class, "other").await;
-    admin.delete(&format!("{class}/members/{}", ada.id)).await.expect(204);
+    admin
+        .delete(&format!("{class}/members/{}", ada.id))
+        .await
+        .expect(204);
     assert_eq!(ids(&app.client(&ada)).await, [""; 0]);
     admin
         .delete(&format!("{class}/members/{}", ada.id))
@@ -95,9 +107,17 @@ async fn a_removed_group_gives_nothing_and_leaves_nothing() {
     assert_eq!(ids(&app.client(&ada)).await, [""; 0]);
     for collection in ["groups", "group_members", "group_chatflows"] {
         let rows = app.behind.mongo.database.collection::<bson::Document>(collection);
-        assert_eq!(rows.count_documents(bson::doc! {}).await.unwrap(), 0, "{collection}");
+        assert_eq!(
+            rows.count_documents(bson::doc! {}).await.unwrap(),
+            0,
+            "{collection}"
+        );
     }
-    for path in [class.clone(), format!("{class}/members"), format!("{class}/chatflows")] {
+    for path in [
+        class.clone(),
+        format!("{class}/members"),
+        format!("{class}/chatflows"),
+    ] {
         admin.get(&path).await.expect_problem(404, "group_not_found");
     }
     admin.delete(&class).await.expect_problem(404, "group_not_found");
@@ -114,7 +134,10 @@ async fn a_change_acts_on_every_replica_within_five_seconds() {
     let there = second.client().with_token(app.tokens.access(&ada));
     there.get("/api/v1/chatflows/flow").await.expect(200);
 
-    admin.delete(&format!("{class}/members/{}", ada.id)).await.expect(204);
+    admin
+        .delete(&format!("{class}/members/{}", ada.id))
+        .await
+        .expect(204);
 
     let denied = app.client(&ada).get("/api/v1/chatflows/flow").await;
     denied.expect_problem(403, "chatflow_access_denied");
@@ -137,8 +160,13 @@ async fn names_are_unique_and_groups_can_be_renamed() {
 
     let body = json!({ "name": "3B", "description": "next year" });
     let renamed = call(&admin, Method::PATCH, &one, &body).await.expect(200);
-    assert_eq!((&renamed.body["name"], &renamed.body["description"]), (&json!("3B"), &json!("next year")));
-    let plain = call(&admin, Method::PATCH, &one, &json!({ "description": "" })).await.expect(200);
+    assert_eq!(
+        (&renamed.body["name"], &renamed.body["description"]),
+        (&json!("3B"), &json!("next year"))
+    );
+    let plain = call(&admin, Method::PATCH, &one, &json!({ "description": "" }))
+        .await
+        .expect(200);
     assert_eq!(plain.body["description"], Value::Null);
 
     for body in [
@@ -148,9 +176,20 @@ async fn names_are_unique_and_groups_can_be_renamed() {
         json!({ "name": { "$ne": "" } }),
         json!({ "name": "fine", "description": "x".repeat(1_001) }),
     ] {
-        admin.post(GROUPS, &body).await.expect_problem(422, "validation_failed");
+        admin
+            .post(GROUPS, &body)
+            .await
+            .expect_problem(422, "validation_failed");
     }
-    let names: Vec<_> = admin.get(GROUPS).await.body.as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+    let names: Vec<_> = admin
+        .get(GROUPS)
+        .await
+        .body
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].clone())
+        .collect();
     assert_eq!(names, ["3B", "3C"].map(Value::from));
 }
 
@@ -170,19 +209,43 @@ async fn a_table_of_people_joins_row_by_row() {
         ada.email, ben.email, ada.email
     );
 
-    let report = table(&admin, &format!("{class}/members/import"), &text).await.expect(200);
+    let report = table(&admin, &format!("{class}/members/import"), &text)
+        .await
+        .expect(200);
 
-    assert_eq!((&report.body["people"], &report.body["added"], &report.body["failed"]), (&json!(5), &json!(2), &json!(3)));
-    let mut lines: Vec<_> = report.body["failures"].as_array().unwrap().iter().map(|row| row["line"].as_u64().unwrap()).collect();
+    assert_eq!(
+        (
+            &report.body["people"],
+            &report.body["added"],
+            &report.body["failed"]
+        ),
+        (&json!(5), &json!(2), &json!(3))
+    );
+    let mut lines: Vec<_> = report.body["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["line"].as_u64().unwrap())
+        .collect();
     lines.sort_unstable();
     assert_eq!(lines, [3, 5, 6]);
-    let again = table(&admin, &format!("{class}/members/import"), &text).await.expect(200);
-    assert_eq!((&again.body["added"], &again.body["unchanged"]), (&json!(0), &json!(2)));
+    let again = table(&admin, &format!("{class}/members/import"), &text)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&again.body["added"], &again.body["unchanged"]),
+        (&json!(0), &json!(2))
+    );
     let leads = admin.get(&format!("{class}/members?part=lead")).await.expect(200);
     assert_eq!(leads.body[0]["user_id"], ben.id);
 
-    for (text, status, code) in [("name\nada\n", 422, "validation_failed"), ("", 422, "validation_failed")] {
-        table(&admin, &format!("{class}/members/import"), text).await.expect_problem(status, code);
+    for (text, status, code) in [
+        ("name\nada\n", 422, "validation_failed"),
+        ("", 422, "validation_failed"),
+    ] {
+        table(&admin, &format!("{class}/members/import"), text)
+            .await
+            .expect_problem(status, code);
     }
     admin
         .post(&format!("{class}/members/import"), &json!({}))
@@ -199,15 +262,23 @@ async fn a_table_gives_a_chatflow_with_dates() {
     let (app, directory) = spawn().await;
     let (admin, ada) = (app.admin(), Person::new("ada", Role::EndUser));
     directory.add(&ada);
-    let text = format!("email,ends_at\n{},2999-12-31\nnobody@example.com,\n{},2001-01-01\n", ada.email, "late@example.com");
+    let text = format!(
+        "email,ends_at\n{},2999-12-31\nnobody@example.com,\n{},2001-01-01\n",
+        ada.email, "late@example.com"
+    );
     directory.add(&Person {
         email: "late@example.com".to_owned(),
         ..Person::new("late", Role::EndUser)
     });
 
-    let report = table(&admin, "/api/v1/admin/chatflows/flow/users/import", &text).await.expect(200);
+    let report = table(&admin, "/api/v1/admin/chatflows/flow/users/import", &text)
+        .await
+        .expect(200);
 
-    assert_eq!((&report.body["added"], &report.body["failed"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&report.body["added"], &report.body["failed"]),
+        (&json!(1), &json!(2))
+    );
     let users = admin.get("/api/v1/admin/chatflows/flow/users").await.expect(200);
     assert_eq!(users.body.as_array().unwrap().len(), 1);
     assert_eq!(users.body[0]["ends_at"], "3000-01-01T00:00:00.000Z");
@@ -229,7 +300,10 @@ async fn everybody_with_a_role_is_given_something() {
         .expect(200);
     assert_eq!(joined.body["added"], 450, "{}", joined.text);
     let given = admin
-        .post("/api/v1/admin/chatflows/flow/users/by-role", &json!({ "role": "enduser" }))
+        .post(
+            "/api/v1/admin/chatflows/flow/users/by-role",
+            &json!({ "role": "enduser" }),
+        )
         .await
         .expect(200);
     assert_eq!(given.body["added"], 450);
@@ -253,4 +327,3 @@ async fn groups_are_the_admins_business() {
         .expect_problem(403, "forbidden");
     assert_eq!(app.admin().get(&format!("{class}/members")).await.body, json!([]));
 }
-

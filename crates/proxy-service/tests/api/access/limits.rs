@@ -59,7 +59,12 @@ async fn an_address_is_told_what_is_left_and_when_to_come_back() {
     }
     let refused = app.anybody.get("/info").await.expect_problem(429, "rate_limited");
     assert_eq!(refused.headers["retry-after"], "1");
-    assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"address\";r=0;t="));
+    assert!(
+        refused.headers["ratelimit"]
+            .to_str()
+            .unwrap()
+            .starts_with("\"address\";r=0;t=")
+    );
     // Every route is behind the same door, except those that orchestrators and Prometheus decide by.
     app.anybody
         .post("/api/v1/chat/authenticate", &serde_json::json!({}))
@@ -69,7 +74,10 @@ async fn an_address_is_told_what_is_left_and_when_to_come_back() {
         app.anybody.get(path).await.expect(200);
     }
     let metrics = app.anybody.get("/metrics").await.text;
-    assert!(metrics.contains("rate_limited_total{limit=\"address\",service=\"proxy-service\"} 2"), "{metrics}");
+    assert!(
+        metrics.contains("rate_limited_total{limit=\"address\",service=\"proxy-service\"} 2"),
+        "{metrics}"
+    );
 }
 
 #[actix_web::test]
@@ -77,7 +85,12 @@ async fn a_forged_address_changes_nothing_and_a_trusted_proxy_is_believed() {
     let forged = TestApp::spawn_with(|config| config.limits = of_addresses(2)).await;
     let mut statuses = Vec::new();
     for number in 0..3 {
-        statuses.push(from(&forged.anybody, &format!("203.0.113.{number}")).await.status.as_u16());
+        statuses.push(
+            from(&forged.anybody, &format!("203.0.113.{number}"))
+                .await
+                .status
+                .as_u16(),
+        );
     }
     assert_eq!(statuses, [200, 200, 429]);
 
@@ -89,22 +102,38 @@ async fn a_forged_address_changes_nothing_and_a_trusted_proxy_is_believed() {
     let client = &behind_proxy.anybody;
     assert_eq!(passed(client, "203.0.113.1", 3).await, 2);
     assert_eq!(passed(client, "203.0.113.2", 3).await, 2, "another customer");
-    assert_eq!(passed(client, "8.8.8.8, 203.0.113.1", 1).await, 0, "what the customer wrote himself is not believed");
+    assert_eq!(
+        passed(client, "8.8.8.8, 203.0.113.1", 1).await,
+        0,
+        "what the customer wrote himself is not believed"
+    );
     assert_eq!(passed(client, "2001:db8::1", 3).await, 2);
-    assert_eq!(passed(client, "2001:db8::2", 1).await, 0, "one customer has many IPv6 addresses");
+    assert_eq!(
+        passed(client, "2001:db8::2", 1).await,
+        0,
+        "one customer has many IPv6 addresses"
+    );
 }
 
 #[actix_web::test]
 async fn a_class_of_two_hundred_behind_one_address_gets_through() {
     let app = TestApp::spawn_with(|config| {
         config.limits = LimitsConfig {
-            address: Pace { per_sec: 200, burst: 5_000 },
-            user: Pace { per_sec: 50, burst: 1_000 },
+            address: Pace {
+                per_sec: 200,
+                burst: 5_000,
+            },
+            user: Pace {
+                per_sec: 50,
+                burst: 1_000,
+            },
             redis_url: None,
         };
     })
     .await;
-    let pupils: Vec<_> = (0..200).map(|number| app.client(&Person::new(&format!("p{number}"), Role::EndUser))).collect();
+    let pupils: Vec<_> = (0..200)
+        .map(|number| app.client(&Person::new(&format!("p{number}"), Role::EndUser)))
+        .collect();
     let asked = pupils.iter().map(async |pupil| {
         let mut passed = 0;
         for path in ["/api/v1/chatflows/my-chatflows", "/api/v1/chat/sessions", "/info"] {
@@ -125,7 +154,10 @@ async fn each_person_has_a_bucket_of_their_own_and_admins_none() {
         };
     })
     .await;
-    let (ada, ben) = (Person::new("ada", Role::EndUser), Person::new("ben", Role::Supervisor));
+    let (ada, ben) = (
+        Person::new("ada", Role::EndUser),
+        Person::new("ben", Role::Supervisor),
+    );
     for person in [&ada, &ben] {
         let client = app.client(person);
         let mut statuses = Vec::new();
@@ -135,10 +167,13 @@ async fn each_person_has_a_bucket_of_their_own_and_admins_none() {
         assert_eq!(statuses, [200, 200, 429], "{}", person.username);
     }
     // Another device of the same person is the same person.
-    app.client(&Person { session_id: "another".to_owned(), ..ada })
-        .get("/api/v1/chat/get_current_user")
-        .await
-        .expect_problem(429, "rate_limited");
+    app.client(&Person {
+        session_id: "another".to_owned(),
+        ..ada
+    })
+    .get("/api/v1/chat/get_current_user")
+    .await
+    .expect_problem(429, "rate_limited");
     for _ in 0..5 {
         app.admin().get("/api/v1/chat/get_current_user").await.expect(200);
     }
@@ -221,7 +256,10 @@ async fn replicas_that_share_a_redis_count_together() {
     assert_eq!(both, 6);
     assert_eq!(counting(&one).await, "shared");
     let metrics = one.get("/metrics").await.text;
-    assert!(metrics.contains("rate_limit_shared_up{service=\"proxy-service\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("rate_limit_shared_up{service=\"proxy-service\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[actix_web::test]
@@ -244,7 +282,10 @@ async fn while_redis_is_away_each_replica_counts_for_itself_and_says_so() {
     assert_eq!(passed(&client, &fresh_address(), 5).await, 3);
     assert_eq!(counting(&client).await, "local: redis is away");
     let metrics = client.get("/metrics").await.text;
-    assert!(metrics.contains("rate_limit_shared_up{service=\"proxy-service\"} 0"), "{metrics}");
+    assert!(
+        metrics.contains("rate_limit_shared_up{service=\"proxy-service\"} 0"),
+        "{metrics}"
+    );
 
     door.set(true);
     until(async || {

@@ -38,21 +38,32 @@ async fn pages_of_every_list_make_the_whole_list() {
     // Two of the same name: the order must not depend on it alone.
     let flows = ["a", "b", "c", "d", "e"].map(|id| listed(id, if id < "c" { "Same" } else { id }));
     synced(&app, flows.to_vec()).await;
-    let people: Vec<_> = (0..5).map(|number| Person::new(&format!("p{number}"), Role::EndUser)).collect();
+    let people: Vec<_> = (0..5)
+        .map(|number| Person::new(&format!("p{number}"), Role::EndUser))
+        .collect();
     people.iter().for_each(|person| directory.add(person));
     let emails: Vec<_> = people.iter().map(|person| &person.email).collect();
     for flow in ["a", "b", "c", "d", "e"] {
         admin
-            .post(&format!("/api/v1/admin/chatflows/{flow}/users/bulk-add"), &json!({ "emails": emails }))
+            .post(
+                &format!("/api/v1/admin/chatflows/{flow}/users/bulk-add"),
+                &json!({ "emails": emails }),
+            )
             .await
             .expect(200);
     }
     let group = super::groups::group(&admin, "1A").await;
     super::groups::group(&admin, "1B").await;
     super::groups::group(&admin, "1C").await;
-    admin.post(&format!("{group}/members"), &json!({ "emails": emails })).await.expect(200);
     admin
-        .post(&format!("{group}/members"), &json!({ "emails": [emails[0]], "part": "lead" }))
+        .post(&format!("{group}/members"), &json!({ "emails": emails }))
+        .await
+        .expect(200);
+    admin
+        .post(
+            &format!("{group}/members"),
+            &json!({ "emails": [emails[0]], "part": "lead" }),
+        )
         .await
         .expect(200);
 
@@ -60,7 +71,11 @@ async fn pages_of_every_list_make_the_whole_list() {
     for (client, path, member) in [
         (&admin, "/api/v1/admin/chatflows".to_owned(), "flowise_id"),
         (&admin, "/api/v1/admin/users".to_owned(), "external_id"),
-        (&admin, "/api/v1/admin/chatflows/a/users".to_owned(), "external_user_id"),
+        (
+            &admin,
+            "/api/v1/admin/chatflows/a/users".to_owned(),
+            "external_user_id",
+        ),
         (&admin, "/api/v1/admin/groups".to_owned(), "id"),
         (&admin, format!("{group}/members"), "added_at"),
         (&pupil, "/api/v1/chatflows/".to_owned(), "id"),
@@ -73,8 +88,17 @@ async fn pages_of_every_list_make_the_whole_list() {
             let paged = all_pages(client, &path, limit).await;
             assert_eq!(sorted(paged, member), sorted(whole.clone(), member), "{path}");
         }
-        for bad in ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=W3siJGd0IjoiIn1d"] {
-            client.get(&format!("{path}?{bad}")).await.expect_problem(422, "validation_failed");
+        for bad in [
+            "limit=0",
+            "limit=501",
+            "limit=x",
+            "cursor=x",
+            "cursor=W3siJGd0IjoiIn1d",
+        ] {
+            client
+                .get(&format!("{path}?{bad}"))
+                .await
+                .expect_problem(422, "validation_failed");
         }
     }
 }
@@ -83,9 +107,18 @@ async fn pages_of_every_list_make_the_whole_list() {
 async fn the_status_of_collections_has_its_documented_shape_and_no_address() {
     let (app, _) = spawn().await;
     let status = app.anybody.get("/collections/status").await.expect(200);
-    assert_eq!(status.body["setup_status"]["collections_status"]["Chatflow"], true);
-    assert_eq!(status.body["setup_status"]["collections_status"]["fs.files"], false);
+    assert_eq!(
+        status.body["setup_status"]["collections_status"]["Chatflow"],
+        true
+    );
+    assert_eq!(
+        status.body["setup_status"]["collections_status"]["fs.files"],
+        false
+    );
     assert_eq!(status.body["health_status"]["overall_health"], "healthy");
-    assert!(!status.text.contains("127.0.0.1") && !status.text.contains("mongodb://"), "{}", status.text);
+    assert!(
+        !status.text.contains("127.0.0.1") && !status.text.contains("mongodb://"),
+        "{}",
+        status.text
+    );
 }
-

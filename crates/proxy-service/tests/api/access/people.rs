@@ -49,10 +49,7 @@ pub(super) async fn call(client: &Client, verb: Method, path: &str, body: &serde
 }
 
 pub(super) async fn ids(client: &Client) -> Vec<String> {
-    let answer = client
-        .get("/api/v1/chat/my-assigned-chatflows")
-        .await
-        .expect(200);
+    let answer = client.get("/api/v1/chat/my-assigned-chatflows").await.expect(200);
     serde_json::from_value(answer.body["assigned_chatflow_ids"].clone()).unwrap()
 }
 
@@ -66,12 +63,18 @@ async fn a_chatflow_is_given_and_taken_by_id() {
 
     for status in ["Assigned", "No Action"] {
         let answer = app.admin().post(&place, &json!({})).await.expect(200);
-        assert_eq!((&answer.body["email"], &answer.body["status"]), (&json!(ada.email), &json!(status)));
+        assert_eq!(
+            (&answer.body["email"], &answer.body["status"]),
+            (&json!(ada.email), &json!(status))
+        );
     }
     assert_eq!(ids(&app.client(&ada)).await, ["flow"]);
 
     let taken = app.admin().delete(&place).await.expect(200);
-    assert_eq!((&taken.body["user_id"], &taken.body["status"]), (&json!(ada.id), &json!("Deactivated")));
+    assert_eq!(
+        (&taken.body["user_id"], &taken.body["status"]),
+        (&json!(ada.id), &json!("Deactivated"))
+    );
     assert_eq!(ids(&app.client(&ada)).await, [""; 0]);
     app.admin()
         .delete(&place)
@@ -96,7 +99,10 @@ async fn a_chatflow_is_given_and_taken_by_id() {
 #[actix_web::test]
 async fn many_are_given_a_chatflow_by_ids_and_addresses() {
     let (app, directory) = spawn().await;
-    let (ada, ben) = (Person::new("ada", Role::EndUser), Person::new("ben", Role::EndUser));
+    let (ada, ben) = (
+        Person::new("ada", Role::EndUser),
+        Person::new("ben", Role::EndUser),
+    );
     known_by_id(&app, &ada).await;
     nobody_by_id(&app).await;
     directory.add(&ben);
@@ -109,7 +115,10 @@ async fn many_are_given_a_chatflow_by_ids_and_addresses() {
         .expect(200);
 
     assert_eq!(answer.body["successful_assignments"].as_array().unwrap().len(), 2);
-    assert_eq!(answer.body["failed_assignments"][0]["email"], "bbbbbbbbbbbbbbbbbbbbbbbb");
+    assert_eq!(
+        answer.body["failed_assignments"][0]["email"],
+        "bbbbbbbbbbbbbbbbbbbbbbbb"
+    );
     assert_eq!(ids(&app.client(&ada)).await, ["flow"]);
     assert_eq!(ids(&app.client(&ben)).await, ["flow"]);
 }
@@ -121,7 +130,10 @@ async fn an_admin_sees_what_somebody_was_given_and_by_whom() {
     directory.add(&ada);
     let admin = app.admin();
     admin
-        .post("/api/v1/admin/chatflows/flow/users", &json!({ "email": ada.email }))
+        .post(
+            "/api/v1/admin/chatflows/flow/users",
+            &json!({ "email": ada.email }),
+        )
         .await
         .expect(200);
     let group = admin
@@ -130,19 +142,36 @@ async fn an_admin_sees_what_somebody_was_given_and_by_whom() {
         .expect(201);
     let id = group.body["id"].as_str().unwrap();
     admin
-        .post(&format!("/api/v1/admin/groups/{id}/members"), &json!({ "emails": [ada.email] }))
+        .post(
+            &format!("/api/v1/admin/groups/{id}/members"),
+            &json!({ "emails": [ada.email] }),
+        )
         .await
         .expect(200);
-    call(&admin, Method::PUT, &format!("/api/v1/admin/groups/{id}/chatflows/other"), &json!({}))
-        .await
-        .expect(200);
+    call(
+        &admin,
+        Method::PUT,
+        &format!("/api/v1/admin/groups/{id}/chatflows/other"),
+        &json!({}),
+    )
+    .await
+    .expect(200);
 
     let seen = admin
         .get(&format!("/api/v1/admin/users/{}/chatflows", ada.id))
         .await
         .expect(200);
-    let shown: Vec<_> = seen.body.as_array().unwrap().iter().map(|row| (&row["id"], &row["group_name"])).collect();
-    assert_eq!(shown, [(&json!("flow"), &json!(null)), (&json!("other"), &json!("2B"))]);
+    let shown: Vec<_> = seen
+        .body
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["id"], &row["group_name"]))
+        .collect();
+    assert_eq!(
+        shown,
+        [(&json!("flow"), &json!(null)), (&json!("other"), &json!("2B"))]
+    );
     admin
         .get("/api/v1/admin/users/nobody/chatflows")
         .await
@@ -156,7 +185,10 @@ async fn a_chatflow_that_is_forgotten_comes_back_without_anybodys_access() {
     directory.add(&ada);
     let admin = app.admin();
     admin
-        .post("/api/v1/admin/chatflows/flow/users", &json!({ "email": ada.email }))
+        .post(
+            "/api/v1/admin/chatflows/flow/users",
+            &json!({ "email": ada.email }),
+        )
         .await
         .expect(200);
     app.client(&ada).get("/api/v1/chatflows/flow").await.expect(200);
@@ -172,7 +204,10 @@ async fn a_chatflow_that_is_forgotten_comes_back_without_anybodys_access() {
     let rows = app.behind.mongo.database.collection::<Document>("UserChatflow");
     assert_eq!(rows.count_documents(doc! {}).await.unwrap(), 0);
 
-    let sync = admin.post("/api/v1/admin/chatflows/sync", &json!({})).await.expect(200);
+    let sync = admin
+        .post("/api/v1/admin/chatflows/sync", &json!({}))
+        .await
+        .expect(200);
     assert_eq!(sync.body["created"], 1);
     let denied = app.client(&ada).get("/api/v1/chatflows/flow").await;
     denied.expect_problem(403, "chatflow_access_denied");

@@ -84,7 +84,9 @@ async fn everybody_is_copied_compared_and_switched_off() {
 
     let first = admin.post(SYNC, &json!({})).await.expect(200).body;
     assert_eq!(first["status"], "success");
-    let counts = |body: &Value| ["total", "created", "updated", "deactivated", "unchanged"].map(|name| body[name].as_u64().unwrap());
+    let counts = |body: &Value| {
+        ["total", "created", "updated", "deactivated", "unchanged"].map(|name| body[name].as_u64().unwrap())
+    };
     assert_eq!(counts(&first), [451, 451, 0, 0, 0]);
 
     // One is gone, one was shut, one has another name, one is new.
@@ -105,7 +107,10 @@ async fn everybody_is_copied_compared_and_switched_off() {
         let row = listed.iter().find(|row| row["external_id"] == person.id).unwrap();
         row["is_active"].as_bool().unwrap()
     };
-    assert_eq!([0, 1, 2, 3].map(|index| active(&people[index])), [false, false, true, true]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|index| active(&people[index])),
+        [false, false, true, true]
+    );
 }
 
 #[actix_web::test]
@@ -116,12 +121,21 @@ async fn a_list_that_breaks_off_switches_nobody_off() {
     admin.post(SYNC, &json!({})).await.expect(200);
     mount(&app, people.iter().map(user).collect(), 1).await;
 
-    admin.post(SYNC, &json!({})).await.expect_problem(503, "auth_unavailable");
+    admin
+        .post(SYNC, &json!({}))
+        .await
+        .expect_problem(503, "auth_unavailable");
 
     let latest = admin.get(SYNC).await.expect(200).body;
-    assert_eq!((&latest["status"], &latest["error"]), (&json!("failed"), &json!("auth_unavailable")));
+    assert_eq!(
+        (&latest["status"], &latest["error"]),
+        (&json!("failed"), &json!("auth_unavailable"))
+    );
     mount(&app, vec![], usize::MAX).await;
-    admin.post(SYNC, &json!({})).await.expect_problem(503, "auth_unavailable");
+    admin
+        .post(SYNC, &json!({}))
+        .await
+        .expect_problem(503, "auth_unavailable");
     let copies = app.behind.mongo.database.collection::<bson::Document>("users");
     let inactive = copies.count_documents(doc! { "is_active": false }).await.unwrap();
     assert_eq!(inactive, 0, "an empty list is an answer of something else");

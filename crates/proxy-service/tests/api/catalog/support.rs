@@ -165,10 +165,7 @@ pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
 
 /// Nobody is slowed, and nothing is shared.
 pub(crate) fn no_limits() -> LimitsConfig {
-    let free = Pace {
-        per_sec: 0,
-        burst: 1,
-    };
+    let free = Pace { per_sec: 0, burst: 1 };
     LimitsConfig {
         address: free,
         user: free,

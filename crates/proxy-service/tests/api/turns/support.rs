@@ -367,10 +367,7 @@ fn config(mongo: &TestMongo) -> Config {
 
 /// Nobody is slowed, and nothing is shared.
 pub(crate) fn no_limits() -> LimitsConfig {
-    let free = Pace {
-        per_sec: 0,
-        burst: 1,
-    };
+    let free = Pace { per_sec: 0, burst: 1 };
     LimitsConfig {
         address: free,
         user: free,

@@ -62,9 +62,10 @@ struct Columns {
 /// separated by commas, semicolons or tabs. Lines that begin with `#` are comments. Who stands there twice counts once.
 pub fn read(bytes: &[u8]) -> Result<(Vec<Row>, Vec<BadRow>), Unreadable> {
     let text = std::str::from_utf8(bytes).or(Err(Unreadable::NotUtf8))?;
-    let text = text.trim_start_matches('\u{feff}');
+    // With one kind of line end lines are counted as people count them.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let mut reader = ReaderBuilder::new()
-        .delimiter(separator(text))
+        .delimiter(separator(&text))
         .comment(Some(b'#'))
         .flexible(true)
         .trim(csv::Trim::All)

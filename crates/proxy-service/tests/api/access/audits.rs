@@ -43,6 +43,7 @@ async fn stage(app: &TestApp, directory: &Directory) -> Person {
         )
         .await
         .expect(200);
+    app.behind.flowise.reset().await;
     synced(app, vec![listed("flow", "Flow"), listed("third", "Third")]).await;
     let rows = app.behind.mongo.database.collection::<Document>("UserChatflow");
     let row = |user: &str, chatflow: &str| doc! { "external_user_id": user, "chatflow_id": chatflow, "is_active": true };

@@ -187,7 +187,7 @@ async fn a_price_that_is_changed_is_what_the_next_turn_holds() {
     let path = format!("/api/v1/admin/chatflows/{FLOW}");
     let patch = admin.request(reqwest::Method::PATCH, &path);
     admin
-        .send(patch.json(&json!({ "price": 9, "daily_turns_per_user_max": 2 })))
+        .send(patch.json(&json!({ "price": 9, "daily_turns_per_user_max": 1 })))
         .await
         .expect(200);
 

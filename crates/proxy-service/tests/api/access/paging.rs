@@ -37,6 +37,7 @@ async fn pages_of_every_list_make_the_whole_list() {
     let admin = app.admin();
     // Two of the same name: the order must not depend on it alone.
     let flows = ["a", "b", "c", "d", "e"].map(|id| listed(id, if id < "c" { "Same" } else { id }));
+    app.behind.flowise.reset().await;
     synced(&app, flows.to_vec()).await;
     let people: Vec<_> = (0..5)
         .map(|number| Person::new(&format!("p{number}"), Role::EndUser))

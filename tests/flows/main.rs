@@ -12,6 +12,7 @@ mod admin_scripts;
 mod chat_spends_credits;
 mod client_leaves;
 mod contract;
+mod credits_come_by_themselves;
 mod documents;
 mod forged_tokens;
 mod holds_never_overspend;

@@ -39,10 +39,17 @@ fn who(access: Access) -> Option<(Option<Role>, bool)> {
     }
 }
 
-fn fits(pattern: &str, path: &str) -> bool {
+/// Whether a line of the page, such as `/api/prices*` or `GET /api/prices`, is about a route.
+fn fits(line: &str, route: &Row) -> bool {
+    let method = route.method.as_str();
+    let (named, pattern) = line.split_once(' ').unwrap_or((method, line));
+    let path = &route.path;
+    if named != method {
+        return false;
+    }
     match pattern.strip_suffix('*') {
         Some(beginning) => path.starts_with(beginning),
-        None => path == pattern,
+        None => *path == pattern,
     }
 }
 
@@ -78,7 +85,7 @@ fn every_route_needs_the_right_that_the_page_names() {
         let mut used = vec![false; lines.len()];
         for route in &routes {
             let name = format!("{heading} {} {}", route.method, route.path);
-            let place = lines.iter().position(|line| fits(&line[0], &route.path));
+            let place = lines.iter().position(|line| fits(&line[0], route));
             let place = place.unwrap_or_else(|| panic!("roles.md has no line for {name}"));
             used[place] = true;
             let named = lines[place][1].as_str();

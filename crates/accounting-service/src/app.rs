@@ -1,28 +1,32 @@
 //! Puts the service together: database, ledger, routes; and takes it apart again in order.
 
+mod background;
+
 use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, web};
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
-    ServiceTokens, UserChangeFeed, cors, observe,
+    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationSet, Routes, cors, observe,
 };
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
 
+use self::background::Background;
 use crate::{
     CONTRACT, SERVICE,
     config::Config,
+    domain::notice::Watch,
     metrics::LedgerMetrics,
     routes,
     service::{
-        Accounts, Allowances, Audit, Credits, Ledger, Limits, People, Sessions, Sweeper, Usage, Writer,
+        Accounts, Allowances, Credits, Ledger, Limits, People, Prices, Rules, Sessions, Usage, Writer,
     },
     store::{
-        AccountStore, AllocationStore, AllowanceStore, Database, FeedStore, IdempotencyStore, LapseStore,
-        PersonalStore, PriceStore, ReceiptStore, SessionStore, TransactionStore, UsageStore, migrate,
+        AccountStore, AllocationStore, AllowanceStore, Database, FeedStore, IdempotencyStore, PersonalStore,
+        PriceStore, ReceiptStore, RuleStore, SessionStore, StatisticsStore, TransactionStore, UsageStore,
+        WebhookStore, migrate,
     },
 };
 
@@ -51,14 +55,26 @@ impl App {
             config.database_url.clone(),
             config.ledger_queue_max,
             config.ledger_batch_max,
+            config.webhook.as_ref().map(|webhook| Watch {
+                low_threshold: webhook.low_threshold,
+            }),
             clock.clone(),
             ledger_metrics.clone(),
         );
         // Not waited for at the end: every request that is answered has been through it before.
         tokio::spawn(writer.run());
 
+        let background = Background {
+            config: &config,
+            database: &database,
+            ledger: &ledger,
+            metrics: &metrics,
+            lifecycle: &lifecycle,
+        };
+        background.tell()?;
+        let rules = background.grant_by_rules().await?;
         let account_store = AccountStore::new(database.clone());
-        let accounts = Accounts::new(account_store.clone(), clock.clone());
+        let accounts = Accounts::new(account_store.clone(), rules.clone(), clock.clone());
         let people = People::new(
             accounts.clone(),
             account_store,
@@ -67,43 +83,13 @@ impl App {
             ledger.clone(),
             clock.clone(),
         );
-        let sweeper = Sweeper {
-            people: people.clone(),
-            ledger: ledger.clone(),
-            sessions: SessionStore::new(database.clone()),
-            lapses: LapseStore::new(database.clone()),
-            answers: IdempotencyStore::new(database.clone()),
-            allowances: AllowanceStore::new(database.clone()),
-            clock: clock.clone(),
-            metrics: ledger_metrics.clone(),
-            interval: config.hold_sweep,
-        };
-        lifecycle.tasks().spawn(sweeper.run(lifecycle.cancelled()));
-        start_audit(&config, ledger_metrics, &lifecycle);
-
-        let revocations = RevocationSet::default();
-        let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
-        let feed = RevocationFeed::new(
-            &config.auth_url,
-            tokens.clone(),
-            revocations.clone(),
-            clock.clone(),
-            &metrics,
-        )?;
-        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
-        let changes = UserChangeFeed::new(&config.auth_url, tokens, clock.clone(), &metrics)?;
-        let cursor = people.cursor().await?;
-        let take_in = move |body| {
-            let people = people.clone();
-            async move { people.take_in(body).await }
-        };
-        lifecycle
-            .tasks()
-            .spawn(changes.follow(cursor, take_in, lifecycle.cancelled()));
+        background.sweep(&people, ledger_metrics.clone());
+        background.audit(ledger_metrics);
+        let revocations = background.follow_auth(&people).await?;
 
         let contract = Contract::from_yaml(CONTRACT)?;
         let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
-        let services = Services::new(&config, database, accounts, ledger)?;
+        let services = Services::new(&config, database, accounts, ledger, rules)?;
         let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
         let mut server = HttpServer::new(move || {
@@ -167,8 +153,10 @@ struct Services {
     database: Database,
     accounts: Accounts,
     allocations: AllocationStore,
-    prices: PriceStore,
+    prices: Prices,
+    price_store: PriceStore,
     session_store: SessionStore,
+    statistics: StatisticsStore,
     transactions: TransactionStore,
     receipts: ReceiptStore,
     allowances: Allowances,
@@ -176,13 +164,23 @@ struct Services {
     credits: Credits,
     sessions: Sessions,
     usage: Usage,
+    webhooks: WebhookStore,
+    rules: Rules,
+    rule_store: RuleStore,
     personal: PersonalStore,
 }
 
 impl Services {
-    fn new(config: &Config, database: Database, accounts: Accounts, ledger: Ledger) -> anyhow::Result<Self> {
+    fn new(
+        config: &Config,
+        database: Database,
+        accounts: Accounts,
+        ledger: Ledger,
+        rules: Rules,
+    ) -> anyhow::Result<Self> {
         let clock = &config.clock;
-        let prices = PriceStore::new(database.clone());
+        let price_store = PriceStore::new(database.clone());
+        let prices = Prices::new(price_store.clone(), clock.clone());
         let session_store = SessionStore::new(database.clone());
         Ok(Self {
             accounts,
@@ -212,7 +210,12 @@ impl Services {
             ),
             personal: PersonalStore::new(database.clone()),
             prices,
+            price_store,
+            statistics: StatisticsStore::new(database.clone()),
             session_store,
+            webhooks: WebhookStore::new(database.clone()),
+            rule_store: RuleStore::new(database.clone()),
+            rules,
             database,
         })
     }
@@ -223,7 +226,9 @@ impl Services {
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.allocations.clone()))
             .app_data(web::Data::new(self.prices.clone()))
+            .app_data(web::Data::new(self.price_store.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
+            .app_data(web::Data::new(self.statistics.clone()))
             .app_data(web::Data::new(self.transactions.clone()))
             .app_data(web::Data::new(self.receipts.clone()))
             .app_data(web::Data::new(self.allowances.clone()))
@@ -231,22 +236,11 @@ impl Services {
             .app_data(web::Data::new(self.credits.clone()))
             .app_data(web::Data::new(self.sessions.clone()))
             .app_data(web::Data::new(self.usage.clone()))
+            .app_data(web::Data::new(self.webhooks.clone()))
+            .app_data(web::Data::new(self.rules.clone()))
+            .app_data(web::Data::new(self.rule_store.clone()))
             .app_data(web::Data::new(self.personal.clone()));
     }
-}
-
-/// Lets the service verify its own ledger from time to time.
-fn start_audit(config: &Config, metrics: LedgerMetrics, lifecycle: &Lifecycle) {
-    let Some(interval) = config.verify_every else {
-        return;
-    };
-    let audit = Audit {
-        database_url: config.database_url.clone(),
-        clock: config.clock.clone(),
-        metrics,
-        interval,
-    };
-    lifecycle.tasks().spawn(audit.run(lifecycle.cancelled()));
 }
 
 /// Checks people's tokens with the shared secrets there are, and with the keys that auth-service publishes.

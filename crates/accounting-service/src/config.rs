@@ -1,5 +1,8 @@
 //! What the service must know before it may listen. Read from the environment, whole, and never again.
 
+mod rules;
+mod webhook;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -8,6 +11,9 @@ use std::{
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use common_http::{Clock, KeyFeed, TrustedProxies};
 use secrecy::{ExposeSecret as _, SecretString};
+
+pub use rules::RuleSeed;
+pub use webhook::WebhookConfig;
 
 use crate::{domain::pace::Pace, service::AllocationCaps};
 
@@ -48,6 +54,12 @@ pub struct Config {
     pub ledger_queue_max: usize,
     /// How many commands are written together (`LEDGER_BATCH_MAX`).
     pub ledger_batch_max: usize,
+    /// Where the operator is told of things (`WEBHOOK_URL` and its like).
+    pub webhook: Option<WebhookConfig>,
+    /// Rules for new accounts to be made at the first start (`DEFAULT_STUDENT_CREDITS` and its like).
+    pub rule_seeds: Vec<RuleSeed>,
+    /// How often automatic grants are looked for (`CREDIT_RULES_SWEEP_SECS`).
+    pub rules_sweep: Duration,
     /// The most a supervisor may grant in one call (`SUPERVISOR_ALLOCATION_MAX`) and on one day
     /// (`SUPERVISOR_ALLOCATION_DAILY_MAX`).
     pub supervisor_caps: AllocationCaps,
@@ -96,6 +108,9 @@ impl Config {
         let open_holds_max = env.var("MAX_OPEN_HOLDS_PER_USER").within(1..=100_000, 100);
         let ledger_queue_max = env.var("LEDGER_QUEUE_MAX").within(1..=1_000_000, 4_096);
         let ledger_batch_max = env.var("LEDGER_BATCH_MAX").within(1..=10_000, 256);
+        let webhook = WebhookConfig::from_env(env);
+        let rule_seeds = rules::seeds(env);
+        let rules_sweep_secs = env.var("CREDIT_RULES_SWEEP_SECS").within(1..=3_600, 30);
         let grant_max = env
             .var("SUPERVISOR_ALLOCATION_MAX")
             .within(0..=1_000_000_000_000, 100_000);
@@ -139,6 +154,9 @@ impl Config {
             open_holds_max: open_holds_max?,
             ledger_queue_max: ledger_queue_max?,
             ledger_batch_max: ledger_batch_max?,
+            webhook: webhook?,
+            rule_seeds: rule_seeds?,
+            rules_sweep: Duration::from_secs(rules_sweep_secs?),
             supervisor_caps: AllocationCaps {
                 at_once: grant_max?,
                 a_day: grant_daily_max?,

@@ -48,6 +48,27 @@ pub enum Error {
     /// Several accounts have this name.
     #[error("several accounts have this name; use the user id")]
     AmbiguousUsername,
+    /// The model has no price of its own.
+    #[error("this model has no price of its own")]
+    PriceNotFound,
+    /// The model has a price already.
+    #[error("this model has a price; change it instead")]
+    PriceExists,
+    /// The default price can be changed, but there must be one.
+    #[error("the default price cannot be removed, only changed")]
+    DefaultPrice,
+    /// No such rule, or not any more.
+    #[error("there is no such rule")]
+    RuleNotFound,
+    /// Another rule has the name.
+    #[error("another rule has this name")]
+    RuleExists,
+    /// There are as many rules as there may be.
+    #[error("there are as many rules as there may be")]
+    TooManyRules,
+    /// No such message has been given up.
+    #[error("there is no such dead letter")]
+    DeadLetterNotFound,
     /// The idempotency key was used for something else.
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
@@ -130,6 +151,13 @@ impl Error {
             Self::AccountExists => (StatusCode::CONFLICT, "account_exists"),
             Self::EmailTaken => (StatusCode::CONFLICT, "email_taken"),
             Self::AmbiguousUsername => (StatusCode::CONFLICT, "ambiguous_username"),
+            Self::PriceNotFound => (StatusCode::NOT_FOUND, "price_not_found"),
+            Self::PriceExists => (StatusCode::CONFLICT, "price_exists"),
+            Self::DefaultPrice => (StatusCode::CONFLICT, "default_price"),
+            Self::RuleNotFound => (StatusCode::NOT_FOUND, "rule_not_found"),
+            Self::RuleExists => (StatusCode::CONFLICT, "rule_exists"),
+            Self::TooManyRules => (StatusCode::CONFLICT, "too_many_rules"),
+            Self::DeadLetterNotFound => (StatusCode::NOT_FOUND, "dead_letter_not_found"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::IdempotencyInProgress => (StatusCode::CONFLICT, "idempotency_in_progress"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),

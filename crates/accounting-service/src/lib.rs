@@ -6,6 +6,7 @@ pub mod domain;
 pub mod error;
 pub mod export;
 pub mod metrics;
+pub mod rebuild;
 pub mod routes;
 pub mod service;
 pub mod store;

@@ -6,6 +6,7 @@ use accounting_service::{
     App, Config, SERVICE, config,
     domain::ids::UserId,
     export::{Format, export},
+    rebuild::rebuild_rollups,
     verify::verify,
 };
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Command {
     /// Check the ledger's invariants: exit 0 when all hold, 1 when one is violated, 2 when they could not be checked.
     /// Needs the database's variables only.
     Verify,
+    /// Make the sums of usage anew from the usage log, while the service runs. Needs the database's variables only.
+    RebuildRollups,
     /// Write the ledger to standard output. Needs the database's variables only.
     ExportLedger {
         /// How it is written.
@@ -78,6 +81,11 @@ async fn run(command: Command, url: &SecretString) -> anyhow::Result<ExitCode> {
                 lament(&error);
                 ExitCode::from(EXIT_NOT_VERIFIED)
             }
+        }),
+        Command::RebuildRollups => Ok(if rebuild_rollups(url, &mut out).await? {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         }),
         Command::ExportLedger { format, user } => {
             export(url, format, user, &mut out).await?;

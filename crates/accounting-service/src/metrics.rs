@@ -9,6 +9,67 @@ use crate::{
     store::Finding,
 };
 
+/// The metrics of webhook messages.
+#[derive(Clone)]
+pub struct NoticeMetrics {
+    attempts: IntCounterVec,
+    /// Messages that wait.
+    pub waiting: IntGauge,
+    /// Messages that were given up.
+    pub dead: IntGauge,
+    /// The age of the oldest that waits.
+    pub oldest_age: Gauge,
+}
+
+impl NoticeMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let attempts = Opts::new("webhook_attempts_total", "Attempts to deliver a message.");
+        let notices = Self {
+            attempts: IntCounterVec::new(attempts, &["kind", "outcome"])?,
+            waiting: IntGauge::new("webhook_messages_waiting", "Messages that are not delivered yet.")?,
+            dead: IntGauge::new("webhook_dead_letters", "Messages that were given up.")?,
+            oldest_age: Gauge::new(
+                "webhook_oldest_age_seconds",
+                "Age of the oldest message that waits.",
+            )?,
+        };
+        metrics.register(notices.attempts.clone())?;
+        metrics.register(notices.waiting.clone())?;
+        metrics.register(notices.dead.clone())?;
+        metrics.register(notices.oldest_age.clone())?;
+        Ok(notices)
+    }
+
+    /// Counts an attempt.
+    pub fn ended(&self, kind: &str, outcome: &str) {
+        self.attempts.with_label_values(&[kind, outcome]).inc();
+    }
+}
+
+/// The metrics of automatic grants.
+#[derive(Clone)]
+pub struct RuleMetrics {
+    grants: IntCounterVec,
+}
+
+impl RuleMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let grants = Opts::new("automatic_grants_total", "Grants that rules led to.");
+        let rules = Self {
+            grants: IntCounterVec::new(grants, &["kind", "outcome"])?,
+        };
+        metrics.register(rules.grants.clone())?;
+        Ok(rules)
+    }
+
+    /// Counts a grant.
+    pub fn granted(&self, kind: &str, outcome: &str) {
+        self.grants.with_label_values(&[kind, outcome]).inc();
+    }
+}
+
 /// From one command to the largest batch.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 

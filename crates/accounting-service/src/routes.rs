@@ -7,12 +7,17 @@ mod corrections;
 mod credits;
 mod holds;
 mod pages;
+mod paging;
 mod people;
+mod prices;
 mod request;
+mod rules;
 mod session_reports;
 mod sessions;
 mod statements;
+mod statistics;
 mod usage;
+mod webhooks;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -90,12 +95,24 @@ pub fn routes(routes: &mut Routes<'_>) {
             sessions::list_active_sessions,
         )
         .post("/api/usage/record", Access::UserOrService, usage::record_usage)
+        .get("/api/usage/stats", Access::User, statistics::show_own_statistics)
+        .get(
+            "/api/usage/stats/{user_id}",
+            Access::Supervisor,
+            statistics::show_statistics_of,
+        )
+        .get(
+            "/api/usage/system-stats",
+            Access::Admin,
+            statistics::show_system_statistics,
+        )
         .get(
             "/internal/people/{user_id}/data",
             Access::Service,
             people::show_personal_data,
         );
     books(routes);
+    administration(routes);
     Contract::routes(routes);
 }
 
@@ -145,5 +162,50 @@ fn books(routes: &mut Routes<'_>) {
             "/api/streaming-sessions/recent/{user_id}",
             Access::Supervisor,
             session_reports::list_recent_sessions_of,
+        );
+}
+
+/// What administrators decide once and everybody then lives by.
+fn administration(routes: &mut Routes<'_>) {
+    routes
+        .get("/api/prices", Access::UserOrService, prices::list_prices)
+        .post("/api/prices", Access::Admin, prices::create_price)
+        .put("/api/prices/{model}", Access::Admin, prices::change_price)
+        .delete("/api/prices/{model}", Access::Admin, prices::delete_price)
+        .get(
+            "/api/prices/{model}/history",
+            Access::Admin,
+            prices::list_price_history,
+        )
+        .get(
+            "/api/admin/webhooks/dead-letters",
+            Access::Admin,
+            webhooks::list_dead_letters,
+        )
+        .post(
+            "/api/admin/webhooks/dead-letters/{id}/retry",
+            Access::Admin,
+            webhooks::retry_dead_letter,
+        )
+        .get("/api/admin/credit-rules", Access::Admin, rules::list_credit_rules)
+        .post(
+            "/api/admin/credit-rules",
+            Access::Admin,
+            rules::create_credit_rule,
+        )
+        .get(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::show_credit_rule,
+        )
+        .put(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::change_credit_rule,
+        )
+        .delete(
+            "/api/admin/credit-rules/{id}",
+            Access::Admin,
+            rules::delete_credit_rule,
         );
 }

@@ -9,8 +9,12 @@
 mod ledger;
 #[path = "bench/people.rs"]
 mod people;
+#[path = "bench/pgbench.rs"]
+mod pgbench;
 #[path = "bench/processes.rs"]
 mod processes;
+#[path = "bench/statistics.rs"]
+mod statistics;
 #[path = "bench/table.rs"]
 mod table;
 #[path = "bench/turns.rs"]
@@ -43,10 +47,16 @@ struct Arguments {
     /// How long each row is measured.
     #[arg(long, default_value_t = 8)]
     secs: u64,
+    /// Rows of usage that statistics are asked of; filling in ten million takes some minutes.
+    #[arg(long, default_value_t = 10_000_000)]
+    usage_rows: i64,
+    /// Users they are spread over.
+    #[arg(long, default_value_t = 2_000)]
+    usage_users: i64,
     /// How many users the list has whose pages are measured.
     #[arg(long, default_value_t = 1_000_000)]
     users: usize,
-    /// Only the rows of one part: `turns`, `ledger` or `people`.
+    /// Only the rows of one part: `turns`, `ledger`, `statistics` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -76,6 +86,13 @@ async fn main() -> anyhow::Result<()> {
             &mut table,
         )
         .await?;
+    }
+    if wanted("statistics") {
+        let size = statistics::Size {
+            rows: arguments.usage_rows,
+            users: arguments.usage_users,
+        };
+        statistics::measure(&stack, size, duration, &mut table).await?;
     }
     if wanted("people") {
         people::measure(&stack, arguments.users, duration, &mut table).await?;

@@ -13,6 +13,11 @@ const DAYS_MAX: i64 = 36_500;
 pub struct ExpiryDays(i64);
 
 impl ExpiryDays {
+    /// A number of days, unless there are none or too many.
+    pub fn new(days: i64) -> Option<Self> {
+        (1..=DAYS_MAX).contains(&days).then_some(Self(days))
+    }
+
     /// The number.
     pub const fn get(self) -> i64 {
         self.0

@@ -102,7 +102,9 @@ pub fn apply(account: &mut AccountState, command: &Command, now: DateTime<Utc>) 
         lapsed: account.lapsed(now),
     };
     let change = match command {
-        Command::Allocate { grant } => allocate(account, grant, Kind::Allocate, now)?,
+        Command::Allocate { grant } | Command::AllocateByRule { grant, .. } => {
+            allocate(account, grant, Kind::Allocate, now)?
+        }
         Command::Deduct { credits } => spend(account, (*credits).into(), Kind::Deduct, now)?,
         Command::Remove { credits } => spend(account, (*credits).into(), Kind::Remove, now)?,
         Command::RemoveAll => remove_all(account, now)?,

@@ -59,6 +59,19 @@ impl<'de> Deserialize<'de> for EstimatedTokens {
     }
 }
 
+/// The highest rate.
+const RATE_MAX: i64 = 1_000_000_000;
+
+/// Thousandths of a credit per 1,000 tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(i64);
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        integer(deserializer, 0, RATE_MAX).map(Self)
+    }
+}
+
 /// What a model costs, in thousandths of a credit per 1,000 tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -69,6 +82,14 @@ pub struct Price {
 }
 
 impl Price {
+    /// A price, unless it is nothing: what is free holds no credits, and nobody could tell a mistake from a gift.
+    pub fn new(input: Rate, output: Rate) -> Option<Self> {
+        (input.0 + output.0 > 0).then_some(Self {
+            input_rate: input.0,
+            output_rate: output.0,
+        })
+    }
+
     /// The cost of `tokens`, half of them at each rate, rounded up: `ceil(tokens × (in + out) / 2000)` with rates in
     /// credits, in exact integers.
     pub fn cost(self, tokens: Tokens) -> Credits {

@@ -5,8 +5,12 @@
 
 mod answers;
 mod ledger;
+mod prices;
 mod requests;
+mod rules;
 mod sessions;
+mod statistics;
+mod webhooks;
 
 pub use answers::{
     AccountBody, AllocatedBody, AllocationBody, AllocationsBody, BalanceBody, CalculatedBody, CheckedBody,
@@ -16,10 +20,16 @@ pub use answers::{
 pub use ledger::{
     ClosedBody, HoldBody, HoldsBody, ReceiptBody, StatementBody, TransactionBody, VoidedBody, WithdrawnBody,
 };
+pub use prices::{ChangePrice, CreatePrice, ListHistory, ListPrices, PriceBody, PricesBody};
 pub use requests::{
     AbortSession, AdjustCredits, AllocateByEmail, AllocateCredits, CalculateCredits, ChangeAllocation,
     CheckCredits, CreateAccount, DeductCredits, FinalizeSession, InitializeSession, ListAllocations,
     ListHolds, ListRecentSessions, ListTransactions, NamedUser, RecordUsage, RemoveCredits, SetCredits,
     UsageDetails,
 };
+pub use rules::{RuleBody, RuleKind, RuleRole, RulesBody, WriteRule};
 pub use sessions::{RecentFilterBody, RecentSessionsBody, SessionBody};
+pub use statistics::{
+    AskStatistics, AskSystemStatistics, RankCursor, SystemStatisticsBody, UsageBody, UserStatisticsBody,
+};
+pub use webhooks::{DeadLetterBody, DeadLettersBody, ListDeadLetters, RetriedBody};

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     domain::ledger::Refusal,
     error::Result,
-    service::{Accounts, Answer, Credits},
-    store::{AllocationStore, PriceStore},
+    service::{Accounts, Answer, Credits, Prices},
+    store::AllocationStore,
 };
 
 /// `GET /api/credits/balance`: what the caller can spend, by allocation.
@@ -81,9 +81,9 @@ pub(super) async fn check_credits(
 pub(super) async fn calculate_credits(
     _: Party,
     body: Body<CalculateCredits>,
-    prices: web::Data<PriceStore>,
+    prices: web::Data<Prices>,
 ) -> Result<HttpResponse> {
-    let price = prices.find(&body.0.model_id).await?;
+    let price = prices.find(&body.0.model_id).await?.price();
     Ok(HttpResponse::Ok().json(CalculatedBody {
         credits: price.cost(body.0.tokens),
     }))

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
+        calendar::Bound,
         idempotency::{IdempotencyKey, KEY_BYTES_MAX},
         ids::{Actor, UserId},
     },
@@ -216,6 +217,17 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
         return Err(refused());
     }
     Ok(Some(key.to_owned()))
+}
+
+/// The end of a period that a parameter gives. An empty one was left out: forms send them so.
+pub(super) fn bound(field: &str, text: Option<&str>) -> Result<Option<Bound>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let bound = Bound::parse(text);
+    bound
+        .map(Some)
+        .ok_or_else(|| Error::invalid(field, "must be a date such as 2026-11-21, or a time of RFC 3339"))
 }
 
 impl Responder for Answer {

@@ -124,19 +124,20 @@ fn whose(party: Party, named: Option<UserId>) -> Option<UserId> {
     }
 }
 
-/// The account a service opens a session for, created or brought up to date with what the service says of its owner.
+/// The account a service opens a session for, created or brought up to date with what the service says of its owner. As
+/// long as it does not say the role, nobody knows who that is.
 async fn ensure_named(body: &InitializeSession, accounts: &Accounts) -> Result<UserId> {
     let id = body
         .user_id
         .clone()
         .ok_or_else(|| Error::invalid("userId", "is required"))?;
-    match &body.username {
-        Some(username) => {
+    match (&body.username, body.role) {
+        (Some(username), Some(role)) => {
             let email = body.email.as_deref().unwrap_or_default();
-            let identity = Identity::new(id.clone(), username, email, body.role.unwrap_or_default());
+            let identity = Identity::new(id.clone(), username, email, role);
             accounts.ensure(&identity).await?;
         }
-        None => accounts.ensure_id(&id).await?,
+        _ => accounts.ensure_id(&id).await?,
     }
     Ok(id)
 }

@@ -2,20 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use common_http::{Path, Query};
 use futures_util::stream;
 
 use super::{
     bodies::{ListTransactions, NamedUser, ReceiptBody, StatementBody},
-    request::{OwnAccount, Party},
+    paging::PageSize,
+    request::{OwnAccount, Party, bound},
 };
 use crate::{
     domain::{
+        calendar::Bound,
         csv::{harmless, push_line},
         ids::UserId,
         ledger::{Kind, Refusal},
-        period::{End, moment},
     },
     error::{Error, Result},
     service::Accounts,
@@ -46,10 +47,7 @@ pub(super) async fn list_transactions(
     accounts: web::Data<Accounts>,
     transactions: web::Data<TransactionStore>,
 ) -> Result<HttpResponse> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {PAGE_MAX}")));
-    }
+    let size = PageSize::of(query.limit, PAGE, PAGE_MAX)?;
     let as_table = wants_table(&request, query.format.as_deref())?;
     let user_id = account.subject(query.user_id.as_deref(), &accounts).await?;
     let filter = filter(&query, user_id)?;
@@ -67,14 +65,10 @@ pub(super) async fn list_transactions(
     if as_table {
         return table(transactions.as_ref().clone(), filter, before).await;
     }
-    // One more than asked for tells whether there is another page.
-    let mut rows = transactions.list(&filter, before, i64::from(limit) + 1).await?;
-    let is_last = rows.len() <= usize::from(limit);
-    rows.truncate(usize::from(limit));
-    let next_cursor = rows.last().filter(|_| !is_last).map(|row| row.id);
+    let mut rows = transactions.list(&filter, before, size.to_read()).await?;
     Ok(HttpResponse::Ok().json(StatementBody {
+        next_cursor: size.cut(&mut rows, |row| row.id),
         transactions: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
     }))
 }
 
@@ -116,13 +110,6 @@ fn wants_table(request: &HttpRequest, format: Option<&str>) -> Result<bool> {
 }
 
 fn filter(query: &ListTransactions, user_id: UserId) -> Result<StatementFilter> {
-    let moment = |field: &str, text: &Option<String>, end: End| -> Result<Option<DateTime<Utc>>> {
-        let Some(text) = text else { return Ok(None) };
-        let moment = moment(text, end);
-        moment
-            .map(Some)
-            .ok_or_else(|| Error::invalid(field, "must be a time (RFC 3339) or a day, such as 2026-11-21"))
-    };
     let kind = match &query.kind {
         Some(kind) => Some(
             Kind::from_stored(kind)
@@ -132,8 +119,8 @@ fn filter(query: &ListTransactions, user_id: UserId) -> Result<StatementFilter> 
     };
     Ok(StatementFilter {
         user_id,
-        from: moment("from", &query.from, End::From)?,
-        until: moment("to", &query.to, End::To)?,
+        from: bound("from", query.from.as_deref())?.map(Bound::begins),
+        until: bound("to", query.to.as_deref())?.map(Bound::is_over),
         kind,
     })
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use common_http::Clock;
 use moka::future::Cache;
 
+use super::Rules;
 use crate::{
     domain::{
         ids::UserId,
@@ -26,19 +27,21 @@ const REMEMBERED_MAX: u64 = 100_000;
 #[derive(Clone)]
 pub struct Accounts {
     store: AccountStore,
+    rules: Rules,
     clock: Clock,
     written: Cache<UserId, Identity>,
 }
 
 impl Accounts {
-    /// Accounts in `store`.
-    pub fn new(store: AccountStore, clock: Clock) -> Self {
+    /// Accounts in `store`; `rules` say what new ones are given.
+    pub fn new(store: AccountStore, rules: Rules, clock: Clock) -> Self {
         let written = Cache::builder()
             .max_capacity(REMEMBERED_MAX)
             .time_to_live(FRESH)
             .build();
         Self {
             store,
+            rules,
             clock,
             written,
         }
@@ -52,7 +55,7 @@ impl Accounts {
             return Ok(());
         }
         let write = async {
-            self.store.upsert(identity, self.clock.now()).await?;
+            self.write(identity).await?;
             Ok(identity.clone())
         };
         let known = self
@@ -61,7 +64,7 @@ impl Accounts {
             .await
             .map_err(unshare)?;
         if known != *identity {
-            self.store.upsert(identity, self.clock.now()).await?;
+            self.write(identity).await?;
             self.written.insert(identity.id.clone(), identity.clone()).await;
         }
         Ok(())
@@ -88,7 +91,18 @@ impl Accounts {
             return Err(Error::EmailTaken);
         }
         self.store.reopen(&identity.id, now).await?;
-        self.store.upsert(identity, now).await
+        self.write_at(identity, now).await
+    }
+
+    async fn write(&self, identity: &Identity) -> Result<()> {
+        self.write_at(identity, self.clock.now()).await
+    }
+
+    async fn write_at(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+        if self.store.upsert(identity, now).await? {
+            self.rules.welcome(&identity.id, identity.role).await;
+        }
+        Ok(())
     }
 
     /// The same for an account that is to be given credits: one whose owner was deleted gets none.

@@ -8,7 +8,10 @@ use common_http::Clock;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::ledger::{Answer, Instruction, Ledger, Origin, Render};
+use super::{
+    Prices,
+    ledger::{Answer, Instruction, Ledger, Origin, Render},
+};
 use crate::{
     domain::{
         credits::{Amount, Credits},
@@ -19,7 +22,7 @@ use crate::{
         usage::UsageNote,
     },
     error::{Error, Result},
-    store::{PriceStore, SessionStore},
+    store::{PriceRow, SessionStore},
 };
 
 /// Where the usage log says a finished turn was.
@@ -102,7 +105,7 @@ pub struct Settling {
 pub struct Sessions {
     ledger: Ledger,
     store: SessionStore,
-    prices: PriceStore,
+    prices: Prices,
     clock: Clock,
     hold_ttl: TimeDelta,
     open_holds_max: usize,
@@ -113,7 +116,7 @@ impl Sessions {
     pub fn new(
         ledger: Ledger,
         store: SessionStore,
-        prices: PriceStore,
+        prices: Prices,
         clock: Clock,
         hold_ttl: TimeDelta,
         open_holds_max: usize,
@@ -133,7 +136,7 @@ impl Sessions {
         let (estimated, credits) = match opening.size {
             HoldSize::Flat(credits) => (credits.into(), credits),
             HoldSize::Estimate(tokens) => {
-                let price = self.prices.find(&opening.model_id).await?;
+                let price = self.prices.find(&opening.model_id).await?.price();
                 let estimated = price.cost(tokens);
                 let hold = price.hold(estimated);
                 (
@@ -169,13 +172,19 @@ impl Sessions {
     /// Ends a session: what was used is kept, up to what is held, and the rest goes back.
     pub async fn settle(&self, settling: Settling, origin: Origin, render: Render) -> Result<Answer> {
         let key = SessionKey::new(origin.actor.clone(), settling.session_id);
+        let mut usage = usage_note(settling.usage, settling.ending, settling.spent);
         let (user_id, credits) = match (settling.user_id, settling.spent) {
             (Some(user_id), Spent::Credits(credits)) => (user_id, credits),
             (user_id, spent) => {
                 let hold = self.store.find(&key).await?.ok_or(Refusal::SessionNotFound)?;
                 let credits = match spent {
                     Spent::Credits(credits) => credits,
-                    Spent::Tokens(tokens) => self.prices.find(&hold.model_id).await?.cost(tokens),
+                    Spent::Tokens(tokens) => {
+                        // What was agreed on when it began, whatever it costs by now.
+                        let price = self.prices.find_at(&hold.model_id, hold.started_at).await?;
+                        remember_price(&mut usage, &price);
+                        price.price().cost(tokens)
+                    }
                 };
                 (user_id.unwrap_or(hold.user_id), credits)
             }
@@ -187,7 +196,7 @@ impl Sessions {
                 key,
                 credits,
                 succeeded: settling.ending == (Ending::Finalized { succeeded: true }),
-                usage: usage_note(settling.usage, settling.ending, settling.spent),
+                usage,
             }
         };
         self.ledger
@@ -216,6 +225,17 @@ impl Sessions {
             })
             .await
     }
+}
+
+/// Writes down what the use was paid at.
+fn remember_price(usage: &mut UsageNote, price: &PriceRow) {
+    let remembered = serde_json::json!({
+        "id": price.id,
+        "modelId": price.model_id,
+        "inputRate": price.input_rate,
+        "outputRate": price.output_rate,
+    });
+    usage.metadata.insert("price".to_owned(), remembered);
 }
 
 fn usage_note(given: GivenUsage, ending: Ending, spent: Spent) -> UsageNote {

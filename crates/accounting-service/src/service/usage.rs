@@ -4,7 +4,7 @@ use common_http::Clock;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::ledger::{Answer, Origin};
+use super::ledger::{Answer, InProgress, Origin};
 use crate::{
     domain::{credits::Credits, ids::UserId, usage::UsageRecord},
     error::{Error, Result},
@@ -31,6 +31,7 @@ pub struct Recording {
 pub struct Usage {
     store: UsageStore,
     answers: IdempotencyStore,
+    in_progress: InProgress,
     clock: Clock,
 }
 
@@ -40,6 +41,7 @@ impl Usage {
         Self {
             store,
             answers,
+            in_progress: InProgress::default(),
             clock,
         }
     }
@@ -51,7 +53,11 @@ impl Usage {
         origin: Origin,
         render: impl Fn(&UsageRecord) -> serde_json::Result<String>,
     ) -> Result<Answer> {
-        if let Some(key) = &origin.idempotency
+        let key = origin.idempotency.as_ref();
+        let _in_use = key
+            .map(|key| self.in_progress.enter(key).ok_or(Error::IdempotencyInProgress))
+            .transpose()?;
+        if let Some(key) = key
             && let Some(known) = self.answers.find(key).await?
         {
             return Answer::replay(&known, key);

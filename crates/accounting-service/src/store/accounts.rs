@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName, Selectable,
     SelectableHelper as _,
-    sql_types::{Nullable, Text, Timestamptz},
+    sql_types::{Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl as _;
 
@@ -76,20 +76,31 @@ impl TryFrom<Row> for Account {
 /// does not win it back.
 const UPSERT: &str = "
     INSERT INTO user_accounts AS known
-        (user_id, username, email, email_seen_at, role, created_at, updated_at)
-    SELECT $1, $2, $3, $4, $5, $4, $4
+        (user_id, username, email, email_seen_at, role, created_at, updated_at, known_since, first_role)
+    SELECT $1, $2, $3, $4, $5, $4, $4, $4, $5
     WHERE NOT EXISTS (
         SELECT 1 FROM user_accounts same
-        WHERE same.user_id = $1 AND (same.username, same.email, same.role) IS NOT DISTINCT FROM ($2, $3, $5))
+        WHERE same.user_id = $1 AND same.known_since IS NOT NULL
+          AND (same.username, same.email, same.role) IS NOT DISTINCT FROM ($2, $3, $5))
     ON CONFLICT (user_id) DO UPDATE SET
         username = excluded.username,
         email = excluded.email,
         email_seen_at = CASE WHEN known.email IS DISTINCT FROM excluded.email
                              THEN excluded.email_seen_at ELSE known.email_seen_at END,
         role = excluded.role,
-        updated_at = excluded.updated_at
+        updated_at = excluded.updated_at,
+        known_since = coalesce(known.known_since, excluded.known_since),
+        first_role = coalesce(known.first_role, excluded.first_role)
     WHERE known.closed_at IS NULL AND known.deleted_at IS NULL
-        AND (known.username, known.email, known.role) IS DISTINCT FROM (excluded.username, excluded.email, excluded.role)";
+        AND ((known.username, known.email, known.role)
+            IS DISTINCT FROM (excluded.username, excluded.email, excluded.role) OR known.known_since IS NULL)
+    RETURNING known_since = $4 AND welcomed_at IS NULL AS arrived";
+
+#[derive(QueryableByName)]
+struct Upserted {
+    #[diesel(sql_type = Bool)]
+    arrived: bool,
+}
 
 /// Lets an account live again under what is said of it now.
 const REOPEN: &str = "
@@ -118,18 +129,20 @@ impl AccountStore {
         Self { database }
     }
 
-    /// Creates the account or brings it up to date.
-    pub async fn upsert(&self, identity: &Identity, now: DateTime<Utc>) -> Result<()> {
+    /// Creates the account or brings it up to date. Returns whether it has become known just now who its owner is; it may
+    /// be told so twice.
+    pub async fn upsert(&self, identity: &Identity, now: DateTime<Utc>) -> Result<bool> {
         let mut connection = self.database.connection().await?;
-        diesel::sql_query(UPSERT)
+        let upserted: Option<Upserted> = diesel::sql_query(UPSERT)
             .bind::<Text, _>(identity.id.as_str())
             .bind::<Text, _>(&identity.username)
             .bind::<Nullable<Text>, _>(identity.email.as_ref().map(Email::as_str))
             .bind::<Timestamptz, _>(now)
             .bind::<Text, _>(identity.role.as_str())
-            .execute(&mut connection)
-            .await?;
-        Ok(())
+            .get_result(&mut connection)
+            .await
+            .optional()?;
+        Ok(upserted.is_some_and(|upserted| upserted.arrived))
     }
 
     /// Opens a closed account again; one that is open stays as it is.

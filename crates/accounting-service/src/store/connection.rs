@@ -21,8 +21,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a request may wait for a free connection. Whoever cannot be served within that is better told so.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A request must not wait for ever for what somebody has locked by hand, or for a report over a huge table.
-const SESSION: &str = "SET lock_timeout = '1s'; SET statement_timeout = '20s'";
+/// A request must not wait for ever for what somebody has locked by hand, or for a report over a huge table, and what it
+/// has locked must not stay so when its process stands still.
+const SESSION: &str = "
+    SET lock_timeout = '1s';
+    SET statement_timeout = '20s';
+    SET idle_in_transaction_session_timeout = '10s'";
 
 /// A connection of its own.
 pub async fn connect(url: &SecretString) -> Result<AsyncPgConnection> {

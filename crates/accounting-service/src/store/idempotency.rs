@@ -2,11 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, Queryable, QueryableByName,
-    Selectable, SelectableHelper as _,
+    OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName, Selectable, SelectableHelper as _,
     sql_types::{BigInt, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
 
 use super::{Database, schema::idempotency_keys};
@@ -53,24 +52,6 @@ impl From<&RememberedRow> for Remembered {
             body: row.body.clone(),
         }
     }
-}
-
-/// Remembers an answer, unless the key has one already; then nothing changes and the result is false.
-pub(super) async fn insert(connection: &mut AsyncPgConnection, row: &RememberedRow) -> QueryResult<bool> {
-    let inserted = diesel::insert_into(idempotency_keys::table)
-        .values((
-            idempotency_keys::scope.eq(&row.key.scope),
-            idempotency_keys::key.eq(&row.key.key),
-            idempotency_keys::fingerprint.eq(&row.key.fingerprint),
-            idempotency_keys::status.eq(row.status),
-            idempotency_keys::body.eq(&row.body),
-            idempotency_keys::command_id.eq(row.command_id),
-            idempotency_keys::created_at.eq(row.created_at),
-        ))
-        .on_conflict_do_nothing()
-        .execute(connection)
-        .await?;
-    Ok(inserted == 1)
 }
 
 /// In small steps, so that no step holds locks for long.

@@ -9,6 +9,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use super::rollups;
 use crate::error::Result;
 
 /// Accounts looked at together.
@@ -17,7 +18,7 @@ const ACCOUNTS_PER_STEP: i64 = 1_000;
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The invariant: `I1` to `I7`.
+    /// The invariant: `I1` to `I7`, or `R1` to `R4` for the sums of usage.
     pub invariant: &'static str,
     /// What it says.
     pub statement: &'static str,
@@ -52,14 +53,14 @@ struct Setting {
 }
 
 /// One thing that has to be true.
-struct Check {
+pub(super) struct Check {
     invariant: &'static str,
     statement: &'static str,
     /// Yields (subject, broken) for every row there is; of accounts above `$1` up to `$2`.
     query: &'static str,
 }
 
-const fn check(invariant: &'static str, statement: &'static str, query: &'static str) -> Check {
+pub(super) const fn check(invariant: &'static str, statement: &'static str, query: &'static str) -> Check {
     Check {
         invariant,
         statement,
@@ -204,11 +205,14 @@ pub async fn check_invariants(connection: &mut AsyncPgConnection) -> Result<(Vec
         .repeatable_read()
         .read_only()
         .run(async |connection| {
-            let mut findings: Vec<_> = OF_ACCOUNTS.iter().chain(&OF_ANSWERS).map(Finding::of).collect();
-            let (of_accounts, of_answers) = findings.split_at_mut(OF_ACCOUNTS.len());
+            let by_account: Vec<&Check> = OF_ACCOUNTS.iter().chain(&rollups::OF_ACCOUNTS).collect();
+            let at_once: Vec<&Check> = OF_ANSWERS.iter().chain([&rollups::OF_ALL]).collect();
+            let all = by_account.iter().chain(&at_once);
+            let mut findings: Vec<_> = all.map(|check| Finding::of(check)).collect();
+            let (of_accounts, of_the_rest) = findings.split_at_mut(by_account.len());
             let mut after = String::new();
             while let Some(last) = next_step(connection, &after).await? {
-                for (check, finding) in OF_ACCOUNTS.iter().zip(&mut *of_accounts) {
+                for (check, finding) in by_account.iter().zip(&mut *of_accounts) {
                     let query = diesel::sql_query(counting(check.query))
                         .bind::<Text, _>(&after)
                         .bind::<Text, _>(&last);
@@ -216,7 +220,7 @@ pub async fn check_invariants(connection: &mut AsyncPgConnection) -> Result<(Vec
                 }
                 after = last;
             }
-            for (check, finding) in OF_ANSWERS.iter().zip(of_answers) {
+            for (check, finding) in at_once.iter().zip(of_the_rest) {
                 let query = diesel::sql_query(counting(check.query));
                 finding.add(query.get_result(connection).await?);
             }

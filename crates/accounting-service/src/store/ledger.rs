@@ -6,6 +6,8 @@
 //! When one fails the rest fail with it and the commit becomes a rollback.
 
 mod changes;
+mod notices;
+mod rule_grants;
 mod statements;
 
 use std::collections::{HashMap, HashSet};
@@ -27,10 +29,12 @@ use crate::{
         idempotency::IdempotencyKey,
         ids::{SessionKey, UserId},
         ledger::{AccountState, Allocation, Hold},
+        rules::RuleClaim,
     },
     error::{Error, Result},
 };
 pub use changes::{Changes, CommitError, LedgerRow};
+pub use rule_grants::RuleGrantRow;
 use statements::{AllocationLine, IdLine, OpenLine, Prepared, UserLine};
 
 /// Every statement of the writer finds its rows by index, whatever the tables' sizes were when it was planned: a plan
@@ -56,6 +60,8 @@ pub struct Wanted<'a> {
     pub sessions: Vec<(&'a UserId, &'a SessionKey)>,
     /// The idempotency keys.
     pub keys: Vec<&'a IdempotencyKey>,
+    /// What automatic grants claim, each with the account it is for.
+    pub claims: Vec<(&'a UserId, &'a RuleClaim)>,
     /// Commands that may have been carried out before the connection broke.
     pub doubtful: Vec<Uuid>,
 }
@@ -67,6 +73,8 @@ pub struct Loaded {
     pub accounts: HashMap<UserId, AccountState>,
     /// Answers given before, by scope and key.
     pub remembered: HashMap<(String, String), Remembered>,
+    /// What was granted by a rule before.
+    pub claimed: HashSet<(UserId, RuleClaim)>,
     /// Those of the doubtful commands that were carried out.
     pub done: HashSet<Uuid>,
 }
@@ -152,9 +160,10 @@ impl LedgerConnection {
             )
             .await
         };
+        let claimed = self.load_claims(&wanted.claims);
         // `join!` polls in this order, and that is the order in which they are sent.
-        let (begin, lock, allocations, open, holds, remembered, done) =
-            join!(begin, lock, allocations, open, holds, remembered, done);
+        let (begin, lock, allocations, open, holds, remembered, claimed, done) =
+            join!(begin, lock, allocations, open, holds, remembered, claimed, done);
         begin?;
 
         let mut loaded = Loaded {
@@ -165,6 +174,7 @@ impl LedgerConnection {
             .into_iter()
             .map(|row| ((row.scope.clone(), row.key.clone()), row))
             .collect();
+        loaded.claimed = claimed?;
         loaded.done = done?.into_iter().map(|row| row.id).collect();
         Ok(loaded)
     }

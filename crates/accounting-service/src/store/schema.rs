@@ -9,6 +9,9 @@ diesel::table! {
         role -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        known_since -> Nullable<Timestamptz>,
+        first_role -> Nullable<Text>,
+        welcomed_at -> Nullable<Timestamptz>,
         lapsed_to -> Timestamptz,
         closed_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
@@ -87,11 +90,14 @@ diesel::table! {
 }
 
 diesel::table! {
-    model_prices (model_id) {
+    prices (id) {
+        id -> Uuid,
         model_id -> Text,
         input_rate -> BigInt,
         output_rate -> BigInt,
-        updated_at -> Timestamptz,
+        valid_from -> Timestamptz,
+        valid_until -> Nullable<Timestamptz>,
+        set_by -> Text,
     }
 }
 
@@ -104,6 +110,25 @@ diesel::table! {
         body -> Text,
         command_id -> Nullable<Uuid>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    credit_rules (id) {
+        id -> Uuid,
+        name -> Text,
+        kind -> Text,
+        role -> Nullable<Text>,
+        amount -> BigInt,
+        expiry_days -> BigInt,
+        day_of_month -> Nullable<SmallInt>,
+        active -> Bool,
+        active_since -> Timestamptz,
+        seed -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -55,6 +55,9 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         open_holds_max: 100,
         ledger_queue_max: 4_096,
         ledger_batch_max: 64,
+        webhook: None,
+        rule_seeds: Vec::new(),
+        rules_sweep: Duration::from_millis(50),
         supervisor_caps: AllocationCaps {
             at_once: 100_000,
             a_day: 1_000_000,

@@ -26,6 +26,7 @@ pub(crate) struct Stack {
     pub(crate) service_secret: String,
     pub(crate) admin_password: String,
     pub(crate) work: PathBuf,
+    pub(crate) accounting_database: Url,
     /// auth-service's database.
     pub(crate) auth_mongodb: String,
     /// auth-service's process.
@@ -43,6 +44,9 @@ impl Stack {
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(work)?;
         let run = Uuid::new_v4().simple().to_string();
+        let database = format!("flowgate_bench_{run}");
+        let mut accounting_database = postgres.clone();
+        accounting_database.set_path(&database);
         let mut stack = Self {
             auth: free_address()?,
             accounting: free_address()?,
@@ -52,11 +56,11 @@ impl Stack {
             service_secret: secret(),
             admin_password: secret(),
             work: work.to_owned(),
+            accounting_database,
             auth_mongodb: String::new(),
             auth_process: None,
             children: Vec::new(),
         };
-        let database = format!("flowgate_bench_{run}");
         create_database(postgres, &database).await?;
         let mut auth_mongodb = mongodb.clone();
         auth_mongodb.set_path(&format!("flowgate_bench_auth_{run}"));

@@ -7,6 +7,7 @@ use super::HoldStatus;
 use crate::domain::{
     credits::{Amount, Credits},
     ids::SessionKey,
+    rules::RuleClaim,
     usage::UsageNote,
 };
 
@@ -60,6 +61,13 @@ pub enum Command {
     Allocate {
         /// The allocation.
         grant: Grant,
+    },
+    /// Adds an allocation that a rule grants, unless it has granted it before.
+    AllocateByRule {
+        /// The allocation.
+        grant: Grant,
+        /// What is granted once.
+        claim: RuleClaim,
     },
     /// Spends credits at once.
     Deduct {
@@ -124,7 +132,7 @@ impl Command {
     /// The command's name.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Allocate { .. } => Kind::Allocate,
+            Self::Allocate { .. } | Self::AllocateByRule { .. } => Kind::Allocate,
             Self::Deduct { .. } => Kind::Deduct,
             Self::Hold { .. } => Kind::Hold,
             Self::Capture { .. } => Kind::Capture,
@@ -142,12 +150,22 @@ impl Command {
         matches!(self, Self::Hold { .. })
     }
 
+    /// What the command may do only once.
+    pub fn claim(&self) -> Option<&RuleClaim> {
+        if let Self::AllocateByRule { claim, .. } = self {
+            Some(claim)
+        } else {
+            None
+        }
+    }
+
     /// The session the command speaks of.
     pub const fn session(&self) -> Option<&SessionKey> {
         match self {
             Self::Hold { opening } => Some(&opening.key),
             Self::Capture { key, .. } | Self::Void { key } | Self::Expire { key } => Some(key),
             Self::Allocate { .. }
+            | Self::AllocateByRule { .. }
             | Self::Deduct { .. }
             | Self::Set { .. }
             | Self::Adjust(_)

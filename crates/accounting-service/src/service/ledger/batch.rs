@@ -11,9 +11,10 @@ use crate::{
         idempotency::IdempotencyKey,
         ids::Actor,
         ledger::{Entry, Outcome, apply},
+        notice::Watch,
     },
     error::{Error, Result},
-    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, Wanted},
+    store::{Changes, LedgerRow, Loaded, Remembered, RememberedRow, RuleGrantRow, Wanted},
 };
 
 /// Why credits are written off, in the words of the ledger.
@@ -37,6 +38,10 @@ pub(super) fn wanted(jobs: &[Job], doubtful: Vec<Uuid>) -> Wanted<'_> {
         wanted
             .sessions
             .extend(session.map(|key| (&instruction.user_id, key)));
+        let claim = instruction.command.claim();
+        wanted
+            .claims
+            .extend(claim.map(|claim| (&instruction.user_id, claim)));
         wanted.keys.extend(&instruction.origin.idempotency);
     }
     wanted
@@ -48,6 +53,8 @@ pub(super) struct Batch<'a> {
     /// Answers of commands whose commit was sent before the connection broke.
     decided: &'a HashMap<Uuid, Answer>,
     now: DateTime<Utc>,
+    /// What the operator wants to be told of.
+    watch: Option<Watch>,
     /// What is to be written.
     pub(super) changes: Changes,
     /// The answers that hold once it is written, by command.
@@ -57,11 +64,17 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(loaded: Loaded, decided: &'a HashMap<Uuid, Answer>, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(
+        loaded: Loaded,
+        decided: &'a HashMap<Uuid, Answer>,
+        now: DateTime<Utc>,
+        watch: Option<Watch>,
+    ) -> Self {
         Self {
             loaded,
             decided,
             now,
+            watch,
             changes: Changes::default(),
             deciding: HashMap::new(),
             spoiled: false,
@@ -76,6 +89,14 @@ impl<'a> Batch<'a> {
         let instruction = &job.instruction;
         if let Some(answer) = self.replay(instruction.origin.idempotency.as_ref())? {
             return Ok(answer);
+        }
+        let claim = instruction.command.claim();
+        let claim = claim.map(|claim| (instruction.user_id.clone(), claim.clone()));
+        if claim
+            .as_ref()
+            .is_some_and(|claim| self.loaded.claimed.contains(claim))
+        {
+            return Ok(Answer::given_before(instruction.status));
         }
         let account = self
             .loaded
@@ -97,6 +118,17 @@ impl<'a> Batch<'a> {
             self.deciding.insert(job.id, answer.clone());
         }
         self.changes.add(&instruction.user_id, &outcome, rows);
+        if let Some((user_id, claim)) = claim {
+            self.changes.claim(RuleGrantRow {
+                user_id: user_id.clone(),
+                claim: claim.clone(),
+                transaction_id: job.id,
+            });
+            self.loaded.claimed.insert((user_id, claim));
+        }
+        if let Some(watch) = self.watch {
+            watch.look(&mut self.changes.noticed, &instruction.user_id, &outcome);
+        }
         if let Some(key) = &instruction.origin.idempotency {
             self.remember(key, &answer, command_id);
         }
@@ -166,6 +198,15 @@ fn ledger_rows(job: &Job, outcome: &Outcome) -> Vec<LedgerRow> {
 }
 
 impl Answer {
+    /// The answer to something that was done once and for all.
+    fn given_before(status: u16) -> Self {
+        Self {
+            status,
+            body: String::new(),
+            replayed: true,
+        }
+    }
+
     /// The remembered answer once more, if it was to the same request.
     pub fn replay(known: &Remembered, key: &IdempotencyKey) -> Result<Self> {
         if known.fingerprint != key.fingerprint {

@@ -33,6 +33,7 @@ use super::{
     patience::Outage,
 };
 use crate::{
+    domain::notice::Watch,
     error::{Error, Result},
     metrics::LedgerMetrics,
     store::{CommitError, LedgerConnection},
@@ -60,6 +61,7 @@ type Decided = HashMap<Uuid, Answer>;
 pub struct Writer {
     url: SecretString,
     batch_max: usize,
+    watch: Option<Watch>,
     clock: Clock,
     metrics: LedgerMetrics,
     jobs: mpsc::Receiver<Job>,
@@ -76,19 +78,22 @@ enum Trouble {
 }
 
 impl Writer {
-    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together.
+    /// A writer and the door to it. At most `queue_max` commands wait, at most `batch_max` are written together; what
+    /// `watch` sees in them is written down to be told.
     pub fn new(
         url: SecretString,
         queue_max: usize,
         batch_max: usize,
+        watch: Option<Watch>,
         clock: Clock,
         metrics: LedgerMetrics,
     ) -> (Self, Ledger) {
-        let (outage, watch) = Outage::new();
-        let (ledger, jobs) = Ledger::new(queue_max, watch, metrics.clone());
+        let (outage, outage_watch) = Outage::new();
+        let (ledger, jobs) = Ledger::new(queue_max, outage_watch, metrics.clone());
         let writer = Self {
             url,
             batch_max,
+            watch,
             clock,
             metrics,
             jobs,
@@ -215,7 +220,7 @@ impl Writer {
         }
         // After the locks, for waiting for them may have taken a while.
         let now = self.clock.now();
-        let mut batch = Batch::new(loaded, decided, now);
+        let mut batch = Batch::new(loaded, decided, now, self.watch);
         let results: Vec<_> = jobs.iter().map(|job| batch.run(job)).collect();
         let (changes, deciding) = (batch.changes, batch.deciding);
         if batch.spoiled {

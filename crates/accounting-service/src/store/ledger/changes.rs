@@ -14,11 +14,12 @@ use futures_util::join;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LedgerConnection, Prepared, RememberedRow, statements};
+use super::{LedgerConnection, Prepared, RememberedRow, rule_grants::RuleGrantRow, statements};
 use crate::{
     domain::{
         ids::{Actor, UserId},
         ledger::{Entry, Grant, Hold, HoldStatus, Kind, Outcome},
+        notice::Noticed,
         usage::UsageRecord,
     },
     error::Error,
@@ -56,6 +57,9 @@ pub struct Changes {
     /// Accounts of which something was written off.
     lapsed: BTreeSet<UserId>,
     closed: Vec<UserId>,
+    pub(super) claims: Vec<RuleGrantRow>,
+    /// What is to be told of it.
+    pub noticed: Noticed,
 }
 
 impl Changes {
@@ -97,6 +101,11 @@ impl Changes {
         }
     }
 
+    /// Adds what an automatic grant claims.
+    pub fn claim(&mut self, row: RuleGrantRow) {
+        self.claims.push(row);
+    }
+
     /// Adds an answer to be remembered.
     pub fn remember(&mut self, row: RememberedRow) {
         self.remembered.push(row);
@@ -127,7 +136,20 @@ impl LedgerConnection {
     /// Writes everything and commits.
     pub async fn commit(&self, changes: &Changes, now: DateTime<Utc>) -> Result<(), CommitError> {
         // Polled, and so sent, in this order: rows before what refers to them.
-        let (grants, moves, opened, settled, usage, rows, remembered, lapsed, closed, commit) = join!(
+        let (
+            grants,
+            moves,
+            opened,
+            settled,
+            usage,
+            rows,
+            remembered,
+            lapsed,
+            closed,
+            claims,
+            notices,
+            commit,
+        ) = join!(
             self.insert_allocations(&changes.grants, now),
             self.move_credits(&changes.moves),
             self.insert_sessions(&changes.opened, now),
@@ -137,6 +159,8 @@ impl LedgerConnection {
             self.insert_keys(&changes.remembered, now),
             self.touch_accounts(statements::MARK_LAPSED, &changes.lapsed, now),
             self.touch_accounts(statements::CLOSE_ACCOUNTS, &changes.closed, now),
+            self.insert_claims(&changes.claims, now),
+            self.insert_notices(&changes.noticed, now),
             async {
                 let connection = &self.connection;
                 Prepared(sql_query(statements::COMMIT))
@@ -145,7 +169,7 @@ impl LedgerConnection {
             },
         );
         for written in [
-            grants, moves, opened, settled, usage, rows, remembered, lapsed, closed,
+            grants, moves, opened, settled, usage, rows, remembered, lapsed, closed, claims, notices,
         ] {
             if let Err(error) = written {
                 return Err(if is_from_server(&error) {

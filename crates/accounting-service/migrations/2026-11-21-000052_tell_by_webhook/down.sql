@@ -1,0 +1,1 @@
+DROP TABLE low_balances, webhook_messages;

@@ -104,10 +104,7 @@ impl PublishedContract {
         if checks.is_empty() {
             return Err(format!("status {status} is not in the contract"));
         }
-        checks
-            .into_iter()
-            .reduce(Result::or)
-            .unwrap_or(Ok(()))
+        checks.into_iter().reduce(Result::or).unwrap_or(Ok(()))
     }
 
     fn check_response(&self, response: &Value, answer: &Answer) -> Result<(), String> {

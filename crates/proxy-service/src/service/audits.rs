@@ -182,7 +182,7 @@ impl Audits {
             }
             match action {
                 CleanUp::Deactivate => {
-                    deactivated += self.rows.revoke_ids(&found, &by, self.clock.now()).await?
+                    deactivated += self.rows.revoke_ids(&found, &by, self.clock.now()).await?;
                 }
                 CleanUp::Delete => deleted += self.rows.delete_ids(&found).await?,
             }

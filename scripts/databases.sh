@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PostgreSQL and MongoDB on loopback for one folder, which they are found again by.
+# PostgreSQL, MongoDB and Redis on loopback for one folder, which they are found again by.
 #
 #   scripts/databases.sh start DIR [--fast]   starts what does not run yet, prints `export` lines for eval
 #   scripts/databases.sh stop DIR             stops what was started for DIR
@@ -8,8 +8,9 @@
 #
 #   eval "$(scripts/databases.sh start .flowgate/test --fast)"
 #
-# Without --fast the data is durable and stays. With --fast nothing waits for the disk, and stop deletes the data.
-# PG_BIN and MONGOD choose the servers; without them what is installed is used, else fetched. A server that was not
+# Without --fast the data is durable and stays. With --fast nothing waits for the disk, stop deletes the data, and
+# there is a Redis too.
+# PG_BIN, MONGOD and REDIS_SERVER choose the servers; without them what is installed is used, else fetched. A server that was not
 # started here is never touched.
 set -euo pipefail
 
@@ -20,6 +21,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 . "$here/databases/postgres.sh"
 # shellcheck source=scripts/databases/mongodb.sh
 . "$here/databases/mongodb.sh"
+# shellcheck source=scripts/databases/redis.sh
+. "$here/databases/redis.sh"
 
 usage() {
     sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" >&2
@@ -27,7 +30,9 @@ usage() {
 }
 
 print_env() {
-    printf "export TEST_POSTGRES_URL='%s' TEST_MONGODB_URL='%s'\n" "$(postgres_url "$1")" "$(mongodb_url "$1")"
+    printf "export TEST_POSTGRES_URL='%s' TEST_MONGODB_URL='%s'" "$(postgres_url "$1")" "$(mongodb_url "$1")"
+    if [ -s "$1/redis.port" ]; then printf " TEST_REDIS_URL='%s'" "$(redis_url "$1")"; fi
+    printf '\n'
 }
 
 start() {
@@ -44,6 +49,11 @@ start() {
         running=no
         start_mongodb "$dir" "$mode"
     fi
+    # Redis is for tests: the services do without.
+    if [ "$mode" = fast ] && ! our_process "$dir/redis.pid" >/dev/null; then
+        running=no
+        start_redis "$dir"
+    fi
     if [ "$running" = yes ]; then say "the databases of $dir already run"; fi
     print_env "$dir"
 }
@@ -51,6 +61,7 @@ start() {
 stop() {
     local dir="$1" mode
     mode="$(cat "$dir/mode" 2>/dev/null || echo durable)"
+    stop_redis "$dir"
     stop_mongodb "$dir" "$mode"
     stop_postgres "$dir" "$mode"
     if [ "$mode" = fast ]; then rm -f "$dir/mode" "$dir"/{initdb,pg_ctl,mongod}.log; fi

@@ -30,7 +30,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 eval "$("$here/databases.sh" start "$databases" --fast)"
-export TEST_POSTGRES_URL TEST_MONGODB_URL
+export TEST_POSTGRES_URL TEST_MONGODB_URL TEST_REDIS_URL
 
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --locked "$@"

@@ -72,7 +72,7 @@ macro_rules! start {
         let env = Env::from_pairs($variables);
         let mut config = $service::Config::from_env(&env).unwrap_or_else(|_| panic!("{:?}", env.mistakes()));
         $adjust(&mut config);
-        let app = $service::App::build(config)
+        let app = Box::pin($service::App::build(config))
             .await
             .expect("the service can be built");
         let (address, lifecycle) = (app.address(), app.lifecycle());

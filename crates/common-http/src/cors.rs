@@ -36,6 +36,7 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
             "content-range",
             "etag",
             "idempotency-replayed",
+            "link",
             "ratelimit",
             "ratelimit-policy",
             "retry-after",

@@ -17,8 +17,9 @@ use crate::{
     CONTRACT, NAME,
     catalog::Catalog,
     config::Config,
+    limits::{self, limit},
     routes::{PublicBase, routes},
-    service::turns::Turns,
+    service::{limits::Limits, turns::Turns},
     store::leases::LeaseStore,
     upstream,
 };
@@ -55,7 +56,9 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        let limits = Limits::new(&config.limits, &metrics)?;
+        let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
         let catalog = Catalog::open(
             &config,
@@ -64,6 +67,7 @@ impl App {
             &metrics,
             &authenticator,
             tokens.clone(),
+            &lifecycle,
         )
         .await?;
         catalog.start(&config, &lifecycle);
@@ -85,6 +89,7 @@ impl App {
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
+        let limits = web::Data::new(limits);
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
@@ -96,6 +101,7 @@ impl App {
                 .app_data(metrics.clone())
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
+                .app_data(limits.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
                 .app_data(files.clone())
@@ -108,6 +114,7 @@ impl App {
                     routes(&mut table);
                     table.finish();
                 })
+                .wrap(from_fn(limit))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(observe))
         })

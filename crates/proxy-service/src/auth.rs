@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use common_http::{Caller, Clock, CurrentUser, RequestContext, ServiceTokens};
+use common_jwt::Role;
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -22,6 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No answer of auth-service that we read is near this.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// People on one page of everybody: as many as auth-service gives at once.
+const LIST_PAGE: &str = "200";
+
+/// A page of those, with room for long names.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// When auth-service says 429 without saying until when.
 const RETRY_AFTER_SECS: u64 = 60;
@@ -99,6 +106,29 @@ struct UserBody {
     role: Option<String>,
     #[serde(default)]
     is_verified: bool,
+    /// Whether no admin has shut the account; older versions do not say.
+    #[serde(default = "yes")]
+    is_active: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UserPage {
+    users: Vec<UserBody>,
+    next_cursor: Option<String>,
+}
+
+/// A page of everybody auth-service knows.
+#[derive(Debug)]
+pub(crate) struct KnownPage {
+    /// The people on it.
+    pub(crate) people: Vec<KnownPerson>,
+    /// Where the next page begins; `None` when this was the last.
+    pub(crate) next: Option<String>,
 }
 
 /// What every error body of auth-service has.
@@ -197,14 +227,16 @@ impl AuthClient {
     /// The person with this address, looked up with the administrator's own rights, or with ours when a service asks.
     pub(crate) async fn find_by_email(&self, admin: &Caller, email: &Email) -> Result<Option<KnownPerson>> {
         let url = self.url(&["admin", "users", "by-email", email.as_str()]);
-        let request = self.http.get(url);
-        let request = match admin {
-            Caller::User(user) => request.bearer_auth(user.access_token.expose_secret()),
-            Caller::Service(_) => {
-                let token = self.tokens.token(AUDIENCE, self.clock.now());
-                request.bearer_auth(token.map_err(|error| Error::AuthUnavailable(error.into()))?)
-            }
-        };
+        self.find(admin, url).await
+    }
+
+    /// The person with this id, looked up likewise.
+    pub(crate) async fn find_by_id(&self, admin: &Caller, id: &str) -> Result<Option<KnownPerson>> {
+        self.find(admin, self.url(&["admin", "users", id])).await
+    }
+
+    async fn find(&self, admin: &Caller, url: Url) -> Result<Option<KnownPerson>> {
+        let request = self.authorized(self.http.get(url), admin)?;
         let response = send(request).await?;
         match response.status() {
             StatusCode::OK => read(response)
@@ -213,6 +245,44 @@ impl AuthClient {
             StatusCode::NOT_FOUND if refusal_is_ours(&response) => Ok(None),
             _ => Err(refused(&response)),
         }
+    }
+
+    /// A page of everybody, or of everybody with this role, from the oldest account on.
+    pub(crate) async fn list(
+        &self,
+        admin: &Caller,
+        role: Option<Role>,
+        after: Option<&str>,
+    ) -> Result<KnownPage> {
+        let mut url = self.url(&["admin", "users"]);
+        url.query_pairs_mut().append_pair("limit", LIST_PAGE);
+        if let Some(role) = role {
+            url.query_pairs_mut().append_pair("role", role.as_str());
+        }
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("cursor", after);
+        }
+        let response = send(self.authorized(self.http.get(url), admin)?).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(&response));
+        }
+        let page: UserPage = read_json(response, PAGE_BYTES_MAX)
+            .await
+            .map_err(Error::AuthUnavailable)?;
+        Ok(KnownPage {
+            people: page.users.into_iter().map(KnownPerson::from).collect(),
+            next: page.next_cursor,
+        })
+    }
+
+    fn authorized(&self, request: RequestBuilder, admin: &Caller) -> Result<RequestBuilder> {
+        Ok(match admin {
+            Caller::User(user) => request.bearer_auth(user.access_token.expose_secret()),
+            Caller::Service(_) => {
+                let token = self.tokens.token(AUDIENCE, self.clock.now());
+                request.bearer_auth(token.map_err(|error| Error::AuthUnavailable(error.into()))?)
+            }
+        })
     }
 
     /// The address of `/api/<path>`, every segment percent-encoded.
@@ -232,7 +302,7 @@ impl From<UserBody> for KnownPerson {
             username: user.username,
             email: user.email.trim().to_lowercase(),
             role: user.role.unwrap_or_else(|| "user".to_owned()),
-            is_active: user.is_verified,
+            is_active: user.is_verified && user.is_active,
         }
     }
 }

@@ -13,18 +13,23 @@ use crate::{
     service::{
         access::Access,
         assignments::Assignments,
+        audits::Audits,
         catalog_sync::CatalogSync,
         chatflows::Chatflows,
+        crowds::Crowds,
         departures::{self, Departures},
+        groups::Groups,
         people::People,
         personal_data::PersonalData,
         sign_in::SignIn,
         turns::Turns,
+        usage::UsageReports,
         user_changes::UserChanges,
+        user_sync::UserSync,
     },
     store::{
         assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, feeds::FeedStore,
-        leases::LeaseStore, people::PersonStore,
+        groups::GroupStore, leases::LeaseStore, people::PersonStore, usage_days::UsageDayStore,
     },
 };
 
@@ -38,12 +43,19 @@ pub(crate) struct Catalog {
     chatflows: Chatflows,
     people: People,
     assignments: Assignments,
+    groups: Groups,
+    crowds: Crowds,
+    audits: Audits,
+    user_sync: UserSync,
+    reports: UsageReports,
     sync: CatalogSync,
     /// What happens to people, taken in.
     pub(crate) user_changes: UserChanges,
     departures: DepartureStore,
     copies: PersonStore,
     rows: AssignmentStore,
+    group_rows: GroupStore,
+    usage_rows: UsageDayStore,
 }
 
 impl Catalog {
@@ -55,14 +67,25 @@ impl Catalog {
         metrics: &Metrics,
         authenticator: &Authenticator,
         tokens: ServiceTokens,
+        lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let clock = config.clock.clone();
         let store = ChatflowStore::open(database, config.chatflow_price).await?;
         let rows = AssignmentStore::open(database).await?;
         let copies = PersonStore::open(database).await?;
+        let group_rows = GroupStore::open(database).await?;
+        let usage_rows = UsageDayStore::open(database).await?;
+        let departures = DepartureStore::open(database).await?;
         let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
+        let tasks = lifecycle.tasks().clone();
 
-        let access = Access::new(store.clone(), rows.clone(), copies.clone());
+        let access = Access::new(
+            store.clone(),
+            rows.clone(),
+            group_rows.clone(),
+            copies.clone(),
+            clock.clone(),
+        );
         let people = People::new(auth.clone(), copies.clone(), access.clone(), clock.clone());
         let sync = CatalogSync::new(
             CatalogSource::new(http.clone(), &config.flowise),
@@ -72,24 +95,73 @@ impl Catalog {
             clock.clone(),
             metrics,
         )?;
-        let departures = DepartureStore::open(database).await?;
         let user_changes = UserChanges::new(
             copies.clone(),
             rows.clone(),
+            group_rows.clone(),
             departures.clone(),
             FeedStore::new(database),
             access.clone(),
             clock.clone(),
         );
+        let assignments = Assignments::new(
+            people.clone(),
+            store.clone(),
+            rows.clone(),
+            copies.clone(),
+            access.clone(),
+            clock.clone(),
+        );
+        let groups = Groups::new(
+            group_rows.clone(),
+            copies.clone(),
+            store.clone(),
+            access.clone(),
+            clock.clone(),
+        );
         Ok(Self {
-            departures,
-            copies: copies.clone(),
-            rows: rows.clone(),
             user_changes,
             sign_in: SignIn::new(auth, authenticator.clone()),
             balances: BalanceClient::new(http.clone(), &config.accounting_url),
-            chatflows: Chatflows::new(store.clone(), rows.clone(), copies.clone(), access.clone()),
-            assignments: Assignments::new(people.clone(), store, rows, copies, access.clone(), clock),
+            chatflows: Chatflows::new(
+                store.clone(),
+                rows.clone(),
+                group_rows.clone(),
+                copies.clone(),
+                access.clone(),
+                clock.clone(),
+            ),
+            crowds: Crowds::new(people.clone(), assignments.clone(), groups.clone(), tasks.clone()),
+            audits: Audits::new(
+                rows.clone(),
+                store.clone(),
+                copies.clone(),
+                people.clone(),
+                access.clone(),
+                clock.clone(),
+            ),
+            user_sync: UserSync::new(
+                people.clone(),
+                copies.clone(),
+                access.clone(),
+                clock,
+                database,
+                tasks,
+            ),
+            reports: UsageReports::new(
+                usage_rows.clone(),
+                group_rows.clone(),
+                copies.clone(),
+                store,
+                config.day_zone,
+            ),
+            departures,
+            copies,
+            rows,
+            group_rows,
+            usage_rows,
+            assignments,
+            groups,
             people,
             sync,
             access,
@@ -102,6 +174,8 @@ impl Catalog {
         PersonalData {
             people: self.copies.clone(),
             assignments: self.rows.clone(),
+            groups: self.group_rows.clone(),
+            usage: self.usage_rows.clone(),
             sessions,
             messages,
             files: turns.files().store(),
@@ -122,12 +196,16 @@ impl Catalog {
             turns,
             events,
             files,
+            groups: self.group_rows.clone(),
+            usage: self.usage_rows.clone(),
         };
         Departures::new(stores, clock)
     }
 
-    /// Begins the background synchronisation.
+    /// Begins the background synchronisation, and to keep up reports.
     pub(crate) fn start(&self, config: &Config, lifecycle: &Lifecycle) {
+        let reports = self.reports.clone();
+        lifecycle.tasks().spawn(reports.keep_up(lifecycle.cancelled()));
         if config.chatflow_sync {
             let sync = self.sync.clone();
             let turns = sync.run_regularly(config.chatflow_sync_interval, lifecycle.cancelled());
@@ -143,6 +221,11 @@ impl Catalog {
             .app_data(Data::new(self.chatflows.clone()))
             .app_data(Data::new(self.people.clone()))
             .app_data(Data::new(self.assignments.clone()))
+            .app_data(Data::new(self.groups.clone()))
+            .app_data(Data::new(self.crowds.clone()))
+            .app_data(Data::new(self.audits.clone()))
+            .app_data(Data::new(self.user_sync.clone()))
+            .app_data(Data::new(self.reports.clone()))
             .app_data(Data::new(self.sync.clone()));
     }
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::domain::breaker::BreakerLimits;
+use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// The whole configuration; tests build one literally.
 #[derive(Clone, Debug)]
@@ -48,6 +48,10 @@ pub struct Config {
     pub chatflow_sync_interval: Duration,
     /// Credits a turn costs where the chatflow has no price of its own.
     pub chatflow_price: i64,
+    /// Turns one user may begin a day where they have no cap of their own; zero for any number.
+    pub daily_turns_per_user_max: i64,
+    /// Whose midnight begins a day, for caps and reports.
+    pub day_zone: DayZone,
     /// Characters a prompt may have.
     pub prompt_chars_max: usize,
     /// What one user may keep in files.
@@ -68,6 +72,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Web pages that may read our answers; `*` admits all.
     pub cors_origins: Vec<String>,
+    /// How fast people may ask.
+    pub limits: LimitsConfig,
     /// Who may say for whom they call.
     pub trusted_proxies: TrustedProxies,
     /// Where clients reach us; file addresses in answers begin with it.
@@ -85,6 +91,17 @@ pub struct FileLimits {
     pub files_max: u64,
     /// Bytes of all of them.
     pub bytes_max: u64,
+}
+
+/// How fast people may ask, and where that is counted.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// From one address, signed in or not. A whole school may be one.
+    pub address: Pace,
+    /// One person, admins excepted.
+    pub user: Pace,
+    /// Where all replicas count together; each counts for itself when there is none, and while it is away.
+    pub redis_url: Option<SecretString>,
 }
 
 /// Flowise, as we call it.
@@ -188,6 +205,9 @@ impl Config {
         let chatflow_sync = env.var("ENABLE_CHATFLOW_SYNC").flag(true);
         let chatflow_sync_interval = sync_interval(env);
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
+        let daily_turns = env.var("DAILY_TURNS_PER_USER_MAX").within(0..=1_000_000, 0);
+        let day_zone = env.var("DAY_TIME_ZONE").or(DayZone::default());
+        let limits = LimitsConfig::from_env(env);
         let prompt_chars_max = env.var("PROMPT_CHARS_MAX").within(1..=1_000_000, 32_000);
         let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
         let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
@@ -231,6 +251,9 @@ impl Config {
             chatflow_sync: chatflow_sync?,
             chatflow_sync_interval: chatflow_sync_interval?,
             chatflow_price: chatflow_price?,
+            daily_turns_per_user_max: daily_turns?,
+            day_zone: day_zone?,
+            limits: limits?,
             prompt_chars_max: prompt_chars_max?,
             file_limits: FileLimits {
                 files_max: files_max?,
@@ -250,6 +273,32 @@ impl Config {
             public_base_url: public_base_url?,
             log_level: log_level?,
             clock: Clock::System,
+        })
+    }
+}
+
+impl LimitsConfig {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let address_per_sec = env.var("RATE_LIMIT_ADDRESS_PER_SEC").within(0..=100_000, 200);
+        let address_burst = env.var("RATE_LIMIT_ADDRESS_BURST").within(1..=1_000_000, 5_000);
+        let user_per_sec = env.var("RATE_LIMIT_USER_PER_SEC").within(0..=100_000, 50);
+        let user_burst = env.var("RATE_LIMIT_USER_BURST").within(1..=1_000_000, 1_000);
+        let redis_url = env.var("REDIS_URL").optional_secret(0)?;
+        if let Some(url) = &redis_url
+            && redis::Client::open(url.expose_secret()).is_err()
+        {
+            return Err(env.mistake("REDIS_URL is not the address of a Redis: redis://host:6379"));
+        }
+        Ok(Self {
+            address: Pace {
+                per_sec: address_per_sec?,
+                burst: address_burst?,
+            },
+            user: Pace {
+                per_sec: user_per_sec?,
+                burst: user_burst?,
+            },
+            redis_url,
         })
     }
 }

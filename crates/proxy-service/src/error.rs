@@ -1,11 +1,12 @@
 //! Every way a request to the proxy-service can fail, and the one table of statuses and codes.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use common_http::{FieldError, Problem};
+use chrono::{DateTime, Utc};
+use common_http::{FieldError, Problem, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    domain::{ask, failure::Failure as TurnFailure, person::Email, refusal::Refusal},
+    domain::{ask, failure::Failure as TurnFailure, person::Who, refusal::Refusal},
     upstream::Failure,
 };
 
@@ -131,9 +132,54 @@ pub(crate) enum Error {
     /// The chatflow has no settings for a chat window.
     #[error("Chatflow configuration not found")]
     ChatflowConfigNotFound,
-    /// auth-service knows nobody with this address.
-    #[error("auth-service knows nobody with this e-mail address")]
-    UserNotFound(Email),
+    /// auth-service knows nobody with this address or id.
+    #[error("auth-service knows nobody with this address or id")]
+    UserNotFound(Who),
+    /// Nobody has synchronised people yet.
+    #[error("people have not been synchronised yet")]
+    NeverSynchronised,
+    /// There is no such group.
+    #[error("there is no such group")]
+    GroupNotFound,
+    /// Two groups would have the same name.
+    #[error("there is a group of this name already")]
+    GroupNameTaken,
+    /// The person is not in the group.
+    #[error("the person is not in this group")]
+    MemberNotFound,
+    /// The group does not have the chatflow.
+    #[error("the group does not have this chatflow")]
+    GrantNotFound,
+    /// As many turns were begun today as may be.
+    #[error("no more messages are possible today")]
+    DailyCapReached {
+        /// Whose cap it is: `user`, `chatflow` or `user_chatflow`.
+        scope: &'static str,
+        /// Turns a day.
+        limit: i64,
+        /// When the next day begins.
+        resets_at: DateTime<Utc>,
+        /// The same in seconds from now.
+        retry_after_secs: u64,
+    },
+    /// The caller asks faster than anybody may.
+    #[error("too many requests; slow down")]
+    RateLimited {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// A body is to be a table and is something else.
+    #[error("the body must be a table, with Content-Type: text/csv")]
+    NotCsv,
+    /// A body is longer than it may be.
+    #[error("the body may have at most {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// How long it may be.
+        limit_bytes: usize,
+    },
+    /// A body broke off.
+    #[error("the request body could not be read")]
+    BodyUnreadable,
     /// Nobody with this address has the chatflow.
     #[error("Active assignment for this user and chatflow not found.")]
     AssignmentNotFound,
@@ -213,7 +259,9 @@ impl Error {
             Self::FileRefused(Refusal::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
             Self::FileRefused(Refusal::Quota) => (StatusCode::PAYLOAD_TOO_LARGE, "file_quota_exceeded"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
-            Self::NotMultipart => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NotMultipart | Self::NotCsv => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
             Self::MalformedMultipart => (StatusCode::BAD_REQUEST, "malformed_multipart"),
             Self::UploadTooSlow => (StatusCode::REQUEST_TIMEOUT, "upload_too_slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
@@ -238,6 +286,15 @@ impl Error {
             Self::TurnFailed(failure) => (status_of(*failure), failure.code()),
             Self::ChatflowConfigNotFound => (StatusCode::NOT_FOUND, "chatflow_config_not_found"),
             Self::UserNotFound(_) => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::NeverSynchronised => (StatusCode::NOT_FOUND, "never_synchronised"),
+            Self::GroupNotFound => (StatusCode::NOT_FOUND, "group_not_found"),
+            Self::GroupNameTaken => (StatusCode::CONFLICT, "group_name_taken"),
+            Self::MemberNotFound => (StatusCode::NOT_FOUND, "member_not_found"),
+            Self::GrantNotFound => (StatusCode::NOT_FOUND, "grant_not_found"),
+            Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyUnreadable => (StatusCode::BAD_REQUEST, "unreadable_body"),
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
             Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
@@ -268,8 +325,22 @@ impl Error {
             Self::TooManyOpenHolds { retry_after_secs }
             | Self::TooManyAttempts { retry_after_secs }
             | Self::UpstreamBusy { retry_after_secs }
-            | Self::UpstreamCircuitOpen { retry_after_secs } => {
+            | Self::UpstreamCircuitOpen { retry_after_secs }
+            | Self::RateLimited { retry_after_secs } => {
                 Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
+            Self::DailyCapReached {
+                scope,
+                limit,
+                resets_at,
+                retry_after_secs,
+            } => Problem::new(status, code, self.to_string())
+                .with("scope", *scope)
+                .with("limit", *limit)
+                .with("resets_at", Timestamp(*resets_at).to_string())
+                .retry_after(*retry_after_secs),
+            Self::BodyTooLarge { limit_bytes } => {
+                Problem::new(status, code, self.to_string()).with("limit_bytes", *limit_bytes)
             }
             Self::TotpRequired {
                 pending_token,
@@ -291,9 +362,12 @@ impl Error {
             | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
             Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
             // The address goes to the administrator who sent it, not into logs.
-            Self::UserNotFound(email) => {
-                let email = email.as_str();
-                let detail = format!("User with email '{email}' not found in external system.");
+            Self::UserNotFound(who) => {
+                let (kind, text) = match who {
+                    Who::Email(email) => ("email", email.as_str()),
+                    Who::Id(id) => ("id", id.as_str()),
+                };
+                let detail = format!("User with {kind} '{text}' not found in external system.");
                 Problem::new(status, code, detail)
             }
             Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
@@ -317,6 +391,13 @@ impl Error {
             | Self::MalformedMultipart
             | Self::UploadTooSlow
             | Self::ChatflowConfigNotFound
+            | Self::NeverSynchronised
+            | Self::GroupNotFound
+            | Self::GroupNameTaken
+            | Self::MemberNotFound
+            | Self::GrantNotFound
+            | Self::NotCsv
+            | Self::BodyUnreadable
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
             | Self::EmailNotVerified

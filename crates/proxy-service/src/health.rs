@@ -8,7 +8,7 @@ use common_http::{Clock, Lifecycle, Timestamp};
 use mongodb::Database;
 use serde_json::{Map, Value, json};
 
-use crate::service::turns::Turns;
+use crate::service::{limits::Limits, turns::Turns};
 
 /// A database that takes longer counts as down.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,13 +30,14 @@ pub(crate) async fn show_health(database: web::Data<Database>, clock: web::Data<
     }
 }
 
-/// `GET /readyz`: whether to send requests here. With `?verbose` also how the upstreams stand; they decide nothing, since
-/// everything but asking goes on without them.
+/// `GET /readyz`: whether to send requests here. With `?verbose` also how the upstreams stand and where limits are
+/// counted; they decide nothing, since everything else goes on without them.
 pub(crate) async fn show_readiness(
     request: HttpRequest,
     database: web::Data<Database>,
     lifecycle: web::Data<Lifecycle>,
     turns: web::Data<Turns>,
+    limits: web::Data<Limits>,
 ) -> HttpResponse {
     let (status, text) = if lifecycle.is_stopping() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
@@ -53,6 +54,7 @@ pub(crate) async fn show_readiness(
             .map(|(name, standing)| (name.to_owned(), json!(standing)))
             .collect();
         body["upstreams"] = upstreams.into();
+        body["checks"] = json!({ "rate_limits": limits.counting().as_str() });
     }
     HttpResponse::build(status).json(body)
 }

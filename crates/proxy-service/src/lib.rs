@@ -12,6 +12,7 @@ pub mod domain;
 mod error;
 mod flowise;
 mod health;
+mod limits;
 mod relay;
 mod routes;
 mod service;
@@ -19,7 +20,7 @@ mod store;
 mod upstream;
 
 pub use app::App;
-pub use config::{AdmissionLimits, Config, FileLimits, Upstream};
+pub use config::{AdmissionLimits, Config, FileLimits, LimitsConfig, Upstream};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

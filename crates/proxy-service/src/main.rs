@@ -30,5 +30,5 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     common_telemetry::init(proxy_service::NAME, config.log_level.as_deref()).map_err(anyhow::Error::msg)?;
-    App::build(config).await?.run().await
+    Box::pin(App::build(config)).await?.run().await
 }

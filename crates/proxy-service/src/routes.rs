@@ -2,16 +2,21 @@
 
 mod about;
 mod admin_chatflows;
+mod admin_groups;
 mod admin_users;
 mod auth;
+mod bodies;
 mod chatflows;
 mod credits;
 mod cursors;
 mod exports;
 mod files;
+mod paging;
 mod people;
 mod predict;
+mod reports;
 mod sessions;
+mod table_body;
 mod turns;
 mod uploads;
 
@@ -45,6 +50,8 @@ pub fn routes(routes: &mut Routes<'_>) {
     chatflows::table(routes);
     admin_chatflows::table(routes);
     admin_users::table(routes);
+    admin_groups::table(routes);
+    reports::table(routes);
     people::table(routes);
     predict::table(routes);
     sessions::table(routes);

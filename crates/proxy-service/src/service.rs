@@ -2,14 +2,21 @@
 
 pub(crate) mod access;
 pub(crate) mod assignments;
+pub(crate) mod audits;
+pub(crate) mod caps;
 pub(crate) mod catalog_sync;
 pub(crate) mod chatflows;
 pub(crate) mod conversations;
+pub(crate) mod crowds;
 pub(crate) mod departures;
 pub(crate) mod files;
+pub(crate) mod groups;
 pub(crate) mod housekeeping;
+pub(crate) mod limits;
 pub(crate) mod people;
 pub(crate) mod personal_data;
 pub(crate) mod sign_in;
 pub(crate) mod turns;
+pub(crate) mod usage;
 pub(crate) mod user_changes;
+pub(crate) mod user_sync;

@@ -3,9 +3,11 @@
 pub(crate) mod assignments;
 pub(crate) mod blobs;
 pub(crate) mod chatflows;
+pub(crate) mod daily_turns;
 pub(crate) mod departures;
 pub(crate) mod feeds;
 pub(crate) mod files;
+pub(crate) mod groups;
 mod indexes;
 pub(crate) mod leases;
 pub(crate) mod left_runs;
@@ -14,6 +16,8 @@ pub(crate) mod people;
 pub(crate) mod sessions;
 pub(crate) mod turn_events;
 pub(crate) mod turns;
+pub(crate) mod usage_days;
+pub(crate) mod user_syncs;
 pub(crate) mod writer;
 
 /// What a store returns.

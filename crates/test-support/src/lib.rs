@@ -1,6 +1,7 @@
 //! What every test needs: a database of its own, tokens of every kind, and a client that reads answers.
 //!
-//! A missing database fails the run; no test is skipped. `make test` starts both servers and sets the two variables.
+//! A missing database fails the run; no test is skipped. `make test` starts the servers and sets
+//! their variables.
 
 #![expect(
     clippy::expect_used,
@@ -27,6 +28,11 @@ const PREFIX: &str = "flowgate_test_";
 
 /// Older test databases are left-overs.
 const LEFTOVER_SECS: u64 = 3_600;
+
+/// The Redis of this run. It is shared: a test uses keys that no other has.
+pub fn redis_url() -> String {
+    required("TEST_REDIS_URL")
+}
 
 fn required(name: &str) -> String {
     #[expect(

@@ -15,7 +15,7 @@ async fn main() -> anyhow::Result<()> {
         }
         "proxy-service" => {
             let config = proxy_service::Config::from_env(&env).map_err(invalid)?;
-            proxy_service::App::build(config).await?.run().await
+            Box::pin(proxy_service::App::build(config)).await?.run().await
         }
         other => anyhow::bail!("there is no way to run {other} here"),
     }

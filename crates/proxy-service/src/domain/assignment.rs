@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::window::Window;
+
 /// One active assignment of one person to one chatflow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -11,6 +13,8 @@ pub struct Assignment {
     pub chatflow_id: String,
     /// Since when.
     pub assigned_at: Option<DateTime<Utc>>,
+    /// From when until when it may be used.
+    pub window: Window,
 }
 
 /// What an assignment changed.
@@ -20,6 +24,8 @@ pub enum AssignmentChange {
     Assigned,
     /// The person had lost access and has it again.
     Reactivated,
+    /// The person had access already, and has it at other times now.
+    Rescheduled,
     /// The person had access already.
     Unchanged,
 }
@@ -30,6 +36,7 @@ impl AssignmentChange {
         match self {
             Self::Assigned => "Assigned",
             Self::Reactivated => "Reactivated",
+            Self::Rescheduled => "Updated",
             Self::Unchanged => "No Action",
         }
     }
@@ -39,6 +46,7 @@ impl AssignmentChange {
         match self {
             Self::Assigned => "User has been assigned to the chatflow.",
             Self::Reactivated => "User's access to the chatflow has been restored.",
+            Self::Rescheduled => "User's access to the chatflow has other dates now.",
             Self::Unchanged => "User already has access to the chatflow.",
         }
     }

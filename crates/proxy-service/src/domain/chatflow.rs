@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The most credits a turn may cost.
 pub const PRICE_MAX: i64 = 1_000_000;
 
+/// The most turns a day a cap may allow.
+pub const DAILY_TURNS_MAX: i64 = 1_000_000;
+
 /// Where a chatflow stands since the last synchronisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncStatus {
@@ -69,6 +72,10 @@ pub struct Chatflow {
     pub override_config_allowed: Vec<String>,
     /// Whether people see the events that tell about its inside: prompts, settings, what its nodes said.
     pub show_inner_events: bool,
+    /// Turns a day of everybody together.
+    pub daily_turns_max: Option<i64>,
+    /// Turns a day of each person.
+    pub daily_turns_per_user_max: Option<i64>,
 }
 
 impl Chatflow {
@@ -145,6 +152,29 @@ pub struct ChatflowSettings {
     pub override_config_allowed: Option<Vec<String>>,
     /// Whether people see the events that tell about its inside.
     pub show_inner_events: Option<bool>,
+    /// Turns a day of everybody together.
+    pub daily_turns_max: Option<Cap>,
+    /// Turns a day of each person.
+    pub daily_turns_per_user_max: Option<Cap>,
+}
+
+/// How often something may be done in a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// So often.
+    Turns(i64),
+    /// As often as one likes.
+    Unlimited,
+}
+
+impl Cap {
+    /// The number, where there is one.
+    pub const fn turns(self) -> Option<i64> {
+        match self {
+            Self::Turns(turns) => Some(turns),
+            Self::Unlimited => None,
+        }
+    }
 }
 
 /// What a turn costs.

@@ -384,7 +384,7 @@ mod tests {
             );
         }
         assert_eq!(mime(b"harmless", "a.html", ""), "text/html");
-        assert!(!HTML.inline && !SVG.inline);
+        const { assert!(!HTML.inline && !SVG.inline) };
     }
 
     #[test]

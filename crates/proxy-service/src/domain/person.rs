@@ -44,6 +44,31 @@ fn is_domain(domain: &str) -> bool {
     })
 }
 
+/// Somebody, as administrators name them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// By address.
+    Email(Email),
+    /// By the id at auth-service: 24 hex digits, lower case.
+    Id(String),
+}
+
+impl Who {
+    /// Reads an address or an id. The error completes the sentence "the address ...".
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match user_id(text) {
+            Some(id) => Ok(Self::Id(id)),
+            None => Email::parse(text).map(Self::Email),
+        }
+    }
+}
+
+/// Reads a user id of auth-service.
+pub fn user_id(text: &str) -> Option<String> {
+    let id = text.trim().to_lowercase();
+    (id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
 /// A person as auth-service describes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPerson {
@@ -70,6 +95,8 @@ pub struct Person {
     pub created_at: Option<DateTime<Utc>>,
     /// When it was last renewed.
     pub updated_at: Option<DateTime<Utc>>,
+    /// Turns a day, where they have a cap of their own.
+    pub daily_turns_max: Option<i64>,
 }
 
 #[cfg(test)]
@@ -86,6 +113,16 @@ mod tests {
             ("o'neil/x@example.com", "o'neil/x@example.com"),
         ] {
             assert_eq!(Email::parse(typed).map(|email| email.0).as_deref(), Ok(stored));
+        }
+    }
+
+    #[test]
+    fn somebody_is_named_by_address_or_id() {
+        let id = "673D9F2C8B1E4A0057C3D9A1";
+        assert_eq!(Who::parse(id), Ok(Who::Id(id.to_lowercase())));
+        assert!(matches!(Who::parse("Mei@Example.com"), Ok(Who::Email(_))));
+        for text in ["", "mei", "673d9f2c8b1e4a0057c3d9a", "673d9f2c8b1e4a0057c3d9ag"] {
+            assert!(Who::parse(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! The chatflows a person may use.
 
-use actix_web::{HttpResponse, web};
-use common_http::{Access, CurrentUser, Path, Routes, Timestamp};
+use actix_web::{HttpRequest, HttpResponse, web};
+use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
+use super::paging::Paging;
 use crate::{
     domain::chatflow::Chatflow,
     error::Result,
@@ -72,17 +73,42 @@ struct ChatflowBody<'a> {
 }
 
 /// `GET /api/v1/chatflows/`: the caller's chatflows, in short.
-async fn list_chatflows(user: CurrentUser, chatflows: web::Data<Chatflows>) -> Result<HttpResponse> {
+async fn list_chatflows(
+    user: CurrentUser,
+    request: HttpRequest,
+    query: Query<Paging>,
+    chatflows: web::Data<Chatflows>,
+) -> Result<HttpResponse> {
     let assigned = chatflows.assigned_to(&user).await?;
-    let summaries: Vec<_> = assigned.into_iter().map(ChatflowSummary::from).collect();
-    Ok(HttpResponse::Ok().json(summaries))
+    answer(&request, &query, assigned, ChatflowSummary::from)
 }
 
 /// `GET /api/v1/chatflows/my-chatflows`: the list of the web client.
-async fn list_my_chatflows(user: CurrentUser, chatflows: web::Data<Chatflows>) -> Result<HttpResponse> {
+async fn list_my_chatflows(
+    user: CurrentUser,
+    request: HttpRequest,
+    query: Query<Paging>,
+    chatflows: web::Data<Chatflows>,
+) -> Result<HttpResponse> {
     let assigned = chatflows.assigned_to(&user).await?;
-    let bodies: Vec<_> = assigned.into_iter().map(MyChatflow::from).collect();
-    Ok(HttpResponse::Ok().json(bodies))
+    answer(&request, &query, assigned, MyChatflow::from)
+}
+
+/// All of them by name, or a page. One person has a handful; they were read whole.
+fn answer<B: Serialize>(
+    request: &HttpRequest,
+    paging: &Paging,
+    assigned: Vec<AssignedChatflow>,
+    show: impl Fn(AssignedChatflow) -> B,
+) -> Result<HttpResponse> {
+    let keys = |one: &AssignedChatflow| vec![one.chatflow.name.clone(), one.chatflow.id.to_hex()];
+    let Some(page) = paging.read(2)? else {
+        let bodies: Vec<_> = assigned.into_iter().map(show).collect();
+        return Ok(HttpResponse::Ok().json(bodies));
+    };
+    let is_behind = |one: &AssignedChatflow| page.after.as_ref().is_none_or(|after| keys(one) > *after);
+    let rows = assigned.into_iter().filter(is_behind).collect();
+    Ok(page.answer(request, rows, keys, show))
 }
 
 /// `GET /api/v1/chat/my-assigned-chatflows`: only the ids.

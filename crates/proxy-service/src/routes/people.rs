@@ -2,11 +2,13 @@
 
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
+use chrono::NaiveDate;
 use common_http::{Access, Path, Routes, Timestamp, json_array, json_text};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use crate::{
+    domain::{group::Membership, usage::UsageDay},
     error::{Error, Result},
     service::personal_data::PersonalData,
     store::{assignments::KeptAssignment, files::StoredFile, messages::Message, sessions::Session},
@@ -38,6 +40,27 @@ struct AssignmentBody {
     is_active: bool,
     assigned_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MembershipBody {
+    group_id: String,
+    part: &'static str,
+    added_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsageBody {
+    day: NaiveDate,
+    chatflow_id: String,
+    turns: i64,
+    failed: i64,
+    credits: i64,
+    tokens: i64,
 }
 
 #[derive(Serialize)]
@@ -90,6 +113,9 @@ pub(crate) async fn show_personal_data(
         .stream_of(&user_id)
         .await?
         .map_ok(AssignmentBody::from);
+    let memberships = data.groups.stream_memberships(&user_id).await?;
+    let memberships = memberships.map_ok(MembershipBody::from);
+    let usage = data.usage.stream_of(&user_id).await?.map_ok(UsageBody::from);
     let sessions = data.sessions.stream_of(&user_id).await?.map_ok(SessionBody::from);
     let messages = data.messages.stream_of(&user_id).await?.map_ok(MessageBody::from);
     let files = data.files.stream_of(&user_id).await?.map_ok(FileBody::from);
@@ -97,6 +123,10 @@ pub(crate) async fn show_personal_data(
         .chain(json_text(copies))
         .chain(json_text(r#","assignments":"#))
         .chain(array(assignments))
+        .chain(json_text(r#","groups":"#))
+        .chain(array(memberships))
+        .chain(json_text(r#","usage":"#))
+        .chain(array(usage))
         .chain(json_text(r#","sessions":"#))
         .chain(array(sessions))
         .chain(json_text(r#","messages":"#))
@@ -122,6 +152,31 @@ impl From<KeptAssignment> for AssignmentBody {
             is_active: kept.is_active,
             assigned_at: kept.assigned_at.map(Timestamp),
             revoked_at: kept.revoked_at.map(Timestamp),
+            starts_at: kept.window.starts_at.map(Timestamp),
+            ends_at: kept.window.ends_at.map(Timestamp),
+        }
+    }
+}
+
+impl From<Membership> for MembershipBody {
+    fn from(membership: Membership) -> Self {
+        Self {
+            group_id: membership.group_id,
+            part: membership.part.as_str(),
+            added_at: Timestamp(membership.added_at),
+        }
+    }
+}
+
+impl From<UsageDay> for UsageBody {
+    fn from(row: UsageDay) -> Self {
+        Self {
+            day: row.day,
+            chatflow_id: row.chatflow_id,
+            turns: row.usage.turns,
+            failed: row.usage.failed,
+            credits: row.usage.credits,
+            tokens: row.usage.tokens,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may run turns on which chatflow (decision D10).
 //!
-//! An active assignment is needed, whatever the caller's role. Answers are remembered for a moment: so short that a
+//! An active assignment is needed, of one's own or of a group one is in, whatever the caller's role. Answers are remembered for a moment: so short that a
 //! revocation on another replica acts within five seconds, and on this one they are forgotten at once.
 
 use std::{
@@ -11,13 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common_http::CurrentUser;
+use chrono::{DateTime, Utc};
+use common_http::{Clock, CurrentUser};
 use moka::{Expiry, future::Cache};
 
 use crate::{
     domain::chatflow::Chatflow,
     error::{Error, Result},
-    store::{assignments::AssignmentStore, chatflows::ChatflowStore, people::PersonStore},
+    store::{
+        assignments::AssignmentStore, chatflows::ChatflowStore, groups::GroupStore, people::PersonStore,
+    },
 };
 
 /// How long a yes is remembered. With the time the look-up itself takes it stays below five seconds.
@@ -37,12 +40,23 @@ const FLOWISE_ID_BYTES_MAX: usize = 64;
 pub(crate) struct Access {
     chatflows: ChatflowStore,
     assignments: AssignmentStore,
+    groups: GroupStore,
     people: PersonStore,
+    clock: Clock,
     decisions: Cache<Question, Decision>,
     epoch: Arc<AtomicU64>,
 }
 
-type Decision = Option<Arc<Chatflow>>;
+/// What somebody may use, and how much of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    /// The chatflow.
+    pub(crate) chatflow: Arc<Chatflow>,
+    /// Turns a day on all chatflows together, where the person has a cap of their own.
+    pub(crate) daily_turns_max: Option<i64>,
+}
+
+type Decision = Option<Grant>;
 
 /// The epoch makes every answer found before a change unfindable, those still being looked up included.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +80,13 @@ impl Expiry<Question, Decision> for Lifetimes {
 
 impl Access {
     /// Decides by what these stores say.
-    pub(crate) fn new(chatflows: ChatflowStore, assignments: AssignmentStore, people: PersonStore) -> Self {
+    pub(crate) fn new(
+        chatflows: ChatflowStore,
+        assignments: AssignmentStore,
+        groups: GroupStore,
+        people: PersonStore,
+        clock: Clock,
+    ) -> Self {
         let decisions = Cache::builder()
             .max_capacity(DECISIONS_MAX)
             .expire_after(Lifetimes)
@@ -74,7 +94,9 @@ impl Access {
         Self {
             chatflows,
             assignments,
+            groups,
             people,
+            clock,
             decisions,
             epoch: Arc::default(),
         }
@@ -82,6 +104,11 @@ impl Access {
 
     /// The chatflow, when this person may use it. Whether it exists at all is not told.
     pub(crate) async fn chatflow_for(&self, user: &CurrentUser, flowise_id: &str) -> Result<Arc<Chatflow>> {
+        self.grant_for(user, flowise_id).await.map(|grant| grant.chatflow)
+    }
+
+    /// The same with what the person may do with it.
+    pub(crate) async fn grant_for(&self, user: &CurrentUser, flowise_id: &str) -> Result<Grant> {
         if flowise_id.is_empty() || flowise_id.len() > FLOWISE_ID_BYTES_MAX {
             return Err(Error::ChatflowAccessDenied);
         }
@@ -109,10 +136,25 @@ impl Access {
         if !chatflow.is_usable() {
             return Ok(None);
         }
-        let (assigned, deactivated) = futures_util::try_join!(
-            self.assignments.is_active(user_id, chatflow.id),
-            self.people.is_deactivated(user_id),
+        let now = self.clock.now();
+        let (assigned, standing) = futures_util::try_join!(
+            self.is_given(user_id, &chatflow, now),
+            self.people.standing(user_id),
         )?;
-        Ok((assigned && !deactivated).then(|| Arc::new(chatflow)))
+        Ok((assigned && !standing.is_deactivated).then(|| Grant {
+            chatflow: Arc::new(chatflow),
+            daily_turns_max: standing.daily_turns_max,
+        }))
+    }
+
+    async fn is_given(
+        &self,
+        user_id: &str,
+        chatflow: &Chatflow,
+        now: DateTime<Utc>,
+    ) -> mongodb::error::Result<bool> {
+        // Most assignments are people's own; groups are asked only where there is none.
+        Ok(self.assignments.is_active(user_id, chatflow.id, now).await?
+            || self.groups.gives(user_id, chatflow.id, now).await?)
     }
 }

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
-use common_http::CurrentUser;
+use common_http::{Clock, CurrentUser};
 use serde_json::Value;
 
 use super::access::Access;
 use crate::{
     domain::chatflow::{Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics},
     error::{Error, Result},
-    store::{assignments::AssignmentStore, chatflows::ChatflowStore, people::PersonStore},
+    store::{
+        assignments::AssignmentStore, chatflows::ChatflowStore, groups::GroupStore, people::PersonStore,
+    },
 };
 
 /// Reads the catalog.
@@ -19,8 +21,10 @@ use crate::{
 pub(crate) struct Chatflows {
     store: ChatflowStore,
     assignments: AssignmentStore,
+    groups: GroupStore,
     people: PersonStore,
     access: Access,
+    clock: Clock,
 }
 
 /// A chatflow a person may use, and since when.
@@ -37,28 +41,45 @@ impl Chatflows {
     pub(crate) fn new(
         store: ChatflowStore,
         assignments: AssignmentStore,
+        groups: GroupStore,
         people: PersonStore,
         access: Access,
+        clock: Clock,
     ) -> Self {
         Self {
             store,
             assignments,
+            groups,
             people,
             access,
+            clock,
         }
     }
 
     /// What this person may use, by name: exactly what [`Access::chatflow_for`] admits.
     pub(crate) async fn assigned_to(&self, user: &CurrentUser) -> Result<Vec<AssignedChatflow>> {
-        if self.people.is_deactivated(&user.id).await? {
+        if self.people.standing(&user.id).await?.is_deactivated {
             return Ok(Vec::new());
         }
-        let assignments = self.assignments.list_active_of_person(&user.id).await?;
+        let now = self.clock.now();
+        let (own, of_groups) = futures_util::try_join!(
+            self.assignments.list_active_of_person(&user.id, now),
+            self.groups.list_given(&user.id, now),
+        )?;
+        let mut assigned_at: HashMap<_, Option<DateTime<Utc>>> = HashMap::new();
         // Older data may name something that is no id of ours; such an assignment gives nothing.
-        let assigned_at: HashMap<_, _> = assignments
-            .iter()
-            .filter_map(|row| Some((ObjectId::parse_str(&row.chatflow_id).ok()?, row.assigned_at)))
-            .collect();
+        for grant in of_groups {
+            if let Ok(id) = ObjectId::parse_str(&grant.chatflow_id) {
+                let since = assigned_at.entry(id).or_insert(Some(grant.granted_at));
+                *since = (*since).min(Some(grant.granted_at));
+            }
+        }
+        // What somebody was given themselves says more than what their class was given.
+        for row in own {
+            if let Ok(id) = ObjectId::parse_str(&row.chatflow_id) {
+                assigned_at.insert(id, row.assigned_at);
+            }
+        }
         let ids: Vec<_> = assigned_at.keys().copied().collect();
         let mut chatflows = self.store.list_active(&ids).await?;
         chatflows.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
@@ -78,9 +99,30 @@ impl Chatflows {
             .ok_or(Error::ChatflowConfigNotFound)
     }
 
-    /// All chatflows by name, without their graphs.
-    pub(crate) async fn list(&self, include_deleted: bool) -> Result<Vec<ChatflowRecord>> {
-        Ok(self.store.list(include_deleted).await?)
+    /// Chatflows by name, behind the one of this name and id, without their graphs; all of them without a `limit`.
+    pub(crate) async fn list(
+        &self,
+        include_deleted: bool,
+        after: Option<(&str, ObjectId)>,
+        limit: Option<i64>,
+    ) -> Result<Vec<ChatflowRecord>> {
+        Ok(self.store.list(include_deleted, after, limit).await?)
+    }
+
+    /// Forgets a chatflow and who could use it; says how many could. Flowise keeps it, and a synchronisation brings it
+    /// back where Flowise still lists it: then nobody has it. Access goes first, so that breaking off half way opens
+    /// nothing.
+    pub(crate) async fn delete(&self, flowise_id: &str) -> Result<u64> {
+        let chatflow = self
+            .store
+            .find(flowise_id)
+            .await?
+            .ok_or(Error::ChatflowNotFound)?;
+        let people = self.assignments.delete_of_chatflow(chatflow.id).await?;
+        self.groups.delete_grants_of(chatflow.id).await?;
+        self.store.delete(chatflow.id).await?;
+        self.access.forget();
+        Ok(people)
     }
 
     /// One chatflow with everything that is kept of it.

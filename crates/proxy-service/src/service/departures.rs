@@ -12,11 +12,13 @@ use crate::{
     store::{
         assignments::AssignmentStore,
         departures::{Departure, DepartureStore},
+        groups::GroupStore,
         messages::MessageStore,
         people::PersonStore,
         sessions::SessionStore,
         turn_events::TurnEventStore,
         turns::TurnStore,
+        usage_days::UsageDayStore,
     },
 };
 
@@ -48,6 +50,8 @@ pub(crate) struct Stores {
     pub(crate) turns: TurnStore,
     pub(crate) events: TurnEventStore,
     pub(crate) files: Files,
+    pub(crate) groups: GroupStore,
+    pub(crate) usage: UsageDayStore,
 }
 
 impl Departures {
@@ -94,7 +98,9 @@ impl Departures {
             return Ok(());
         }
         stores.assignments.delete_of(user_id).await?;
+        stores.groups.delete_of(user_id).await?;
         stores.people.delete(user_id).await?;
+        stores.usage.delete_of(user_id).await?;
         let messages = stores.messages.delete_of(user_id).await?;
         let sessions = stores.sessions.delete_of(user_id).await?;
         stores.turns.delete_answers_of(user_id).await?;

@@ -1,8 +1,8 @@
 //! The collections in which something about a person stands, to be read for that person.
 
 use crate::store::{
-    assignments::AssignmentStore, files::FileStore, messages::MessageStore, people::PersonStore,
-    sessions::SessionStore,
+    assignments::AssignmentStore, files::FileStore, groups::GroupStore, messages::MessageStore,
+    people::PersonStore, sessions::SessionStore, usage_days::UsageDayStore,
 };
 
 /// What is read.
@@ -10,6 +10,8 @@ use crate::store::{
 pub(crate) struct PersonalData {
     pub(crate) people: PersonStore,
     pub(crate) assignments: AssignmentStore,
+    pub(crate) groups: GroupStore,
+    pub(crate) usage: UsageDayStore,
     pub(crate) sessions: SessionStore,
     pub(crate) messages: MessageStore,
     pub(crate) files: FileStore,

@@ -54,12 +54,14 @@ use crate::{
     flowise::Flowise,
     relay,
     service::{
-        access::Access,
+        access::{Access, Grant},
+        caps::Caps,
         conversations::Conversations,
         files::{Files, Gathered},
         housekeeping::Housekeeping,
     },
     store::{
+        daily_turns::DailyTurnStore,
         leases::LeaseStore,
         left_runs::LeftRunStore,
         messages::MessageStore,
@@ -137,6 +139,7 @@ pub(crate) struct Turns {
 
 struct Shared {
     access: Access,
+    caps: Caps,
     flowise: Flowise,
     accounting: Accounting,
     turns: TurnStore,
@@ -165,6 +168,7 @@ struct Plan {
     turn_id: String,
     user: CurrentUser,
     chatflow: Arc<Chatflow>,
+    grant: Grant,
     ask: Ask,
     /// Taken out when the talk begins: they are large, and not needed once Flowise has them.
     files: Gathered,
@@ -193,8 +197,11 @@ impl Turns {
         let sessions = SessionStore::open(database).await?;
         let clock = config.clock.clone();
         let files = Files::open(config.file_limits, database, sessions.clone(), clock, metrics).await?;
+        let per_user = config.daily_turns_per_user_max;
+        let counters = DailyTurnStore::open(database).await?;
         let shared = Arc::new(Shared {
             access,
+            caps: Caps::new(counters, config.day_zone, per_user, config.clock.clone()),
             flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database, lease).await?,
@@ -347,7 +354,8 @@ impl Turns {
             fingerprint: request.fingerprint(),
         });
         let mut ask = Ask::parse(request, self.shared.prompt_chars_max)?;
-        let chatflow = self.shared.access.chatflow_for(&user, &ask.chatflow_id).await?;
+        let grant = self.shared.access.grant_for(&user, &ask.chatflow_id).await?;
+        let chatflow = grant.chatflow.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
         let files = self.shared.gather_files(&user, &mut ask, delivery).await?;
         let is_new_session = ask.session_id.is_none();
@@ -357,6 +365,7 @@ impl Turns {
             memory_id: memory_id(&user.id, &chatflow.flowise_id, &session_id),
             user,
             chatflow,
+            grant,
             ask,
             files,
             override_config,
@@ -401,7 +410,7 @@ impl Shared {
     ) {
         let _active = self.metrics.begin();
         let refused_or_known = match self.open_turn(&plan, &mut head).await {
-            Ok(Opening::Held(admitted)) => {
+            Ok(Opening::Held(admitted, counted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);
@@ -412,7 +421,7 @@ impl Shared {
                     files,
                 };
                 let talk = self.talk(&plan, begun).await;
-                self.end_turn(&plan, talk).await;
+                self.end_turn(&plan, talk, counted).await;
                 self.close_journal(&entered.live).await;
                 return;
             }

@@ -8,7 +8,8 @@ use crate::{
     domain::person::KnownPerson,
     error::Result,
     store::{
-        assignments::AssignmentStore, departures::DepartureStore, feeds::FeedStore, people::PersonStore,
+        assignments::AssignmentStore, departures::DepartureStore, feeds::FeedStore, groups::GroupStore,
+        people::PersonStore,
     },
 };
 
@@ -20,6 +21,7 @@ const FEED: &str = "user-changes";
 pub(crate) struct UserChanges {
     people: PersonStore,
     assignments: AssignmentStore,
+    groups: GroupStore,
     departures: DepartureStore,
     feeds: FeedStore,
     access: Access,
@@ -31,6 +33,7 @@ impl UserChanges {
     pub(crate) fn new(
         people: PersonStore,
         assignments: AssignmentStore,
+        groups: GroupStore,
         departures: DepartureStore,
         feeds: FeedStore,
         access: Access,
@@ -39,6 +42,7 @@ impl UserChanges {
         Self {
             people,
             assignments,
+            groups,
             departures,
             feeds,
             access,
@@ -73,6 +77,7 @@ impl UserChanges {
                 self.departures.insert(&change.id, now).await?;
                 // Access ends at once; conversations wait for turns that are running.
                 self.assignments.delete_of(&change.id).await?;
+                self.groups.delete_of(&change.id).await?;
                 self.people.delete(&change.id).await?;
             }
             // Somebody we know nothing of is kept out too.

@@ -12,7 +12,7 @@ use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
 use self::rows::ChatflowRow;
 use super::indexes::{ensure_index, ensure_unique_index, is_duplicate_key_code};
 use crate::domain::chatflow::{
-    Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, Price, SyncStatus,
+    Cap, Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, Price, SyncStatus,
 };
 
 /// The name older deployments know it by.
@@ -78,23 +78,61 @@ impl ChatflowStore {
         Ok(row.map(|row| row.into_record(self.price_default)))
     }
 
-    /// All chatflows by name, without their graphs.
-    pub(crate) async fn list(&self, include_deleted: bool) -> Result<Vec<ChatflowRecord>> {
-        let deleted = SyncStatus::Deleted.as_str();
-        let filter = if include_deleted {
-            doc! {}
-        } else {
-            doc! { "sync_status": { "$ne": deleted } }
-        };
+    /// Chatflows by name, behind the one of this name and id, without their graphs; all of them without a `limit`.
+    pub(crate) async fn list(
+        &self,
+        include_deleted: bool,
+        after: Option<(&str, ObjectId)>,
+        limit: Option<i64>,
+    ) -> Result<Vec<ChatflowRecord>> {
+        let mut filter = doc! {};
+        if !include_deleted {
+            filter.insert("sync_status", doc! { "$ne": SyncStatus::Deleted.as_str() });
+        }
+        if let Some((name, id)) = after {
+            let behind = [
+                doc! { "name": { "$gt": name } },
+                doc! { "name": name, "_id": { "$gt": id } },
+            ];
+            filter.insert("$or", behind.to_vec());
+        }
         let rows = self.rows();
-        let rows = rows
+        let mut find = rows
             .find(filter)
             .projection(without_graph())
-            .sort(doc! { "name": 1, "_id": 1 })
-            .await?;
-        rows.map_ok(|row| row.into_record(self.price_default))
+            .sort(doc! { "name": 1, "_id": 1 });
+        if let Some(limit) = limit {
+            find = find.limit(limit);
+        }
+        find.await?
+            .map_ok(|row| row.into_record(self.price_default))
             .try_collect()
             .await
+    }
+
+    /// These chatflows, in whatever state, without their graphs.
+    pub(crate) async fn list_by_ids(&self, ids: &[ObjectId]) -> Result<Vec<Chatflow>> {
+        let rows = self.rows();
+        let rows = rows.find(doc! { "_id": { "$in": ids } });
+        let rows = rows.projection(without_graph()).await?;
+        rows.map_ok(|row| row.into_record(self.price_default).chatflow)
+            .try_collect()
+            .await
+    }
+
+    /// These chatflows by Flowise's ids, likewise.
+    pub(crate) async fn list_by_flowise_ids(&self, flowise_ids: &[&str]) -> Result<Vec<Chatflow>> {
+        let rows = self.rows();
+        let rows = rows.find(doc! { "flowise_id": { "$in": flowise_ids } });
+        let rows = rows.projection(without_graph()).await?;
+        rows.map_ok(|row| row.into_record(self.price_default).chatflow)
+            .try_collect()
+            .await
+    }
+
+    /// Forgets a chatflow; says whether it was known.
+    pub(crate) async fn delete(&self, id: ObjectId) -> Result<bool> {
+        Ok(self.documents.delete_one(doc! { "_id": id }).await?.deleted_count > 0)
     }
 
     /// Those of these chatflows that people can use.
@@ -227,6 +265,16 @@ impl ChatflowStore {
             Some(Price::Credits(price)) => drop(set.insert("price", price)),
             Some(Price::Default) => drop(unset.insert("price", "")),
             None => {}
+        }
+        for (member, cap) in [
+            ("daily_turns_max", settings.daily_turns_max),
+            ("daily_turns_per_user_max", settings.daily_turns_per_user_max),
+        ] {
+            match cap {
+                Some(Cap::Turns(turns)) => drop(set.insert(member, turns)),
+                Some(Cap::Unlimited) => drop(unset.insert(member, "")),
+                None => {}
+            }
         }
         if let Some(allowed) = &settings.override_config_allowed {
             set.insert("override_config_allowed", allowed.clone());

@@ -1,5 +1,7 @@
 //! Copies of people: the collection `users`.
 
+mod sync;
+
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
@@ -17,7 +19,23 @@ const UPSERT_TRIES: usize = 4;
 /// The people an administrator has named.
 #[derive(Clone, Debug)]
 pub(crate) struct PersonStore {
+    database: Database,
     documents: Collection<Document>,
+}
+
+/// How somebody stands here, as far as access asks for it. Somebody never looked at stands well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whether they were known to be switched off when last looked at.
+    pub(crate) is_deactivated: bool,
+    /// Turns a day, where they have a cap of their own.
+    pub(crate) daily_turns_max: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct StandingRow {
+    is_active: Option<bool>,
+    daily_turns_max: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +51,7 @@ struct PersonRow {
     is_active: Option<bool>,
     created_at: Option<bson::DateTime>,
     updated_at: Option<bson::DateTime>,
+    daily_turns_max: Option<i64>,
 }
 
 impl PersonStore {
@@ -47,13 +66,38 @@ impl PersonStore {
         let preference = doc! { "updated_at": -1 };
         ensure_unique_index(&documents, doc! { "external_id": 1 }, "external_id", preference).await?;
         ensure_index(&documents, doc! { "email": 1 }).await?;
-        Ok(Self { documents })
+        Ok(Self {
+            database: database.clone(),
+            documents,
+        })
     }
 
-    /// Whether the person was known to be switched off when last looked at. Somebody never looked at is not.
-    pub(crate) async fn is_deactivated(&self, external_id: &str) -> Result<bool> {
-        let filter = doc! { "external_id": external_id, "is_active": false };
-        Ok(self.documents.find_one(filter).await?.is_some())
+    /// How the person stands.
+    pub(crate) async fn standing(&self, external_id: &str) -> Result<Standing> {
+        let rows = self.documents.clone_with_type::<StandingRow>();
+        let row = rows
+            .find_one(doc! { "external_id": external_id })
+            .projection(doc! { "_id": 0, "is_active": 1, "daily_turns_max": 1 })
+            .await?;
+        Ok(row.map_or_else(Standing::default, |row| Standing {
+            is_deactivated: row.is_active == Some(false),
+            daily_turns_max: row.daily_turns_max,
+        }))
+    }
+
+    /// Gives a person a cap of their own, or takes it away; `None` when there is no copy of them.
+    pub(crate) async fn set_daily_turns_max(
+        &self,
+        external_id: &str,
+        max: Option<i64>,
+    ) -> Result<Option<Person>> {
+        let rows = self.documents.clone_with_type::<PersonRow>();
+        let update = doc! { "$set": { "daily_turns_max": max } };
+        let row = rows
+            .find_one_and_update(doc! { "external_id": external_id }, update)
+            .return_document(ReturnDocument::After)
+            .await?;
+        Ok(row.map(Person::from))
     }
 
     /// Everybody who had this address when last looked at, the latest look first.
@@ -61,6 +105,13 @@ impl PersonStore {
         let filter = doc! { "email": email.as_str(), "external_id": { "$exists": true } };
         let rows = self.documents.clone_with_type::<PersonRow>();
         let rows = rows.find(filter).sort(doc! { "updated_at": -1 }).await?;
+        rows.map_ok(Person::from).try_collect().await
+    }
+
+    /// Everybody who had one of these addresses when last looked at.
+    pub(crate) async fn list_by_emails(&self, emails: &[&str]) -> Result<Vec<Person>> {
+        let filter = doc! { "email": { "$in": emails }, "external_id": { "$exists": true } };
+        let rows = self.documents.clone_with_type::<PersonRow>().find(filter).await?;
         rows.map_ok(Person::from).try_collect().await
     }
 
@@ -145,6 +196,7 @@ impl From<PersonRow> for Person {
             },
             created_at: row.created_at.map(bson::DateTime::to_chrono),
             updated_at: row.updated_at.map(bson::DateTime::to_chrono),
+            daily_turns_max: row.daily_turns_max,
         }
     }
 }

@@ -25,7 +25,8 @@ use crate::domain::turn::{Due, KEPT, new_turn_id};
 pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 
-const COLLECTION: &str = "turns";
+/// Reports read it too.
+pub(super) const COLLECTION: &str = "turns";
 
 /// How long the beginning of a turn may take to be written.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(6);
@@ -274,11 +275,16 @@ impl TurnStore {
 
     /// Notes that accounting-service knows.
     pub(crate) async fn mark_settled(&self, id: &str, now: DateTime<Utc>) -> Result<(), WriteError> {
-        let set = doc! { "state": SETTLED, "settled_at": time(now), "expires_at": time(now + KEPT) };
+        let set = doc! {
+            "state": SETTLED,
+            "settled_at": time(now),
+            "expires_at": time(now + KEPT),
+            "usage_due": true,
+        };
         let update = doc! { "$set": set, "$unset": { "due_at": "", "owner": "", "slot": "" } };
-        self.writer
-            .write(Change::update(doc! { "_id": id }, update))
-            .await
+        // Told twice, it is reported once.
+        let filter = doc! { "_id": id, "state": { "$ne": SETTLED } };
+        self.writer.write(Change::update(filter, update)).await
     }
 
     /// Leaves a settlement for later.

@@ -1,5 +1,6 @@
 //! The service over HTTP, with a real MongoDB.
 
+mod access;
 mod catalog;
 mod turns;
 mod upstream;

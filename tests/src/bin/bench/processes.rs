@@ -121,6 +121,8 @@ impl Stack {
             // What is measured is the way through, not the door; and a hundred people stand for thousands.
             ("MAX_RUNNING_TURNS_PER_USER", "1000".to_owned()),
             ("MAX_UPSTREAM_TURNS", "20000".to_owned()),
+            ("RATE_LIMIT_ADDRESS_PER_SEC", "0".to_owned()),
+            ("RATE_LIMIT_USER_PER_SEC", "0".to_owned()),
         ];
         stack.spawn(
             &programs.join("proxy-service"),

@@ -33,6 +33,8 @@ pub(super) struct ChatflowBody {
     price: i64,
     override_config_allowed: Vec<String>,
     show_inner_events: bool,
+    daily_turns_max: Option<i64>,
+    daily_turns_per_user_max: Option<i64>,
 }
 
 impl From<ChatflowRecord> for ChatflowBody {
@@ -61,6 +63,8 @@ impl From<ChatflowRecord> for ChatflowBody {
             price: chatflow.price,
             override_config_allowed: chatflow.override_config_allowed,
             show_inner_events: chatflow.show_inner_events,
+            daily_turns_max: chatflow.daily_turns_max,
+            daily_turns_per_user_max: chatflow.daily_turns_per_user_max,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may use a chatflow, for administrators.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use common_http::{Access, Body, Caller, OptionalBody, Path, Query, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -8,11 +8,20 @@ use serde_json::json;
 use crate::{
     domain::{
         assignment::{Assignment, AssignmentChange},
-        person::Person,
+        person::{Person, Who, user_id},
+        window::Window,
     },
     error::{Error, Result},
-    routes::parse_email,
-    service::assignments::{Assignments, BULK_EMAILS_MAX, BulkOutcome},
+    routes::{
+        bodies::{CrowdBody, WindowBody, role_of},
+        paging::Paging,
+        parse_email,
+        table_body::TableBody,
+    },
+    service::{
+        assignments::{Assignments, BULK_EMAILS_MAX, BulkOutcome},
+        crowds::Crowds,
+    },
 };
 
 /// `chatflows` is the path of the collection.
@@ -29,25 +38,54 @@ pub(super) fn table(routes: &mut Routes<'_>, chatflows: &str) {
             Access::AdminOrService,
             bulk_add_users,
         )
+        .post(&format!("{chatflows}/add-users"), Access::Admin, add_users)
+        .post(&format!("{users}/import"), Access::Admin, import_chatflow_users)
+        .post(&format!("{users}/by-role"), Access::Admin, add_users_by_role)
         .get(&users, Access::Admin, list_chatflow_users)
         .post(&users, Access::Admin, add_user)
-        .delete(&users, Access::Admin, remove_user);
+        .delete(&users, Access::Admin, remove_user)
+        .post(&format!("{users}/{{user_id}}"), Access::Admin, add_user_by_id)
+        .delete(&format!("{users}/{{user_id}}"), Access::Admin, remove_user_by_id);
 }
 
 #[derive(Deserialize)]
 struct AddUser {
     email: String,
+    #[serde(flatten)]
+    window: WindowBody,
 }
 
 #[derive(Deserialize)]
 struct BulkAddUsers {
     emails: Vec<String>,
+    #[serde(flatten)]
+    window: WindowBody,
 }
 
 #[derive(Deserialize)]
 struct AddUsersByEmail {
     chatflow_id: String,
     emails: Vec<String>,
+    #[serde(flatten)]
+    window: WindowBody,
+}
+
+#[derive(Deserialize)]
+struct AddUsers {
+    chatflow_id: String,
+    #[serde(default)]
+    user_ids: Vec<String>,
+    #[serde(default)]
+    emails: Vec<String>,
+    #[serde(flatten)]
+    window: WindowBody,
+}
+
+#[derive(Deserialize)]
+struct AddByRole {
+    role: String,
+    #[serde(flatten)]
+    window: WindowBody,
 }
 
 #[derive(Default, Deserialize)]
@@ -74,16 +112,27 @@ struct ChatflowUser {
     email: String,
     external_user_id: String,
     assigned_at: Option<Timestamp>,
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
 }
 
-/// `GET /api/v1/admin/chatflows/{flowise_id}/users`.
+/// `GET /api/v1/admin/chatflows/{flowise_id}/users`: everybody, the longest assigned first; or a page, by ids.
 async fn list_chatflow_users(
+    request: HttpRequest,
     flowise_id: Path<String>,
+    query: Query<Paging>,
     assignments: web::Data<Assignments>,
 ) -> Result<HttpResponse> {
-    let people = assignments.list_people(&flowise_id).await?;
-    let bodies: Vec<_> = people.into_iter().map(ChatflowUser::from).collect();
-    Ok(HttpResponse::Ok().json(bodies))
+    let Some(page) = query.read(1)? else {
+        let people = assignments.list_people(&flowise_id).await?;
+        let bodies: Vec<_> = people.into_iter().map(ChatflowUser::from).collect();
+        return Ok(HttpResponse::Ok().json(bodies));
+    };
+    let rows = assignments
+        .page_people(&flowise_id, page.first_key(), page.one_more())
+        .await?;
+    let keys = |(row, _): &(Assignment, Option<Person>)| vec![row.external_user_id.clone()];
+    Ok(page.answer(&request, rows, keys, ChatflowUser::from))
 }
 
 /// `POST /api/v1/admin/chatflows/{flowise_id}/users`: gives one person the chatflow.
@@ -94,8 +143,24 @@ async fn add_user(
     assignments: web::Data<Assignments>,
 ) -> Result<HttpResponse> {
     let email = parse_email(&body.email)?;
-    let change = assignments.assign(&admin, &flowise_id, &email).await?;
+    let window = checked(&body.window, &assignments)?;
+    let who = Who::Email(email.clone());
+    let (_, change) = assignments.assign(&admin, &flowise_id, &who, window).await?;
     Ok(HttpResponse::Ok().json(AssignmentBody::new(email.as_str().to_owned(), change)))
+}
+
+/// `POST /api/v1/admin/chatflows/{flowise_id}/users/{user_id}`: the same by the person's id.
+async fn add_user_by_id(
+    admin: Caller,
+    path: Path<(String, String)>,
+    OptionalBody(body): OptionalBody<WindowBody>,
+    assignments: web::Data<Assignments>,
+) -> Result<HttpResponse> {
+    let (flowise_id, id) = path.0;
+    let window = checked(&body, &assignments)?;
+    let who = Who::Id(known_id(&id)?);
+    let (person, change) = assignments.assign(&admin, &flowise_id, &who, window).await?;
+    Ok(HttpResponse::Ok().json(AssignmentBody::new(person.known.email, change)))
 }
 
 /// `POST /api/v1/admin/chatflows/{flowise_id}/users/bulk-add`: gives many people the chatflow. A
@@ -106,7 +171,7 @@ async fn bulk_add_users(
     Body(body): Body<BulkAddUsers>,
     assignments: web::Data<Assignments>,
 ) -> Result<HttpResponse> {
-    bulk_add(&admin, &flowise_id, body.emails, &assignments).await
+    bulk_add(&admin, &flowise_id, body.emails, &body.window, &assignments).await
 }
 
 /// `POST /api/v1/admin/chatflows/add-users-by-email`: the same with the chatflow in the body.
@@ -115,23 +180,87 @@ async fn add_users_by_email(
     Body(body): Body<AddUsersByEmail>,
     assignments: web::Data<Assignments>,
 ) -> Result<HttpResponse> {
-    bulk_add(&admin, &body.chatflow_id, body.emails, &assignments).await
+    bulk_add(&admin, &body.chatflow_id, body.emails, &body.window, &assignments).await
+}
+
+/// `POST /api/v1/admin/chatflows/add-users`: the same by ids, addresses or both.
+async fn add_users(
+    admin: Caller,
+    Body(body): Body<AddUsers>,
+    assignments: web::Data<Assignments>,
+) -> Result<HttpResponse> {
+    let people: Vec<_> = body.user_ids.into_iter().chain(body.emails).collect();
+    bulk_add(&admin, &body.chatflow_id, people, &body.window, &assignments).await
 }
 
 async fn bulk_add(
     admin: &Caller,
     flowise_id: &str,
-    emails: Vec<String>,
+    people: Vec<String>,
+    window: &WindowBody,
     assignments: &Assignments,
 ) -> Result<HttpResponse> {
-    if emails.is_empty() || emails.len() > BULK_EMAILS_MAX {
+    if people.is_empty() || people.len() > BULK_EMAILS_MAX {
         return Err(Error::invalid(
             "emails",
             format!("must have 1 to {BULK_EMAILS_MAX} addresses"),
         ));
     }
-    let outcomes = assignments.assign_many(admin, flowise_id, emails).await?;
+    let window = checked(window, assignments)?;
+    let outcomes = assignments.assign_many(admin, flowise_id, people, window).await?;
     Ok(HttpResponse::Ok().json(BulkBody::from(outcomes)))
+}
+
+/// `POST /api/v1/admin/chatflows/{flowise_id}/users/import`: gives everybody in a table the chatflow.
+async fn import_chatflow_users(
+    admin: Caller,
+    flowise_id: Path<String>,
+    TableBody(table): TableBody,
+    crowds: web::Data<Crowds>,
+) -> Result<HttpResponse> {
+    let report = crowds.assign_table(admin, &flowise_id, &table).await?;
+    Ok(HttpResponse::Ok().json(CrowdBody::from(report)))
+}
+
+/// `POST /api/v1/admin/chatflows/{flowise_id}/users/by-role`: gives everybody who has the role now the chatflow.
+async fn add_users_by_role(
+    admin: Caller,
+    flowise_id: Path<String>,
+    Body(body): Body<AddByRole>,
+    assignments: web::Data<Assignments>,
+    crowds: web::Data<Crowds>,
+) -> Result<HttpResponse> {
+    let role = role_of(&body.role)?;
+    let window = checked(&body.window, &assignments)?;
+    let report = crowds.assign_role(admin, &flowise_id, role, window).await?;
+    Ok(HttpResponse::Ok().json(CrowdBody::from(report)))
+}
+
+/// `DELETE /api/v1/admin/chatflows/{flowise_id}/users/{user_id}`: also from somebody auth-service knows no longer.
+async fn remove_user_by_id(
+    admin: Caller,
+    path: Path<(String, String)>,
+    assignments: web::Data<Assignments>,
+) -> Result<HttpResponse> {
+    let (flowise_id, id) = path.0;
+    let id = known_id(&id)?;
+    assignments.revoke_id(&admin, &flowise_id, &id).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "user_id": id,
+        "status": "Deactivated",
+        "message": "User access has been successfully revoked.",
+    })))
+}
+
+fn checked(window: &WindowBody, assignments: &Assignments) -> Result<Option<Window>> {
+    window
+        .window()?
+        .map(|window| assignments.check(window))
+        .transpose()
+}
+
+fn known_id(text: &str) -> Result<String> {
+    user_id(text).ok_or_else(|| Error::invalid("user_id", "must be 24 hex digits"))
 }
 
 /// `DELETE /api/v1/admin/chatflows/{flowise_id}/users`: takes the chatflow from a person, named by `?email=` or, as the
@@ -173,13 +302,11 @@ impl From<Vec<BulkOutcome>> for BulkBody {
             successful_assignments: Vec::new(),
             failed_assignments: Vec::new(),
         };
-        for BulkOutcome { email, change } in outcomes {
+        for BulkOutcome { who, change } in outcomes {
             match change {
-                Ok(change) => body
-                    .successful_assignments
-                    .push(AssignmentBody::new(email, change)),
+                Ok(change) => body.successful_assignments.push(AssignmentBody::new(who, change)),
                 Err(message) => body.failed_assignments.push(AssignmentBody {
-                    email,
+                    email: who,
                     status: "Failed",
                     message,
                 }),
@@ -201,6 +328,8 @@ impl From<(Assignment, Option<Person>)> for ChatflowUser {
             email,
             external_user_id: assignment.external_user_id,
             assigned_at: assignment.assigned_at.map(Timestamp),
+            starts_at: assignment.window.starts_at.map(Timestamp),
+            ends_at: assignment.window.ends_at.map(Timestamp),
         }
     }
 }

@@ -18,12 +18,13 @@ use crate::{
         transcript::Transcript,
         turn::{Due, next_attempt},
     },
+    service::caps::Counted,
     store::{messages::QuestionStatus, turns::StoredAnswer, writer::WriteError},
 };
 
 impl Shared {
     /// Stores, settles and says goodbye. Nothing of it depends on a client that may have left or stalled.
-    pub(super) async fn end_turn(self: &Arc<Self>, plan: &Plan, talk: Talk) {
+    pub(super) async fn end_turn(self: &Arc<Self>, plan: &Plan, talk: Talk, counted: Counted) {
         let Talk {
             live,
             watch,
@@ -48,6 +49,9 @@ impl Shared {
             self.leave_run(run).await;
         }
         let due = settlement_of(plan, &transcript, outcome);
+        if outcome.is_err() && !was_delivered(plan, &transcript) {
+            self.caps.give_back(counted).await;
+        }
         let now = self.clock.now();
         let kept = stored_answer(plan, &transcript, outcome, due.settlement);
         let (stored, recorded) = tokio::join!(
@@ -161,6 +165,11 @@ impl Shared {
     }
 }
 
+/// Whether the reader was given something of the answer.
+fn was_delivered(plan: &Plan, transcript: &Transcript) -> bool {
+    transcript.has_content() && plan.delivery != Delivery::Whole
+}
+
 /// What becomes of the turn's hold. Somebody who waited for a whole answer was given nothing of a broken one.
 fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failure>) -> Due {
     let price = plan.chatflow.price;
@@ -169,7 +178,7 @@ fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failu
     } else {
         Ending::Broken
     };
-    let delivered = transcript.has_content() && plan.delivery != Delivery::Whole;
+    let delivered = was_delivered(plan, transcript);
     let actual = outcome.is_ok().then_some(price);
     let tokens = transcript.usage().map(|usage| usage.total_tokens);
     Due {

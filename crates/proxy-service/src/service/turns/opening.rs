@@ -9,6 +9,7 @@ use crate::{
     admission::{Admitted, TurnedAway},
     domain::{failure::Failure, payment::Settlement, turn::Due},
     error::{Error, Result},
+    service::caps::Counted,
     store::turns::{Conflict, Key, Known, NewTurn, Stage},
 };
 
@@ -20,8 +21,8 @@ const ATTEMPTS: i32 = 4;
 /// A turn that may go on, to those who run it.
 #[derive(Debug)]
 pub(super) enum Opening {
-    /// It has a place at Flowise and its credits are held.
-    Held(Admitted),
+    /// It has a place at Flowise, is counted where turns are capped, and its credits are held.
+    Held(Admitted, Counted),
     /// It was had before.
     Known(Known),
 }
@@ -69,9 +70,16 @@ impl Shared {
                 return Err(error);
             }
         };
+        let counted = match self.caps.take(&plan.user.id, &plan.grant).await {
+            Ok(counted) => counted,
+            Err(error) => {
+                self.turns.delete(&ids).await?;
+                return Err(error);
+            }
+        };
         let price = plan.chatflow.price;
         if price <= 0 {
-            return Ok(Opening::Held(admitted));
+            return Ok(Opening::Held(admitted, counted));
         }
         let now = self.clock.now();
         let hold = self
@@ -81,10 +89,11 @@ impl Shared {
         let refused = match hold {
             Ok(()) => {
                 self.metrics.held(price);
-                return Ok(Opening::Held(admitted));
+                return Ok(Opening::Held(admitted, counted));
             }
             Err(refused) => refused,
         };
+        self.caps.give_back(counted).await;
         if refused == HoldRefused::Unknown {
             self.void_unknown(plan).await?;
         } else {

@@ -33,6 +33,8 @@ pub(super) struct ChatflowRow {
     price: Option<i64>,
     override_config_allowed: Option<Vec<String>>,
     show_inner_events: Option<bool>,
+    daily_turns_max: Option<i64>,
+    daily_turns_per_user_max: Option<i64>,
 }
 
 impl ChatflowRow {
@@ -55,6 +57,8 @@ impl ChatflowRow {
                 price: self.price.unwrap_or(price_default),
                 override_config_allowed: self.override_config_allowed.unwrap_or_default(),
                 show_inner_events: self.show_inner_events.unwrap_or_default(),
+                daily_turns_max: self.daily_turns_max,
+                daily_turns_per_user_max: self.daily_turns_per_user_max,
             },
             api_key_id: self.api_key_id,
             flow_data: to_json(self.flow_data),

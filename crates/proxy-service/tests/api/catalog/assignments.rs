@@ -67,7 +67,10 @@ async fn a_person_is_assigned_revoked_and_assigned_again() {
     assert!(since.as_str().unwrap().ends_with('Z'));
     assert_eq!(
         users.body,
-        json!([{ "username": "ada", "email": ada.email, "external_user_id": ada.id, "assigned_at": since }])
+        json!([{
+            "username": "ada", "email": ada.email, "external_user_id": ada.id, "assigned_at": since,
+            "starts_at": null, "ends_at": null,
+        }])
     );
 
     let again = app.admin().post(USERS, &body).await.expect(200);
@@ -443,7 +446,7 @@ async fn a_person_is_looked_up_with_the_administrators_own_token() {
         details,
         json!({
             "id": null, "username": "ada", "email": "ada@example.com", "role": "supervisor", "is_active": true,
-            "external_id": ada.id, "created_at": null, "updated_at": null,
+            "external_id": ada.id, "created_at": null, "updated_at": null, "daily_turns_max": null,
         })
     );
 }

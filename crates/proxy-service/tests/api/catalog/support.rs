@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
-use proxy_service::{AdmissionLimits, App, CONTRACT, Config, FileLimits, Upstream};
+use proxy_service::{
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream,
+    domain::{day::DayZone, pace::Pace},
+};
 use secrecy::SecretString;
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
 use wiremock::MockServer;
@@ -72,6 +75,9 @@ impl Behind {
             chatflow_sync: false,
             chatflow_sync_interval: Duration::from_mins(3),
             chatflow_price: 1,
+            daily_turns_per_user_max: 0,
+            day_zone: DayZone::default(),
+            limits: no_limits(),
             prompt_chars_max: 32_000,
             file_limits: FileLimits {
                 files_max: 100,
@@ -95,7 +101,7 @@ impl Behind {
 
 impl Replica {
     pub(crate) async fn start(config: Config) -> Self {
-        let app = App::build(config).await.unwrap();
+        let app = Box::pin(App::build(config)).await.unwrap();
         let replica = Self {
             url: format!("http://{}", app.address()),
             lifecycle: app.lifecycle(),
@@ -162,4 +168,14 @@ pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::timeout(patience, asked).await.is_ok(),
         "it never came to that"
     );
+}
+
+/// Nobody is slowed, and nothing is shared.
+pub(crate) fn no_limits() -> LimitsConfig {
+    let free = Pace { per_sec: 0, burst: 1 };
+    LimitsConfig {
+        address: free,
+        user: free,
+        redis_url: None,
+    }
 }

@@ -99,6 +99,8 @@ async fn a_chatflow_has_the_documented_members_in_their_order() {
         "price",
         "override_config_allowed",
         "show_inner_events",
+        "daily_turns_max",
+        "daily_turns_per_user_max",
     ];
     let places: Vec<_> = members
         .map(|name| one.text.find(&format!("\"{name}\":")).expect(name))

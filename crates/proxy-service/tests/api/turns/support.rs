@@ -11,7 +11,10 @@ use bson::{doc, oid::ObjectId};
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use futures_util::TryStreamExt as _;
-use proxy_service::{AdmissionLimits, App, CONTRACT, Config, FileLimits, Upstream};
+use proxy_service::{
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream,
+    domain::{day::DayZone, pace::Pace},
+};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::{ACCESS_SECRET, Client, Person, SERVICE_SECRET, TestMongo, TestTokens};
@@ -347,6 +350,9 @@ fn config(mongo: &TestMongo) -> Config {
         chatflow_sync: false,
         chatflow_sync_interval: Duration::from_hours(1),
         chatflow_price: 1,
+        daily_turns_per_user_max: 0,
+        day_zone: DayZone::default(),
+        limits: no_limits(),
         prompt_chars_max: 1_000,
         file_limits: FileLimits {
             files_max: 100,
@@ -364,5 +370,15 @@ fn config(mongo: &TestMongo) -> Config {
         public_base_url: None,
         log_level: None,
         clock: Clock::System,
+    }
+}
+
+/// Nobody is slowed, and nothing is shared.
+pub(crate) fn no_limits() -> LimitsConfig {
+    let free = Pace { per_sec: 0, burst: 1 };
+    LimitsConfig {
+        address: free,
+        user: free,
+        redis_url: None,
     }
 }

@@ -1,0 +1,91 @@
+//! Limits at the door: an address before anything is read, a person as soon as they are known. What is left to them
+//! stands on every answer: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+
+use std::{cell::RefCell, sync::Arc};
+
+use actix_web::{
+    Error as ActixError, HttpResponse, ResponseError as _,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    web,
+};
+use common_http::{ClientAddress, SessionCheck};
+
+use crate::{
+    error::Error,
+    service::limits::{Limits, Told},
+};
+
+/// What has to be answered whoever asks how often: orchestrators and Prometheus decide by it.
+const EXEMPT: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
+
+tokio::task_local! {
+    static TOLD: RefCell<Vec<Told>>;
+}
+
+/// The middleware, for `actix_web::middleware::from_fn`.
+pub(crate) async fn limit<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    let limits = request.app_data::<web::Data<Limits>>().cloned();
+    let Some(limits) = limits.filter(|_| !EXEMPT.contains(&request.path())) else {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    };
+    let ClientAddress(address) = ClientAddress::of(request.request());
+    let told = limits.of_address(address).await;
+    if let Some(retry_after_secs) = told.and_then(|told| told.retry_after_secs) {
+        let refused: HttpResponse = Error::RateLimited { retry_after_secs }.error_response();
+        let mut response = request.into_response(refused).map_into_right_body();
+        show(response.headers_mut(), told.as_slice());
+        return Ok(response);
+    }
+    let work = async {
+        let response = next.call(request).await;
+        (response, TOLD.with(RefCell::take))
+    };
+    let (response, told) = TOLD.scope(RefCell::new(told.into_iter().collect()), work).await;
+    let mut response = response?.map_into_left_body();
+    show(response.headers_mut(), &told);
+    Ok(response)
+}
+
+/// The same for people, where their token is checked.
+pub(crate) fn of_people(limits: Limits) -> SessionCheck {
+    Arc::new(move |user| {
+        let limits = limits.clone();
+        Box::pin(async move {
+            let Some(told) = limits.of_user(&user).await else {
+                return Ok(());
+            };
+            // Outside of a request there is nobody to tell.
+            let _ = TOLD.try_with(|all| all.borrow_mut().push(told));
+            match told.retry_after_secs {
+                Some(retry_after_secs) => Err(Error::RateLimited { retry_after_secs }.problem()),
+                None => Ok(()),
+            }
+        })
+    })
+}
+
+fn show(headers: &mut HeaderMap, told: &[Told]) {
+    if told.is_empty() {
+        return;
+    }
+    let list = |item: fn(&Told) -> String| told.iter().map(item).collect::<Vec<_>>().join(", ");
+    let policy = list(|told| {
+        let (name, quota) = (told.limit.name(), told.quota);
+        format!("\"{name}\";q={};w={}", quota.quota, quota.window_secs)
+    });
+    let left = list(|told| {
+        let (name, quota) = (told.limit.name(), told.quota);
+        format!("\"{name}\";r={};t={}", quota.remaining, quota.full_in_secs)
+    });
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}

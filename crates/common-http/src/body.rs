@@ -47,14 +47,31 @@ impl<T: DeserializeOwned + 'static, const MAX: usize> FromRequest for Body<T, MA
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         async move {
-            if !is_json(&request) {
-                return Err(not_json());
-            }
-            let bytes = read(&request, payload, MAX).await?;
-            parse(&bytes, ValidationStatus::of(&request)).map(Self)
+            let read = read_json(&request, payload, MAX, always);
+            read.await.map(Self)
         }
         .boxed_local()
     }
+}
+
+/// Reads a JSON body of at most `max` bytes, for extractors that have to count memory: `room` is asked with the whole
+/// length, as far as it is known, before so much is kept.
+pub async fn read_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    max: usize,
+    room: impl FnMut(u64) -> Result<(), Problem>,
+) -> Result<T, Problem> {
+    if !is_json(request) {
+        return Err(not_json());
+    }
+    let bytes = read(request, payload, max, room).await?;
+    parse(&bytes, ValidationStatus::of(request))
+}
+
+/// Where a body is so small that nobody counts it.
+fn always(_bytes: u64) -> Result<(), Problem> {
+    Ok(())
 }
 
 /// A JSON body that may be missing altogether.
@@ -68,7 +85,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         async move {
-            let bytes = read(&request, payload, BODY_BYTES_MAX).await?;
+            let bytes = read(&request, payload, BODY_BYTES_MAX, always).await?;
             if bytes.trim_ascii().is_empty() {
                 return Ok(Self(T::default()));
             }
@@ -97,7 +114,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
             if !is_form && !is_json(&request) {
                 return Err(neither_form_nor_json());
             }
-            let bytes = read(&request, payload, BODY_BYTES_MAX).await?;
+            let bytes = read(&request, payload, BODY_BYTES_MAX, always).await?;
             let status = ValidationStatus::of(&request);
             if is_form {
                 parse_form(&bytes, status).map(Self)
@@ -109,16 +126,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
     }
 }
 
-async fn read(request: &HttpRequest, payload: Payload, max: usize) -> Result<Bytes, Problem> {
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    max: usize,
+    mut room: impl FnMut(u64) -> Result<(), Problem>,
+) -> Result<Bytes, Problem> {
     let declared = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
-    if declared
-        .and_then(|text| text.parse::<u64>().ok())
-        .is_some_and(|length| length > max_as_u64(max))
-    {
-        return Err(too_large(max));
+    if let Some(length) = declared.and_then(|text| text.parse::<u64>().ok()) {
+        if length > as_u64(max) {
+            return Err(too_large(max));
+        }
+        room(length)?;
     }
     let mut chunks = Decompress::from_headers(payload, request.headers());
     let mut bytes = BytesMut::new();
@@ -134,13 +156,14 @@ async fn read(request: &HttpRequest, payload: Payload, max: usize) -> Result<Byt
         if bytes.len() + chunk.len() > max {
             return Err(too_large(max));
         }
+        room(as_u64(bytes.len() + chunk.len()))?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
 }
 
-fn max_as_u64(max: usize) -> u64 {
-    u64::try_from(max).unwrap_or(u64::MAX)
+fn as_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn is_json(request: &HttpRequest) -> bool {

@@ -24,7 +24,7 @@ mod user_changes;
 
 pub use access::{Access, Authenticator, Routes, Row, SessionCheck, rows};
 pub use address::{ClientAddress, TrustedProxies};
-pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus};
+pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_json};
 pub use caller::{Caller, CallingService, CurrentUser};
 pub use clock::{Clock, Timestamp};
 pub use context::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};

@@ -21,6 +21,7 @@ use crate::{
     routes::{PublicBase, routes},
     service::{limits::Limits, turns::Turns},
     store::leases::LeaseStore,
+    upload_memory::UploadMemory,
     upstream,
 };
 
@@ -85,6 +86,8 @@ impl App {
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
 
+        let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
+        let upload_memory = web::Data::new(upload_memory);
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
@@ -102,6 +105,7 @@ impl App {
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(limits.clone())
+                .app_data(upload_memory.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
                 .app_data(files.clone())

@@ -54,6 +54,8 @@ pub struct Config {
     pub day_zone: DayZone,
     /// Characters a prompt may have.
     pub prompt_chars_max: usize,
+    /// Memory for all large requests and their files, until Flowise has begun to answer them.
+    pub upload_memory_bytes_max: u64,
     /// What one user may keep in files.
     pub file_limits: FileLimits,
     /// How long a conversation is kept after its last message; `None` keeps it until it is deleted.
@@ -209,6 +211,9 @@ impl Config {
         let day_zone = env.var("DAY_TIME_ZONE").or(DayZone::default());
         let limits = LimitsConfig::from_env(env);
         let prompt_chars_max = env.var("PROMPT_CHARS_MAX").within(1..=1_000_000, 32_000);
+        let upload_memory = env
+            .var("UPLOAD_MEMORY_BYTES_MAX")
+            .within(64 << 20..=1 << 40, 256 << 20);
         let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
         let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
         let retention_days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64);
@@ -255,6 +260,7 @@ impl Config {
             day_zone: day_zone?,
             limits: limits?,
             prompt_chars_max: prompt_chars_max?,
+            upload_memory_bytes_max: upload_memory?,
             file_limits: FileLimits {
                 files_max: files_max?,
                 bytes_max: file_bytes_max?,

@@ -52,6 +52,9 @@ pub(crate) enum Error {
     /// More pictures wait to be made than is sensible.
     #[error("too many pictures are being made; try again")]
     Busy,
+    /// Large requests have all the memory there is for them.
+    #[error("too many large messages are being sent at once; try again")]
+    Overloaded,
     /// A member of the request is not valid.
     #[error("{}: {}", .0.field, .0.message)]
     Invalid(FieldError),
@@ -265,6 +268,7 @@ impl Error {
             Self::MalformedMultipart => (StatusCode::BAD_REQUEST, "malformed_multipart"),
             Self::UploadTooSlow => (StatusCode::REQUEST_TIMEOUT, "upload_too_slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
             Self::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
             Self::SessionIdInvalid => (StatusCode::BAD_REQUEST, "invalid_session_id"),
@@ -356,6 +360,7 @@ impl Error {
                 turn_id: Some(turn_id),
             } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
             Self::Busy
+            | Self::Overloaded
             | Self::TooManyTurns { .. }
             | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable

@@ -17,6 +17,7 @@ mod relay;
 mod routes;
 mod service;
 mod store;
+mod upload_memory;
 mod upstream;
 
 pub use app::App;

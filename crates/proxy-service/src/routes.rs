@@ -6,6 +6,7 @@ mod admin_groups;
 mod admin_users;
 mod auth;
 mod bodies;
+mod chat_body;
 mod chatflows;
 mod credits;
 mod cursors;

@@ -2,7 +2,7 @@
 
 mod reply;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -229,8 +229,23 @@ impl ChatRequest {
     /// Tells one request from another under the same idempotency key.
     pub fn fingerprint(&self) -> String {
         // What was read from JSON can be written as JSON.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        hex::encode(Sha256::digest(json))
+        let mut hashing = Hashing(Sha256::new());
+        let _ = serde_json::to_writer(&mut hashing, self);
+        hex::encode(hashing.0.finalize())
+    }
+}
+
+/// Hashes what is written to it: a request may be too large to be written out first.
+struct Hashing(Sha256);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,13 +5,13 @@ use actix_web::{
     http::header::{self, HeaderName},
     web,
 };
-use common_http::{Access, Body, CurrentUser, Routes, Timestamp};
+use common_http::{Access, CurrentUser, Routes, Timestamp};
 use serde_json::{Value, json};
 
+use super::chat_body::ChatBody;
 use crate::{
     balance::BalanceClient,
     domain::{
-        ask::ChatRequest,
         event_id::{EventId, NoEventId},
         framing::{EventWriter, Framing},
     },
@@ -20,15 +20,10 @@ use crate::{
     store::turns::Known,
 };
 
-/// A chat request carries its files in itself.
-const CHAT_BYTES_MAX: usize = 30 << 20;
-
 /// Characters of an idempotency key.
 const KEY_CHARS_MAX: usize = 255;
 
 const STREAM_TYPE: &str = "text/event-stream; charset=utf-8";
-
-type ChatBody = Body<ChatRequest, CHAT_BYTES_MAX>;
 
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
@@ -54,8 +49,9 @@ async fn predict(
     balances: web::Data<BalanceClient>,
 ) -> Result<HttpResponse> {
     let key = idempotency_key(&request)?;
-    let chatflow_id = body.0.chatflow_id.clone();
-    let answered = turns.answer(user.clone(), body.into_inner(), key).await?;
+    let ChatBody { request, share } = body;
+    let chatflow_id = request.chatflow_id.clone();
+    let answered = turns.answer(user.clone(), request, share, key).await?;
     // The turn is over and paid for: a balance that cannot be read now is left out.
     let remaining_credits = balances.total(&user).await.ok();
     let mut response = HttpResponse::Ok();
@@ -115,11 +111,11 @@ async fn stream(
     let key = idempotency_key(request)?;
     let framing = framing_of(request);
     if let Some(from) = last_event_id(request)? {
-        let rest = turns.go_on(&user, &body.0, &from, framing).await?;
+        let rest = turns.go_on(&user, &body.request, &from, framing).await?;
         return Ok(super::turns::render(rest, &from.turn));
     }
     let begun = turns
-        .stream(user, body.into_inner(), key, delivery, framing)
+        .stream(user, body.request, body.share, key, delivery, framing)
         .await?;
     Ok(match begun {
         Begun::Streaming { turn_id, events } => stream_of(&turn_id).streaming(events),

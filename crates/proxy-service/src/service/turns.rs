@@ -69,6 +69,7 @@ use crate::{
         turn_events::TurnEventStore,
         turns::{Key, Known, TurnStore},
     },
+    upload_memory::Share,
 };
 
 /// How a turn reaches its caller.
@@ -299,11 +300,12 @@ impl Turns {
         &self,
         user: CurrentUser,
         request: ChatRequest,
+        share: Share,
         key: Option<String>,
         delivery: Delivery,
         framing: Framing,
     ) -> Result<Begun> {
-        let plan = self.plan(user, request, key, delivery, framing).await?;
+        let plan = self.plan(user, request, share, key, delivery, framing).await?;
         let turn_id = plan.turn_id.clone();
         let (sender, receiver) = relay::channel(framing.heartbeat(), self.shared.heartbeat);
         let opened = self.spawn(plan, Listener::Stream(sender)).await?;
@@ -321,10 +323,11 @@ impl Turns {
         &self,
         user: CurrentUser,
         request: ChatRequest,
+        share: Share,
         key: Option<String>,
     ) -> Result<Answered> {
         let plan = self
-            .plan(user, request, key, Delivery::Whole, Framing::Lines)
+            .plan(user, request, share, key, Delivery::Whole, Framing::Lines)
             .await?;
         let (sender, mut receiver) = mpsc::channel(1);
         if let Opened::Known(known) = self.spawn(plan, Listener::Whole(sender)).await? {
@@ -341,6 +344,7 @@ impl Turns {
         &self,
         user: CurrentUser,
         request: ChatRequest,
+        share: Share,
         key: Option<String>,
         delivery: Delivery,
         framing: Framing,
@@ -357,7 +361,7 @@ impl Turns {
         let grant = self.shared.access.grant_for(&user, &ask.chatflow_id).await?;
         let chatflow = grant.chatflow.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
-        let files = self.shared.gather_files(&user, &mut ask, delivery).await?;
+        let files = self.shared.gather_files(&user, &mut ask, delivery, share).await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {
@@ -414,11 +418,13 @@ impl Shared {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);
+                let history = std::mem::take(&mut plan.ask.history);
                 let begun = Begin {
                     live: entered.live.clone(),
                     watch,
                     admitted,
                     files,
+                    history,
                 };
                 let talk = self.talk(&plan, begun).await;
                 self.end_turn(&plan, talk, counted).await;

@@ -8,7 +8,7 @@
 //! | S1 somebody else's session | `sessions`, `resuming::nobody_reads…`, `flows/same_ids` |
 //! | S3 any `overrideConfig` | `bad_input`, `stream::flowise_is_asked_with_ids_of_ours…` |
 //! | S4 access outlives its end | `catalog/assignments`, `catalog/background`, `flows/people_leave` |
-//! | S13 unbounded input | `bad_input`, `sessions::one_turn_at_a_time…`, `flows/hostile_streams` |
+//! | S13 unbounded input | `bad_input`, `memory`, `sessions::one_turn_at_a_time…`, `flows/hostile_streams` |
 //! | S14 addresses as uploads | `bad_input` |
 //! | M1 charged for nothing | `payment`, `leaving`, `stopped`, `bad_input`, `proofs/clients_leave` |
 //! | M2 check, then deduct | `sessions::turns_that_begin_together…`, `flows/holds_never_overspend` |
@@ -39,6 +39,7 @@ mod history;
 mod idempotency;
 mod inner_events;
 mod leaving;
+mod memory;
 mod payment;
 mod resuming;
 mod retention;

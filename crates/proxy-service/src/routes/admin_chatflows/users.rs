@@ -215,10 +215,10 @@ async fn bulk_add(
 async fn import_chatflow_users(
     admin: Caller,
     flowise_id: Path<String>,
-    TableBody(table): TableBody,
+    body: TableBody,
     crowds: web::Data<Crowds>,
 ) -> Result<HttpResponse> {
-    let report = crowds.assign_table(admin, &flowise_id, &table).await?;
+    let report = crowds.assign_table(admin, &flowise_id, &body.table).await?;
     Ok(HttpResponse::Ok().json(CrowdBody::from(report)))
 }
 

@@ -116,10 +116,10 @@ async fn add_group_members(
 async fn import_group_members(
     admin: Caller,
     group_id: Path<String>,
-    TableBody(table): TableBody,
+    body: TableBody,
     crowds: web::Data<Crowds>,
 ) -> Result<HttpResponse> {
-    let report = crowds.join_table(admin, &group_id, &table).await?;
+    let report = crowds.join_table(admin, &group_id, &body.table).await?;
     Ok(HttpResponse::Ok().json(CrowdBody::from(report)))
 }
 

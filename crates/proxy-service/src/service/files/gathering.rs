@@ -17,6 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     store::files::{Owner, StoredFile},
+    upload_memory::Share,
 };
 
 /// Bytes of all files in one turn: what a chat request can carry.
@@ -27,6 +28,8 @@ const TURN_BYTES_MAX: u64 = 22 << 20;
 pub(crate) struct Gathered {
     taken: Vec<Taken>,
     refused: Vec<Refused>,
+    /// The memory of all of it.
+    share: Option<Share>,
 }
 
 /// A file that can be kept and sent.
@@ -54,6 +57,8 @@ pub(crate) struct Attached {
     pub(crate) uploads: Vec<Upload>,
     kept: Vec<KeptFile>,
     refused: Vec<Refused>,
+    /// Held as long as the uploads are.
+    _share: Option<Share>,
 }
 
 impl Gathered {
@@ -73,6 +78,7 @@ impl Gathered {
             uploads: self.taken.into_iter().map(|taken| taken.upload).collect(),
             kept: Vec::new(),
             refused: self.refused,
+            _share: self.share,
         }
     }
 }
@@ -103,12 +109,18 @@ impl Attached {
 impl Files {
     /// Reads the files of a chat request. A file that is not taken is left out and told about later; a file that is not
     /// the person's is an error.
-    pub(crate) async fn gather(&self, user_id: &str, uploads: Vec<Upload>) -> Result<Gathered> {
+    pub(crate) async fn gather(
+        &self,
+        user_id: &str,
+        uploads: Vec<Upload>,
+        mut share: Share,
+    ) -> Result<Gathered> {
         let mut gathered = Gathered::default();
         let mut bytes = 0;
         for upload in uploads {
             let read = if upload.kind == STORED_FILE {
-                self.recall(user_id, &upload.data).await
+                let left = TURN_BYTES_MAX - bytes;
+                self.recall(user_id, &upload.data, left, &mut share).await
             } else {
                 decode(upload).await
             };
@@ -122,10 +134,11 @@ impl Files {
             };
             bytes += u64::try_from(taken.bytes.len()).unwrap_or(u64::MAX);
             if bytes > TURN_BYTES_MAX {
-                return Err(Error::invalid("uploads", "may have at most 22 MiB together"));
+                return Err(too_much());
             }
             gathered.taken.push(taken);
         }
+        gathered.share = Some(share);
         Ok(gathered)
     }
 
@@ -138,6 +151,7 @@ impl Files {
     ) -> Result<Attached> {
         let mut attached = Attached {
             refused: gathered.refused,
+            _share: gathered.share,
             ..Attached::default()
         };
         for taken in gathered.taken {
@@ -180,13 +194,25 @@ impl Files {
         self.keep(&file, &taken.bytes, &taken.hash).await
     }
 
-    /// A file that was uploaded before.
-    async fn recall(&self, user_id: &str, id: &str) -> Result<std::result::Result<Taken, Refused>> {
+    /// A file that was uploaded before, when it has at most `left` bytes and there is memory for it: the request that
+    /// names it is small.
+    async fn recall(
+        &self,
+        user_id: &str,
+        id: &str,
+        left: u64,
+        share: &mut Share,
+    ) -> Result<std::result::Result<Taken, Refused>> {
         let file = self.find(user_id, id).await?;
         let blob = file.blob.ok_or(Error::FileDataNotFound)?;
+        if file.size > left {
+            return Err(too_much());
+        }
+        share.add(file.size.div_ceil(3) * 4)?;
+        // Not one byte more than there is room for, whatever the row says.
         let bytes = self
             .blobs
-            .read_whole(blob, super::keeping::FILE_BYTES_MAX)
+            .read_whole(blob, file.size.min(super::keeping::FILE_BYTES_MAX))
             .await?;
         let bytes = bytes.ok_or(Error::FileDataNotFound)?;
         let kind = FileKind::stored(&file.mime);
@@ -209,6 +235,10 @@ impl Files {
         });
         Ok(Ok(read.await.or(Err(Error::Busy))?))
     }
+}
+
+fn too_much() -> Error {
+    Error::invalid("uploads", "may have at most 22 MiB together")
 }
 
 /// Decodes and tells what it is: for 10 MiB too much work for a thread that serves requests.

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     service::files::{Attached, Gathered},
     store::files::Owner,
+    upload_memory::Share,
 };
 
 impl Shared {
@@ -20,9 +21,10 @@ impl Shared {
         user: &CurrentUser,
         ask: &mut Ask,
         delivery: Delivery,
+        share: Share,
     ) -> Result<Gathered> {
         let uploads = std::mem::take(&mut ask.uploads);
-        let gathered = self.files.gather(&user.id, uploads).await?;
+        let gathered = self.files.gather(&user.id, uploads, share).await?;
         let nothing_left = gathered.is_empty() && ask.text().trim().is_empty();
         match gathered.refusal() {
             Some(why) if nothing_left || delivery == Delivery::Whole => Err(Error::FileRefused(why)),

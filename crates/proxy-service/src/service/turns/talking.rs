@@ -11,7 +11,7 @@ use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
 use crate::{
     admission::Admitted,
     domain::{
-        ask::Upload,
+        ask::{Message, Upload},
         failure::Failure,
         framing::EventWriter,
         transcript::{Inside, Transcript},
@@ -28,6 +28,8 @@ pub(super) struct Begin {
     pub(super) watch: Watch,
     pub(super) admitted: Admitted,
     pub(super) files: Gathered,
+    /// Earlier messages that the client sent along.
+    pub(super) history: Vec<Message>,
 }
 
 /// What has been said and to whom, when the talk is over.
@@ -65,6 +67,7 @@ impl Shared {
             watch,
             admitted,
             files,
+            history,
         } = begun;
         let mut talk = Talk {
             live,
@@ -80,7 +83,7 @@ impl Shared {
             heard_at: Instant::now(),
             content_is_marked: false,
         };
-        talk.outcome = self.try_talk(plan, admitted, files, &mut talk).await;
+        talk.outcome = self.try_talk(plan, admitted, (files, history), &mut talk).await;
         talk.heard_at = Instant::now();
         talk
     }
@@ -89,7 +92,7 @@ impl Shared {
         self: &Arc<Self>,
         plan: &Plan,
         mut admitted: Admitted,
-        files: Gathered,
+        (files, history): (Gathered, Vec<Message>),
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         if talk.watch.is_stopped() {
@@ -113,7 +116,7 @@ impl Shared {
         let chat_id = talk.watch.guard(self.chat_id(plan)).await?;
         talk.chat_id = chat_id.or(Err(Failure::Storage))?;
         talk.asked_at = Some(Instant::now());
-        let mut prediction = plan.prediction(&talk.chat_id, &attached.uploads);
+        let mut prediction = plan.prediction(&talk.chat_id, &history, &attached.uploads);
         let asking = self
             .flowise
             .ask(&mut admitted, &plan.chatflow.flowise_id, &mut prediction);
@@ -121,6 +124,8 @@ impl Shared {
         let storing = self.store_question(plan, talk.question, &file_ids);
         let both = async { tokio::join!(storing, asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
+        // Flowise has what it needs: the large parts of the request, and the memory set aside for them, are free.
+        drop(history);
         drop(attached);
         talk.has_head = reply.is_ok();
         stored.or(Err(Failure::Storage))?;
@@ -227,7 +232,12 @@ impl Talk {
 
 impl Plan {
     /// What Flowise is asked.
-    fn prediction<'a>(&'a self, chat_id: &'a str, uploads: &'a [Upload]) -> Prediction<'a> {
+    fn prediction<'a>(
+        &'a self,
+        chat_id: &'a str,
+        history: &'a [Message],
+        uploads: &'a [Upload],
+    ) -> Prediction<'a> {
         let mut override_config = self.override_config.clone();
         override_config.insert("sessionId".to_owned(), Value::from(self.memory_id.as_str()));
         Prediction {
@@ -238,7 +248,7 @@ impl Plan {
             address: address_of(&self.user.id),
             streaming: true,
             override_config,
-            history: &self.ask.history,
+            history,
             uploads,
         }
     }

@@ -79,6 +79,7 @@ impl Behind {
             day_zone: DayZone::default(),
             limits: no_limits(),
             prompt_chars_max: 32_000,
+            upload_memory_bytes_max: 256 << 20,
             file_limits: FileLimits {
                 files_max: 100,
                 bytes_max: 100 << 20,

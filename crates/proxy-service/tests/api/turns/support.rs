@@ -354,6 +354,7 @@ fn config(mongo: &TestMongo) -> Config {
         day_zone: DayZone::default(),
         limits: no_limits(),
         prompt_chars_max: 1_000,
+        upload_memory_bytes_max: 256 << 20,
         file_limits: FileLimits {
             files_max: 100,
             bytes_max: 100 << 20,

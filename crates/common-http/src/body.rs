@@ -47,7 +47,7 @@ impl<T: DeserializeOwned + 'static, const MAX: usize> FromRequest for Body<T, MA
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         async move {
-            let read = read_json(&request, payload, MAX, always);
+            let read = read_json(&request, payload, MAX, |_bytes| Ok(()));
             read.await.map(Self)
         }
         .boxed_local()
@@ -69,11 +69,6 @@ pub async fn read_json<T: DeserializeOwned>(
     parse(&bytes, ValidationStatus::of(request))
 }
 
-/// Where a body is so small that nobody counts it.
-fn always(_bytes: u64) -> Result<(), Problem> {
-    Ok(())
-}
-
 /// A JSON body that may be missing altogether.
 #[derive(Debug)]
 pub struct OptionalBody<T>(pub T);
@@ -85,7 +80,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         async move {
-            let bytes = read(&request, payload, BODY_BYTES_MAX, always).await?;
+            let bytes = read(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
             if bytes.trim_ascii().is_empty() {
                 return Ok(Self(T::default()));
             }
@@ -114,7 +109,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
             if !is_form && !is_json(&request) {
                 return Err(neither_form_nor_json());
             }
-            let bytes = read(&request, payload, BODY_BYTES_MAX, always).await?;
+            let bytes = read(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
             let status = ValidationStatus::of(&request);
             if is_form {
                 parse_form(&bytes, status).map(Self)

@@ -251,9 +251,9 @@ async fn show_thumbnail(
     let mut response = HttpResponse::Ok();
     dress(&mut response, &tag, &how, &picture.mime);
     if request.method() == Method::HEAD {
-        let size = u64::try_from(picture.bytes.len()).unwrap_or_default();
+        let length = u64::try_from(picture.bytes.len()).unwrap_or_default();
         let nothing = stream::empty::<Result<web::Bytes, actix_web::Error>>();
-        return Ok(response.body(SizedStream::new(size, nothing)));
+        return Ok(response.body(SizedStream::new(length, nothing)));
     }
     Ok(response.body(picture.bytes))
 }

@@ -41,7 +41,7 @@ const BATCH: i64 = 200;
 /// People's files. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Files {
-    files: FileStore,
+    rows: FileStore,
     blobs: BlobStore,
     sessions: SessionStore,
     thumbnails: Thumbnails,
@@ -60,7 +60,7 @@ impl Files {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            files: FileStore::open(database).await?,
+            rows: FileStore::open(database).await?,
             blobs: BlobStore::open(database).await?,
             sessions,
             thumbnails: Thumbnails::new(),
@@ -72,17 +72,17 @@ impl Files {
 
     /// The rows, to be read.
     pub(crate) fn store(&self) -> FileStore {
-        self.files.clone()
+        self.rows.clone()
     }
 
     /// What the person keeps here, and may keep.
     pub(crate) async fn usage(&self, user_id: &str) -> Result<(Kept, FileLimits)> {
-        Ok((self.files.count(user_id).await?, self.limits))
+        Ok((self.rows.count(user_id).await?, self.limits))
     }
 
     /// One of the person's files.
     pub(crate) async fn find(&self, user_id: &str, id: &str) -> Result<StoredFile> {
-        self.files.find(user_id, id).await?.ok_or(Error::FileNotFound)
+        self.rows.find(user_id, id).await?.ok_or(Error::FileNotFound)
     }
 
     /// The person's files in one of their sessions.
@@ -90,12 +90,12 @@ impl Files {
         if !self.sessions.is_owned(session_id, user_id).await? {
             return Err(Error::SessionNotFound);
         }
-        Ok(self.files.list_of_session(user_id, session_id).await?)
+        Ok(self.rows.list_of_session(user_id, session_id).await?)
     }
 
     /// The person's files in a message. Whether the message exists at all is not told.
     pub(crate) async fn list_of_message(&self, user_id: &str, message_id: &str) -> Result<Vec<StoredFile>> {
-        Ok(self.files.list_of_message(user_id, message_id).await?)
+        Ok(self.rows.list_of_message(user_id, message_id).await?)
     }
 
     /// How many bytes of the file can be read.
@@ -132,7 +132,7 @@ impl Files {
 
     /// Deletes one of the person's files, with its bytes when no other file has the same.
     pub(crate) async fn delete(&self, user_id: &str, id: &str) -> Result<()> {
-        if !self.files.doom(user_id, id, self.clock.now()).await? {
+        if !self.rows.doom(user_id, id, self.clock.now()).await? {
             return Err(Error::FileNotFound);
         }
         self.remove_doomed(Whose::Person(user_id)).await
@@ -141,14 +141,14 @@ impl Files {
     /// Deletes all files of these sessions of the person.
     pub(crate) async fn delete_sessions(&self, user_id: &str, session_ids: &[String]) -> Result<u64> {
         let now = self.clock.now();
-        let doomed = self.files.doom_sessions(user_id, session_ids, now).await?;
+        let doomed = self.rows.doom_sessions(user_id, session_ids, now).await?;
         self.remove_doomed(Whose::Person(user_id)).await?;
         Ok(doomed)
     }
 
     /// Deletes everything that somebody who is gone has kept here.
     pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
-        let doomed = self.files.doom_of(user_id, self.clock.now()).await?;
+        let doomed = self.rows.doom_of(user_id, self.clock.now()).await?;
         self.remove_doomed(Whose::Person(user_id)).await?;
         Ok(doomed)
     }
@@ -157,13 +157,13 @@ impl Files {
     /// on; two at once do no harm.
     async fn remove_doomed(&self, whose: Whose<'_>) -> Result<()> {
         loop {
-            let doomed = self.files.list_doomed(whose, BATCH).await?;
+            let doomed = self.rows.list_doomed(whose, BATCH).await?;
             let Some(_) = doomed.first() else {
                 return Ok(());
             };
             for file in doomed {
                 self.remove_bytes(&file).await?;
-                self.files.delete(file.row).await?;
+                self.rows.delete(file.row).await?;
             }
         }
     }
@@ -173,7 +173,7 @@ impl Files {
             return Ok(());
         };
         if file.is_older {
-            if !self.files.is_shared(file).await? {
+            if !self.rows.is_shared(file).await? {
                 self.blobs.delete_bytes(blob).await?;
             }
         } else if let Some(content) = file.content() {

@@ -59,9 +59,9 @@ pub(crate) struct NewFile<'a> {
 /// Where a file belongs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Owner<'a> {
-    pub(crate) message_id: Option<&'a str>,
-    pub(crate) session_id: Option<&'a str>,
-    pub(crate) chatflow_id: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) chatflow: Option<&'a str>,
 }
 
 /// How much a person keeps here.
@@ -177,10 +177,10 @@ impl FileStore {
             "file_id": file.id,
             "original_name": file.name,
             "mime_type": file.mime,
-            "message_id": file.owner.message_id,
-            "session_id": file.owner.session_id,
+            "message_id": file.owner.message,
+            "session_id": file.owner.session,
             "user_id": file.user_id,
-            "chatflow_id": file.owner.chatflow_id,
+            "chatflow_id": file.owner.chatflow,
             "file_size": signed(file.size),
             "upload_type": "file",
             "file_hash": file.hash,
@@ -224,7 +224,7 @@ impl FileStore {
             "file_id": id, "user_id": user_id, "message_id": Bson::Null, "stage": { "$exists": false },
         };
         let set = doc! {
-            "message_id": owner.message_id, "session_id": owner.session_id, "chatflow_id": owner.chatflow_id,
+            "message_id": owner.message, "session_id": owner.session, "chatflow_id": owner.chatflow,
         };
         let updated = self.files.update_one(free, doc! { "$set": set }).await?;
         Ok(updated.modified_count == 1)

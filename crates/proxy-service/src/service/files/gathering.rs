@@ -159,7 +159,7 @@ impl Files {
     async fn attach_one(&self, user_id: &str, owner: Owner<'_>, taken: &Taken) -> Result<KeptFile> {
         let size = u64::try_from(taken.bytes.len()).unwrap_or(u64::MAX);
         if let Some(stored) = &taken.stored
-            && self.files.attach(&stored.id, user_id, owner).await?
+            && self.rows.attach(&stored.id, user_id, owner).await?
         {
             return Ok(KeptFile {
                 id: stored.id.clone(),

@@ -74,7 +74,7 @@ impl Files {
             blob: announced.blob,
             owner: file.owner,
         };
-        self.files.insert(&row, self.clock.now()).await?;
+        self.rows.insert(&row, self.clock.now()).await?;
         if let Err(error) = self.check_quota(file.user_id).await {
             self.give_up(&announced).await;
             return Err(error);
@@ -83,7 +83,7 @@ impl Files {
     }
 
     pub(super) async fn check_quota(&self, user_id: &str) -> Result<()> {
-        let kept = self.files.count(user_id).await?;
+        let kept = self.rows.count(user_id).await?;
         if kept.files > self.limits.files_max || kept.bytes > self.limits.bytes_max {
             self.metrics.refused(Refusal::Quota);
             return Err(Error::FileRefused(Refusal::Quota));
@@ -111,7 +111,7 @@ impl Files {
     ) -> Result<String> {
         let settled = async {
             let blob = stored?;
-            if self.files.confirm(&announced.id, blob, self.clock.now()).await? {
+            if self.rows.confirm(&announced.id, blob, self.clock.now()).await? {
                 return Ok(());
             }
             // It took so long that it was given up, perhaps before the blob referred to it.

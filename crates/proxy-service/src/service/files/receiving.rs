@@ -47,10 +47,10 @@ impl Files {
     /// Gives an uploaded file to one of the person's sessions.
     pub(crate) async fn move_to_session(&self, user_id: &str, id: &str, session_id: &str) -> Result<()> {
         let owner = Owner {
-            session_id: Some(session_id),
+            session: Some(session_id),
             ..Owner::default()
         };
-        if self.files.attach(id, user_id, owner).await? {
+        if self.rows.attach(id, user_id, owner).await? {
             Ok(())
         } else {
             Err(Error::FileNotFound)
@@ -118,7 +118,7 @@ impl Files {
         hash: &str,
     ) -> Result<bson::oid::ObjectId> {
         let content = announced.content(hash);
-        self.files
+        self.rows
             .note_content(&announced.id, hash, pouring.length)
             .await?;
         self.check_quota(&announced.user_id).await?;
@@ -149,7 +149,7 @@ impl<'a> Incoming<'a> {
             size,
             hash: None,
             owner: Owner {
-                session_id: self.session_id,
+                session: self.session_id,
                 ..Owner::default()
             },
         }

@@ -19,7 +19,7 @@ impl Files {
     /// Does so once.
     pub(crate) async fn tidy(&self) -> Result<()> {
         let now = self.clock.now();
-        self.files
+        self.rows
             .doom_forgotten(now - ANNOUNCED_FOR, now - UNUSED_FOR, now)
             .await?;
         self.remove_doomed(Whose::LeftBefore(now - DELETING_FOR)).await?;
@@ -28,7 +28,7 @@ impl Files {
 
     /// Counts what is kept, for the metrics.
     pub(crate) async fn measure(&self) -> Result<()> {
-        self.metrics.counted(self.files.count_all().await?);
+        self.metrics.counted(self.rows.count_all().await?);
         Ok(())
     }
 }

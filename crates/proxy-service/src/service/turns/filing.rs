@@ -42,9 +42,9 @@ impl Shared {
             Some(question) => {
                 let message_id = question.id.to_hex();
                 let owner = Owner {
-                    message_id: Some(&message_id),
-                    session_id: Some(&plan.session_id),
-                    chatflow_id: Some(&plan.chatflow.flowise_id),
+                    message: Some(&message_id),
+                    session: Some(&plan.session_id),
+                    chatflow: Some(&plan.chatflow.flowise_id),
                 };
                 let attaching = self.files.attach(&plan.user.id, owner, files);
                 let attached = talk.watch.guard(attaching).await?;

@@ -63,7 +63,7 @@ async fn old_conversations_go_with_their_files_and_younger_ones_stay() {
 
     // Nothing is removed where nothing is set: the first replica has looked already.
     assert_eq!(app.count("chat_sessions").await, 4);
-    app.config.history_retention = Some(Duration::from_secs(30 * 86_400));
+    app.config.history_retention = Some(Duration::from_hours(30 * 24));
     app.mongo
         .database
         .collection::<Document>("leases")
@@ -100,7 +100,7 @@ async fn a_conversation_that_is_being_held_is_not_removed() {
     let stream = alice.begin(&json!({ "sessionId": talking })).await;
     age(&app, &talking, 40, days_ago(40)).await;
     age(&app, &silent, 40, days_ago(40)).await;
-    app.config.history_retention = Some(Duration::from_secs(30 * 86_400));
+    app.config.history_retention = Some(Duration::from_hours(30 * 24));
     app.mongo
         .database
         .collection::<Document>("leases")

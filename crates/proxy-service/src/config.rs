@@ -9,6 +9,9 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+/// Where the service listens unless it is told otherwise.
+pub const PORT_DEFAULT: u16 = 8000;
+
 /// The whole configuration; tests build one literally.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -56,6 +59,8 @@ pub struct Config {
     pub abandoned_turn_drain: Duration,
     /// How long a turn may take in all.
     pub streaming_max: Duration,
+    /// How long requests are still taken after SIGTERM.
+    pub shutdown_delay: Duration,
     /// How long open turns may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// Web pages that may read our answers; `*` admits all.
@@ -91,7 +96,7 @@ impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
-        let port = env.var("PORT").or(8000);
+        let port = env.var("PORT").or(PORT_DEFAULT);
         let workers = env.var("WORKERS").within(1..=64, default_workers());
         let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
         let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
@@ -121,6 +126,7 @@ impl Config {
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
         let streaming_max_ms = env.var("MAX_STREAMING_DURATION").within(1_000..=840_000, 180_000);
+        let shutdown_delay_secs = env.var("SHUTDOWN_DELAY_SECS").within(0..=300, 0);
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
         let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
@@ -160,6 +166,7 @@ impl Config {
             heartbeat: Duration::from_secs(heartbeat_secs?),
             abandoned_turn_drain: Duration::from_secs(drain_secs?),
             streaming_max: Duration::from_millis(streaming_max_ms?),
+            shutdown_delay: Duration::from_secs(shutdown_delay_secs?),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             cors_origins: cors_origins?,
             trusted_proxies: TrustedProxies(trusted_proxies?),

@@ -76,6 +76,7 @@ impl Behind {
             heartbeat: Duration::from_secs(15),
             abandoned_turn_drain: Duration::from_mins(1),
             streaming_max: Duration::from_mins(3),
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
             cors_origins: vec![],
             trusted_proxies: TrustedProxies::default(),

@@ -49,7 +49,7 @@ pub async fn observe(
         .map(|metrics| InProgress::begin(metrics, &method));
 
     let request_id = context.request_id().to_owned();
-    let span = tracing::info_span!("request", request_id, method = %method, route);
+    let span = context.span(&method, &route);
     let work = async {
         let response = next.call(request).await;
         let status = response.as_ref().map_or_else(
@@ -61,6 +61,7 @@ pub async fn observe(
             .ok()
             .and_then(|response| response.response().error());
         log(status, started, cause);
+        tracing::Span::current().record("status", status.as_u16());
         (response, status)
     };
     let (response, status) = context.clone().scope(work).instrument(span).await;

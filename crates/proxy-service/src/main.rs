@@ -1,8 +1,10 @@
 //! The proxy-service binary.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use common_config::Env;
-use proxy_service::{App, Config};
+use common_http::check_readiness;
+use common_telemetry::{Export, init_with_export};
+use proxy_service::{App, Config, NAME, PORT_DEFAULT};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,13 +16,25 @@ struct Arguments {
     /// Says what is wrong with the configuration and ends, with status 1 when something is.
     #[arg(long)]
     check_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Asks the service that runs here whether it is ready; status 1 when it is not.
+    Healthcheck,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let env = Env::from_process();
-    let Ok(config) = Config::from_env(&env) else {
+    if let Some(Command::Healthcheck) = arguments.command {
+        return check_readiness(&env, PORT_DEFAULT).map_err(anyhow::Error::msg);
+    }
+    let (export, config) = (Export::from_env(&env), Config::from_env(&env));
+    let (Ok(export), Ok(config)) = (export, config) else {
         anyhow::bail!(
             "the configuration is not valid:\n  {}",
             env.mistakes().join("\n  ")
@@ -29,6 +43,11 @@ async fn main() -> anyhow::Result<()> {
     if arguments.check_config {
         return Ok(());
     }
-    common_telemetry::init(proxy_service::NAME, config.log_level.as_deref()).map_err(anyhow::Error::msg)?;
-    App::build(config).await?.run().await
+    let exporter = init_with_export(NAME, config.log_level.as_deref(), export.as_ref());
+    let exporter = exporter.map_err(anyhow::Error::msg)?;
+    let outcome = App::build(config).await?.run().await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
+    outcome
 }

@@ -2,21 +2,42 @@
 
 use anyhow::Context as _;
 use common_config::Env;
+use common_telemetry::{Export, Exporter, init_with_export};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let service = std::env::args().nth(1).context("which service?")?;
     let env = Env::from_process();
     let invalid = |_| anyhow::anyhow!("{}", env.mistakes().join("\n"));
-    match service.as_str() {
+    let export = Export::from_env(&env).map_err(invalid)?;
+    let exporter = |name| start_export(name, export.as_ref());
+    let exporter = match service.as_str() {
+        "auth-service" => {
+            let config = auth_service::Config::from_env(&env).map_err(invalid)?;
+            let exporter = exporter(auth_service::NAME)?;
+            auth_service::App::build(config).await?.run().await?;
+            exporter
+        }
         "accounting-service" => {
             let config = accounting_service::Config::from_env(&env).map_err(invalid)?;
-            accounting_service::App::build(config).await?.run().await
+            let exporter = exporter(accounting_service::SERVICE)?;
+            accounting_service::App::build(config).await?.run().await?;
+            exporter
         }
         "proxy-service" => {
             let config = proxy_service::Config::from_env(&env).map_err(invalid)?;
-            proxy_service::App::build(config).await?.run().await
+            let exporter = exporter(proxy_service::NAME)?;
+            proxy_service::App::build(config).await?.run().await?;
+            exporter
         }
         other => anyhow::bail!("there is no way to run {other} here"),
+    };
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
     }
+    Ok(())
+}
+
+fn start_export(service: &'static str, export: Option<&Export>) -> anyhow::Result<Option<Exporter>> {
+    init_with_export(service, Some("warn"), export).map_err(anyhow::Error::msg)
 }

@@ -2,8 +2,10 @@
 
 pub mod cluster;
 pub mod flowise;
+pub mod gateway;
 pub mod key_file;
 pub mod load;
 pub mod person;
 pub mod platform;
 pub mod process;
+pub mod programs;

@@ -28,9 +28,10 @@ pub struct RequestContext {
 /// Where we are in a trace: W3C's `traceparent`, with a span of ours in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Trace {
-    trace_id: String,
-    span_id: String,
-    parent_span_id: Option<String>,
+    id: String,
+    span: String,
+    /// The caller's span, where there is one.
+    parent: Option<String>,
     flags: String,
 }
 
@@ -71,26 +72,23 @@ impl RequestContext {
 
     /// Which trace the request belongs to; empty outside of any request.
     pub fn trace_id(&self) -> &str {
-        &self.trace.trace_id
+        &self.trace.id
     }
 
     /// The span of tracing that stands for this request in logs and, where there is a collector, in traces.
     pub(crate) fn span(&self, method: &Method, route: &str) -> tracing::Span {
-        let Trace {
-            trace_id, span_id, ..
-        } = &self.trace;
         let span = tracing::info_span!(
             "request",
             request_id = self.request_id,
-            trace_id,
-            span_id,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
             parent_span_id = tracing::field::Empty,
             sampled = self.trace.is_sampled(),
             method = %method,
             route,
             status = tracing::field::Empty,
         );
-        if let Some(parent) = &self.trace.parent_span_id {
+        if let Some(parent) = &self.trace.parent {
             span.record("parent_span_id", parent);
         }
         span
@@ -116,9 +114,9 @@ impl Trace {
     /// A new one. It asks to be recorded; whether it is, is for the collecting side to say.
     fn begun() -> Self {
         Self {
-            trace_id: Uuid::new_v4().simple().to_string(),
-            span_id: new_span(),
-            parent_span_id: None,
+            id: Uuid::new_v4().simple().to_string(),
+            span: new_span(),
+            parent: None,
             flags: "01".to_owned(),
         }
     }
@@ -137,15 +135,15 @@ impl Trace {
         let well_formed =
             version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && parts.next().is_none();
         (well_formed && !zero(trace) && !zero(span)).then(|| Self {
-            trace_id: trace.to_owned(),
-            span_id: new_span(),
-            parent_span_id: Some(span.to_owned()),
+            id: trace.to_owned(),
+            span: new_span(),
+            parent: Some(span.to_owned()),
             flags: flags.to_owned(),
         })
     }
 
     fn header(&self) -> String {
-        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
+        format!("00-{}-{}-{}", self.id, self.span, self.flags)
     }
 
     /// The lowest bit of the flags.
@@ -177,7 +175,7 @@ mod tests {
         let header = ours.header();
         assert!(header.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && header.ends_with("-01"));
         assert_ne!(header, sent);
-        assert_eq!(ours.parent_span_id.as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!(ours.parent.as_deref(), Some("00f067aa0ba902b7"));
         assert!(ours.is_sampled());
         assert_eq!(
             Trace::continued(&Trace::begun().header()).map(|trace| trace.flags),

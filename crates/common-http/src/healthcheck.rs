@@ -24,7 +24,7 @@ pub fn check_readiness(env: &Env, port_default: u16) -> Result<(), String> {
     let host = match host {
         IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        host => host,
+        IpAddr::V4(_) | IpAddr::V6(_) => host,
     };
     let address = SocketAddr::new(host, port);
     let status = ask(address).map_err(|error| format!("{address} does not answer: {error}"))?;

@@ -165,7 +165,9 @@ pub(super) fn attribute(name: &str, value: &Value) -> Value {
         Value::Number(number) if number.is_f64() => json!({ "doubleValue": number }),
         Value::Number(number) => json!({ "intValue": number.to_string() }),
         Value::String(text) => json!({ "stringValue": text }),
-        other => json!({ "stringValue": other.to_string() }),
+        other @ (Value::Null | Value::Array(_) | Value::Object(_)) => {
+            json!({ "stringValue": other.to_string() })
+        }
     };
     json!({ "key": name, "value": value })
 }

@@ -1,10 +1,15 @@
 //! What an operator runs, run for real: Traefik and Prometheus with our files, the services as processes.
 
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod metrics;
+mod rolling_restart;
 mod routing;
+mod tracing;
+
+/// Runs a service as a process of its own.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_run-service");

@@ -21,6 +21,7 @@ pub struct Gateway {
     pub web: SocketAddr,
     /// Where HTTPS comes in.
     pub websecure: SocketAddr,
+    internal: SocketAddr,
     _program: Program,
 }
 
@@ -83,6 +84,7 @@ impl Gateway {
         let gateway = Self {
             web,
             websecure,
+            internal,
             _program: program,
         };
         gateway.wait_for_table(public_host).await;
@@ -92,6 +94,17 @@ impl Gateway {
     /// Its address for people.
     pub fn url(&self) -> String {
         format!("http://{}", self.web)
+    }
+
+    /// Whether Traefik sends requests to this replica.
+    pub async fn sends_to(&self, replica: SocketAddr) -> bool {
+        let url = format!("http://{}/metrics", self.internal);
+        let metrics = reqwest::get(url).await.expect("Traefik answers");
+        let text = metrics.text().await.expect("metrics are text");
+        let server = format!("url=\"http://{replica}\"}}");
+        text.lines().any(|line| {
+            line.starts_with("traefik_service_server_up") && line.contains(&server) && line.ends_with(" 1")
+        })
     }
 
     /// Traefik answers before it has read its table.

@@ -1,6 +1,7 @@
 //! What the system tests and the benchmark stand on: a Flowise that answers from recordings, and a load generator.
 
 pub mod cluster;
+pub mod fleet;
 pub mod flowise;
 pub mod gateway;
 pub mod key_file;

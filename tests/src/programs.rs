@@ -12,7 +12,7 @@ use std::{
 use tokio::process::{Child, Command};
 
 /// How long a program may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The repository's folder.
 pub fn root() -> PathBuf {
@@ -76,12 +76,9 @@ impl Program {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        if waited.await.is_err() {
-            panic!(
-                "it does not get ready: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            );
-        }
+        let is_ready = waited.await.is_ok();
+        let said = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        assert!(is_ready, "it does not get ready: {said}");
         Self {
             _child: child,
             _folder: folder,

@@ -51,7 +51,7 @@ PYTHON
 from_package() {
     local name="$1" package="$2" folder="$CACHE/programs/$2" scratch
     if [ ! -x "$folder/usr/bin/$name" ]; then
-        have apt-get && have dpkg-deb || die "$name is needed; install it, or set ${name^^} to it"
+        if ! have apt-get || ! have dpkg-deb; then die "$name is needed; install it, or set ${name^^} to it"; fi
         say "fetching $name (Debian's package $package)"
         scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
         chmod 755 "$scratch"

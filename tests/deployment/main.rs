@@ -6,6 +6,7 @@
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod backup;
 mod metrics;
 mod rolling_restart;
 mod routing;

@@ -41,6 +41,31 @@ pub struct Service {
     variables: Vec<(String, String)>,
 }
 
+/// What the services keep.
+#[derive(Debug)]
+pub struct Databases {
+    /// proxy-service's; auth-service's is beside it.
+    pub mongo: TestMongo,
+    /// accounting-service's.
+    pub postgres: TestPostgres,
+}
+
+impl Databases {
+    /// Makes empty ones.
+    pub async fn create() -> Self {
+        Self {
+            mongo: TestMongo::create().await,
+            postgres: TestPostgres::create("empty", async |_: &str| {}).await,
+        }
+    }
+
+    /// Where auth-service's is.
+    pub fn auth_uri(&self) -> String {
+        let name = &self.mongo.name;
+        self.mongo.uri.replace(name.as_str(), &format!("{name}_auth"))
+    }
+}
+
 /// Everything, running.
 #[derive(Debug)]
 pub struct Fleet {
@@ -53,16 +78,25 @@ pub struct Fleet {
     pub proxy: Service,
     /// Flowise's stand-in.
     pub flowise: StandInFlowise,
-    postgres: TestPostgres,
-    _mongo: TestMongo,
+    databases: Databases,
     _mail: tempfile::TempDir,
 }
 
 impl Fleet {
     /// Starts this many replicas of each service by `program` (`run-service`); `more` is told to all of them.
     pub async fn start(program: &'static str, replicas: usize, more: &[(&str, &str)]) -> Self {
-        let mongo = TestMongo::create().await;
-        let postgres = TestPostgres::create("empty", async |_: &str| {}).await;
+        Self::start_on(Databases::create().await, program, replicas, more).await
+    }
+
+    /// The same on databases that are there.
+    pub async fn start_on(
+        databases: Databases,
+        program: &'static str,
+        replicas: usize,
+        more: &[(&str, &str)],
+    ) -> Self {
+        let auth_uri = databases.auth_uri();
+        let Databases { mongo, postgres } = &databases;
         let mail = tempfile::tempdir().expect("a folder can be made");
         let flowise = StandInFlowise::start(&Options {
             usual: Behaviour {
@@ -89,11 +123,10 @@ impl Fleet {
         ]);
         common.extend(pairs(more));
         let with = |own: &[(&str, &str)]| [common.clone(), pairs(own)].concat();
-        let auth_database = format!("{}_auth", mongo.name);
         let auth = auth.service(
             "auth-service",
             with(&[
-                ("MONGODB_URI", &mongo.uri.replace(&mongo.name, &auth_database)),
+                ("MONGODB_URI", &auth_uri),
                 ("JWT_REFRESH_SECRET", REFRESH_SECRET),
                 ("BOOTSTRAP_ADMIN_USERNAME", ADMIN.0),
                 ("BOOTSTRAP_ADMIN_EMAIL", ADMIN.1),
@@ -121,8 +154,7 @@ impl Fleet {
             accounting,
             proxy,
             flowise,
-            postgres,
-            _mongo: mongo,
+            databases,
             _mail: mail,
         };
         for service in [&mut fleet.auth, &mut fleet.accounting, &mut fleet.proxy] {
@@ -161,9 +193,19 @@ impl Fleet {
         )
     }
 
+    /// Stops everything, and leaves what it kept.
+    pub async fn stop_all(mut self) -> Databases {
+        for service in [&mut self.proxy, &mut self.accounting, &mut self.auth] {
+            for index in 0..service.replicas.len() {
+                Self::stop(service, index).await;
+            }
+        }
+        self.databases
+    }
+
     /// What the ledger's invariants say.
     pub async fn verify_ledger(&self) -> Result<(), String> {
-        let url = secrecy::SecretString::from(self.postgres.url.as_str());
+        let url = secrecy::SecretString::from(self.databases.postgres.url.as_str());
         let mut report = Vec::new();
         let holds = accounting_service::verify::verify(&url, &mut report).await;
         if holds.expect("the ledger can be read") {

@@ -63,7 +63,7 @@ use crate::{
 pub(crate) use self::offline::Offline;
 
 /// The database where `MONGODB_URI` names none.
-const DATABASE_DEFAULT: &str = "auth_db";
+pub(crate) const DATABASE_DEFAULT: &str = "auth_db";
 
 /// How long a request waits for a database that is away.
 const DATABASE_WAIT: Duration = Duration::from_secs(5);

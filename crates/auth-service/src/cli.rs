@@ -10,9 +10,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use common_config::Env;
 use common_telemetry::{Export, init_with_export};
+use secrecy::ExposeSecret as _;
 
 use self::{create_admin::CreateAdmin, import::Import, rotate_keys::RotateKeys};
-use crate::{App, Config, NAME, config::PORT_DEFAULT};
+use crate::{
+    App, Config, NAME,
+    app::DATABASE_DEFAULT,
+    config::{PORT_DEFAULT, mongodb_uri},
+};
 
 /// Accounts, sessions and tokens. Configured by environment variables only; without a command it serves.
 #[derive(Parser)]
@@ -36,6 +41,8 @@ enum Command {
     CreateAdmin(CreateAdmin),
     /// Ask the service that runs here whether it is ready; status 1 when it is not.
     Healthcheck,
+    #[command(flatten)]
+    Archive(mongo_archive::Command),
 }
 
 /// Does what the command line says.
@@ -57,6 +64,13 @@ pub async fn run() -> anyhow::Result<ExitCode> {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(reason) => anyhow::bail!(reason),
         },
+        Some(Command::Archive(command)) => match mongodb_uri(&env) {
+            Ok(uri) => {
+                report(&command.run(uri.expose_secret(), None, DATABASE_DEFAULT).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(_) => Ok(complain(&env)),
+        },
         None if cli.check_config => Ok(check_config::run(&env)),
         None => serve(&env).await,
     }
@@ -74,6 +88,12 @@ async fn serve(env: &Env) -> anyhow::Result<ExitCode> {
         exporter.finish().await;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was done, where it does not mix with what a command writes.
+#[expect(clippy::print_stderr, reason = "this is for the person who runs the command")]
+fn report(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Says everything that is wrong with the configuration.

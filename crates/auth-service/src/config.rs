@@ -151,17 +151,21 @@ pub struct Smtp {
     pub credentials: Option<(String, SecretString)>,
 }
 
+/// The address of the database, which is all that some commands need.
+pub(crate) fn mongodb_uri(env: &Env) -> Result<SecretString, Invalid> {
+    env.var("MONGODB_URI")
+        .alias("MONGO_URI")
+        .alias("MONGODB_URL")
+        .secret(0)
+}
+
 impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
         let port = env.var("PORT").or(PORT_DEFAULT);
         let workers = env.var("WORKERS").within(1..=64, cores());
-        let mongodb_uri = env
-            .var("MONGODB_URI")
-            .alias("MONGO_URI")
-            .alias("MONGODB_URL")
-            .secret(0);
+        let mongodb_uri = mongodb_uri(env);
         let secrets = Secrets::from_env(env);
         let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
         let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());

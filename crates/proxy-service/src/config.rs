@@ -92,14 +92,20 @@ pub struct Upstream {
     pub event_bytes_max: usize,
 }
 
+/// Where the database is and what it is called, which is all that some commands need.
+pub fn database(env: &Env) -> (Result<SecretString, Invalid>, Result<String, Invalid>) {
+    let uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
+    let name = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
+    (uri, name)
+}
+
 impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
         let port = env.var("PORT").or(PORT_DEFAULT);
         let workers = env.var("WORKERS").within(1..=64, default_workers());
-        let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
-        let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
+        let (mongodb_uri, mongodb_database) = database(env);
         let jwt_access_secret = env
             .var("JWT_ACCESS_SECRET")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);

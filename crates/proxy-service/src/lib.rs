@@ -18,7 +18,7 @@ mod store;
 mod upstream;
 
 pub use app::App;
-pub use config::{Config, PORT_DEFAULT, Upstream};
+pub use config::{Config, PORT_DEFAULT, Upstream, database};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

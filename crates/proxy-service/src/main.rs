@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use common_config::Env;
 use common_http::check_readiness;
 use common_telemetry::{Export, init_with_export};
-use proxy_service::{App, Config, NAME, PORT_DEFAULT};
+use proxy_service::{App, Config, NAME, PORT_DEFAULT, database};
+use secrecy::ExposeSecret as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,14 +25,20 @@ struct Arguments {
 enum Command {
     /// Asks the service that runs here whether it is ready; status 1 when it is not.
     Healthcheck,
+    #[command(flatten)]
+    Archive(mongo_archive::Command),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let env = Env::from_process();
-    if let Some(Command::Healthcheck) = arguments.command {
-        return check_readiness(&env, PORT_DEFAULT).map_err(anyhow::Error::msg);
+    match arguments.command {
+        Some(Command::Healthcheck) => {
+            return check_readiness(&env, PORT_DEFAULT).map_err(anyhow::Error::msg);
+        }
+        Some(Command::Archive(command)) => return archive(command, &env).await,
+        None => {}
     }
     let (export, config) = (Export::from_env(&env), Config::from_env(&env));
     let (Ok(export), Ok(config)) = (export, config) else {
@@ -50,4 +57,15 @@ async fn main() -> anyhow::Result<()> {
         exporter.finish().await;
     }
     outcome
+}
+
+/// `backup` and `restore`.
+#[expect(clippy::print_stderr, reason = "this is for the person who runs the command")]
+async fn archive(command: mongo_archive::Command, env: &Env) -> anyhow::Result<()> {
+    let (Ok(uri), Ok(name)) = database(env) else {
+        anyhow::bail!("{}", env.mistakes().join("\n"));
+    };
+    let done = command.run(uri.expose_secret(), Some(&name), &name).await?;
+    eprintln!("{done}");
+    Ok(())
 }

@@ -1,13 +1,21 @@
 //! The routing table: every documented path reaches its service, what is inside stays inside, streams flow.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::{StatusCode, redirect};
 use serde_json::{Value, json};
-use system_tests::gateway::{Behind, Gateway};
+use system_tests::{
+    gateway::{Behind, Gateway},
+    programs::read,
+};
 use tokio::sync::Notify;
 
 /// A service that says who it is and what it was asked.
@@ -264,7 +272,6 @@ async fn what_is_inside_stays_inside_however_it_is_written() {
         "/livez",
         "/readyz",
         "/l%69vez",
-        "/health",
         "/api/credits/../../internal/people/1/data",
         "/api/v1/chat/%2e%2e/%2e%2e/%2e%2e/internal/people/1/data",
         "/chat/..%2f..%2finternal/people/1/data",
@@ -286,7 +293,7 @@ async fn what_is_inside_stays_inside_however_it_is_written() {
                 .find(|part| !part.is_empty() && *part != ".")
                 .unwrap_or_default();
             assert!(
-                !["internal", "metrics", "metrics.json", "livez", "readyz", "health"].contains(&first)
+                !["internal", "metrics", "metrics.json", "livez", "readyz"].contains(&first)
                     && !seen.contains("/.."),
                 "{path} reaches {echoed}"
             );
@@ -372,4 +379,36 @@ async fn with_a_host_name_everything_is_tls_and_no_other_host_is_served() {
         .get(format!("{web}/api/auth/login"))
         .header("host", "other.example.org");
     assert_eq!(other.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn labels_and_manifests_have_the_paths_of_the_table() {
+    // What stands between the quotes of PathRegexp, with dollars and backslashes as they are meant.
+    let paths = |file: &str| -> BTreeSet<String> {
+        let text = read(file).replace("$$", "$");
+        let parts = text.split("PathRegexp(`").skip(1);
+        parts
+            .filter_map(|part| part.split_once('`').map(|(path, _)| path.to_owned()))
+            .collect()
+    };
+    let table = paths("deploy/traefik/dynamic.yaml");
+    assert!(table.len() > 9, "the table has paths: {table:?}");
+    assert_eq!(paths("deploy/compose.labels.yaml"), table);
+
+    let manifest = read("deploy/kubernetes/base/routes.yaml");
+    let paths = manifest
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- path: \""));
+    let paths: BTreeSet<_> = paths
+        .filter_map(|line| line.strip_suffix('"'))
+        .map(|path| path.replace("\\\\", "\\"))
+        .collect();
+    for path in table.iter().filter(|path| !path.contains("internal")) {
+        assert!(paths.contains(path), "{path} has no Ingress in {paths:?}");
+    }
+    assert!(
+        paths
+            .iter()
+            .all(|path| !path.contains("internal") && !path.contains("metrics"))
+    );
 }

@@ -58,15 +58,21 @@ build_images() {
     docker image ls --format '  {{.Repository}}:{{.Tag}}  {{.Size}}' "${IMAGES:-flowgate}/*" | sort >&2
 }
 
-print_addresses() {
-    local url="http://localhost:${HTTP_PORT:-80}" password="$ROOT/deploy/secrets/bootstrap_admin_password"
+# Where people reach the platform, unless it was said.
+public_url() {
+    local url="http://localhost:${HTTP_PORT:-80}"
     if [ -n "${PUBLIC_HOST:-}" ]; then url="https://$PUBLIC_HOST"; fi
+    printf '%s\n' "${url%:80}"
+}
+
+print_addresses() {
+    local password="$ROOT/deploy/secrets/bootstrap_admin_password"
     cat <<TABLE
 
-  platform   ${url%:80}
+  platform   $PUBLIC_URL
   admin      ${BOOTSTRAP_ADMIN_USERNAME:-admin}, password in $password
 
-Is it well?  make smoke URL=${url%:80}
+Is it well?  make smoke URL=$PUBLIC_URL
 Next: make status, make logs, make compose-down; proto-docs/operations.md for everything else.
 TABLE
 }
@@ -94,6 +100,7 @@ if [ -f .env ]; then
         if [[ "$name" =~ ^[A-Z_]+$ ]] && [ -z "${!name:-}" ]; then export "$name=$value"; fi
     done <.env
 fi
+export PUBLIC_URL="${PUBLIC_URL:-$(public_url)}"
 find_compose
 
 case "$1" in

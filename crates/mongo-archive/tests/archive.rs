@@ -62,11 +62,9 @@ async fn everything_comes_back_with_its_indexes() {
         archive[usize::try_from(head).unwrap()..].to_vec()
     };
     assert!(content(&archive) == content(&again), "the copy is the same");
-    let twice = to
-        .database
-        .collection::<Document>("people")
-        .insert_one(doc! { "name": "n7" });
-    assert!(twice.await.is_err(), "the index is unique there too");
+    let people = to.database.collection::<Document>("people");
+    let twice = people.insert_one(doc! { "name": "n7" }).await;
+    assert!(twice.is_err(), "the index is unique there too");
 }
 
 #[tokio::test]

@@ -37,5 +37,6 @@ rm -rf .flowgate/bench
 "target/release/bench" --programs target/release --work "$ROOT/.flowgate/bench" \
     --postgres "$TEST_POSTGRES_URL" --mongodb "$TEST_MONGODB_URL" --postgres-programs "$postgres_programs" "$@"
 
+case " $* " in *" --only "*) exit ;; esac
 say "checking tokens: one core, in memory"
 cargo bench --locked --package common-jwt --bench verify

@@ -7,6 +7,7 @@ mod corrections;
 mod credits;
 mod holds;
 mod pages;
+mod paging;
 mod people;
 mod prices;
 mod request;

@@ -9,6 +9,8 @@
 mod ledger;
 #[path = "bench/people.rs"]
 mod people;
+#[path = "bench/pgbench.rs"]
+mod pgbench;
 #[path = "bench/processes.rs"]
 mod processes;
 #[path = "bench/statistics.rs"]
@@ -45,6 +47,9 @@ struct Arguments {
     /// How long each row is measured.
     #[arg(long, default_value_t = 8)]
     secs: u64,
+    /// Clients at once that the ledger's rows are measured with.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    clients: Vec<usize>,
     /// Rows of usage that statistics are asked of; filling in ten million takes some minutes.
     #[arg(long, default_value_t = 10_000_000)]
     usage_rows: i64,
@@ -80,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
             &stack,
             &arguments.postgres_programs,
             &arguments.postgres,
+            &arguments.clients,
             duration,
             &mut table,
         )

@@ -9,6 +9,7 @@ use super::{
         AllocateByEmail, AllocateCredits, AllocatedBody, AllocationsBody, ChangeAllocation, ListAllocations,
         WithdrawnBody,
     },
+    paging::PageSize,
     request::{Arrival, OwnAccount, Party},
 };
 use crate::{
@@ -139,20 +140,10 @@ pub(super) async fn list_allocations(
     page: Query<ListAllocations>,
     allocations: web::Data<AllocationStore>,
 ) -> Result<HttpResponse> {
-    let limit = page.limit.unwrap_or(ALLOCATIONS_MAX);
-    if !(1..=ALLOCATIONS_MAX).contains(&limit) {
-        return Err(Error::invalid(
-            "limit",
-            format!("must be from 1 to {ALLOCATIONS_MAX}"),
-        ));
-    }
-    // One more than asked for tells whether there is another page.
-    let mut rows = allocations.list_all(page.cursor, i64::from(limit) + 1).await?;
-    let is_last = rows.len() <= usize::from(limit);
-    rows.truncate(usize::from(limit));
-    let next_cursor = rows.last().filter(|_| !is_last).map(|row| row.id);
+    let size = PageSize::of(page.limit, ALLOCATIONS_MAX, ALLOCATIONS_MAX)?;
+    let mut rows = allocations.list_all(page.cursor, size.to_read()).await?;
     Ok(HttpResponse::Ok().json(AllocationsBody {
+        next_cursor: size.cut(&mut rows, |row| row.id),
         allocations: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
     }))
 }

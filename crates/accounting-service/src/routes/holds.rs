@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     bodies::{HoldsBody, ListHolds, VoidedBody},
+    paging::PageSize,
     request::{Arrival, OwnAccount},
     sessions::of_hold,
 };
@@ -26,10 +27,7 @@ pub(super) async fn list_holds(
     accounts: web::Data<Accounts>,
     sessions: web::Data<SessionStore>,
 ) -> Result<HttpResponse> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {PAGE_MAX}")));
-    }
+    let size = PageSize::of(query.limit, PAGE, PAGE_MAX)?;
     let user_id = if query.all {
         account.supervises()?;
         None
@@ -39,16 +37,12 @@ pub(super) async fn list_holds(
     let page = HoldPage {
         user_id: user_id.as_ref(),
         after: query.cursor,
-        // One more than asked for tells whether there is another page.
-        limit: i64::from(limit) + 1,
+        limit: size.to_read(),
     };
     let mut holds = sessions.list_holds(&page).await?;
-    let is_last = holds.len() <= usize::from(limit);
-    holds.truncate(usize::from(limit));
-    let next_cursor = holds.last().filter(|_| !is_last).map(|hold| hold.id);
     Ok(HttpResponse::Ok().json(HoldsBody {
+        next_cursor: size.cut(&mut holds, |hold| hold.id),
         holds: holds.into_iter().map(Into::into).collect(),
-        next_cursor,
     }))
 }
 

@@ -5,6 +5,7 @@ use common_http::{Body, Path, Query};
 
 use super::{
     bodies::{ChangePrice, CreatePrice, ListHistory, ListPrices, PriceBody, PricesBody},
+    paging::PageSize,
     request::{OwnAccount, Party},
 };
 use crate::{
@@ -23,10 +24,10 @@ pub(super) async fn list_prices(
     page: Query<ListPrices>,
     store: web::Data<PriceStore>,
 ) -> Result<HttpResponse> {
-    let limit = checked_limit(page.limit)?;
-    // One more than asked for tells whether there is another page.
-    let rows = store.list(page.cursor.as_deref(), i64::from(limit) + 1).await?;
-    Ok(HttpResponse::Ok().json(PricesBody::new(rows, limit.into())))
+    let size = PageSize::of(page.limit, PRICES_MAX, PRICES_MAX)?;
+    let mut rows = store.list(page.cursor.as_deref(), size.to_read()).await?;
+    let next_cursor = size.cut(&mut rows, |row| row.model_id.clone());
+    Ok(HttpResponse::Ok().json(PricesBody::new(rows, next_cursor)))
 }
 
 /// `GET /api/prices/{model}/history`: what a model costs and has cost, newest first.
@@ -35,12 +36,14 @@ pub(super) async fn list_price_history(
     page: Query<ListHistory>,
     store: web::Data<PriceStore>,
 ) -> Result<HttpResponse> {
-    let limit = checked_limit(page.limit)?;
-    let rows = store.list_history(&model_of(&model)?, limit.into()).await?;
+    let size = PageSize::of(page.limit, PRICES_MAX, PRICES_MAX)?;
+    let mut rows = store.list_history(&model_of(&model)?, size.to_read()).await?;
     if rows.is_empty() {
         return Err(Error::PriceNotFound);
     }
-    Ok(HttpResponse::Ok().json(PricesBody::new(rows, limit.into())))
+    // Of a price that changed more often than that, the oldest ones are not shown.
+    size.cut(&mut rows, |_| ());
+    Ok(HttpResponse::Ok().json(PricesBody::new(rows, None)))
 }
 
 /// `POST /api/prices`: a price for a model that has none of its own.
@@ -80,12 +83,4 @@ fn model_of(model: &str) -> Result<String> {
 
 fn price_of(input: Rate, output: Rate) -> Result<Price> {
     Price::new(input, output).ok_or_else(|| Error::invalid("outputRate", "must not be 0 when inputRate is 0"))
-}
-
-fn checked_limit(limit: Option<u16>) -> Result<u16> {
-    let limit = limit.unwrap_or(PRICES_MAX);
-    if !(1..=PRICES_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {PRICES_MAX}")));
-    }
-    Ok(limit)
 }

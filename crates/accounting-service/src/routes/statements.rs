@@ -8,6 +8,7 @@ use futures_util::stream;
 
 use super::{
     bodies::{ListTransactions, NamedUser, ReceiptBody, StatementBody},
+    paging::PageSize,
     request::{OwnAccount, Party, bound},
 };
 use crate::{
@@ -46,10 +47,7 @@ pub(super) async fn list_transactions(
     accounts: web::Data<Accounts>,
     transactions: web::Data<TransactionStore>,
 ) -> Result<HttpResponse> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {PAGE_MAX}")));
-    }
+    let size = PageSize::of(query.limit, PAGE, PAGE_MAX)?;
     let as_table = wants_table(&request, query.format.as_deref())?;
     let user_id = account.subject(query.user_id.as_deref(), &accounts).await?;
     let filter = filter(&query, user_id)?;
@@ -67,14 +65,10 @@ pub(super) async fn list_transactions(
     if as_table {
         return table(transactions.as_ref().clone(), filter, before).await;
     }
-    // One more than asked for tells whether there is another page.
-    let mut rows = transactions.list(&filter, before, i64::from(limit) + 1).await?;
-    let is_last = rows.len() <= usize::from(limit);
-    rows.truncate(usize::from(limit));
-    let next_cursor = rows.last().filter(|_| !is_last).map(|row| row.id);
+    let mut rows = transactions.list(&filter, before, size.to_read()).await?;
     Ok(HttpResponse::Ok().json(StatementBody {
+        next_cursor: size.cut(&mut rows, |row| row.id),
         transactions: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
     }))
 }
 

@@ -5,6 +5,7 @@ use common_http::{Path, Query};
 
 use super::{
     bodies::{AskStatistics, AskSystemStatistics, RankCursor, SystemStatisticsBody, UserStatisticsBody},
+    paging::PageSize,
     request::{OwnAccount, bound},
 };
 use crate::{
@@ -48,22 +49,19 @@ pub(super) async fn show_system_statistics(
     statistics: web::Data<StatisticsStore>,
 ) -> Result<HttpResponse> {
     let period = period(asked.start_date.as_deref(), asked.end_date.as_deref())?;
-    let limit = asked.limit.unwrap_or(USERS_MAX);
-    if !(1..=USERS_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {USERS_MAX}")));
-    }
+    let size = PageSize::of(asked.limit, USERS_MAX, USERS_MAX)?;
     let after = match asked.cursor.as_deref().map(str::parse::<RankCursor>) {
         None => None,
         Some(Ok(cursor)) => Some(cursor.0),
         Some(Err(_)) => return Err(Error::invalid("cursor", "is not one of ours")),
     };
-    // One more than asked for tells whether there is another page.
     let ranking = Ranking {
         after,
-        limit: i64::from(limit) + 1,
+        limit: size.to_read(),
     };
-    let (sums, users) = statistics.of_all(&period, &ranking).await?;
-    Ok(HttpResponse::Ok().json(SystemStatisticsBody::new(sums, users, limit.into())))
+    let (sums, mut users) = statistics.of_all(&period, &ranking).await?;
+    let next_cursor = size.cut(&mut users, |last| RankCursor(last.clone()).to_string());
+    Ok(HttpResponse::Ok().json(SystemStatisticsBody::new(sums, users, next_cursor)))
 }
 
 fn period(start: Option<&str>, end: Option<&str>) -> Result<Period> {

@@ -4,7 +4,10 @@ use actix_web::{HttpResponse, web};
 use common_http::{Clock, Path, Query};
 use uuid::Uuid;
 
-use super::bodies::{DeadLettersBody, ListDeadLetters, RetriedBody};
+use super::{
+    bodies::{DeadLettersBody, ListDeadLetters, RetriedBody},
+    paging::PageSize,
+};
 use crate::{
     error::{Error, Result},
     store::WebhookStore,
@@ -21,16 +24,12 @@ pub(super) async fn list_dead_letters(
     page: Query<ListDeadLetters>,
     store: web::Data<WebhookStore>,
 ) -> Result<HttpResponse> {
-    let limit = page.limit.unwrap_or(LETTERS_USUAL);
-    if !(1..=LETTERS_MAX).contains(&limit) {
-        return Err(Error::invalid(
-            "limit",
-            format!("must be from 1 to {LETTERS_MAX}"),
-        ));
-    }
-    // One more than asked for tells whether there is another page.
-    let letters = store.list_dead(page.cursor, i64::from(limit) + 1).await?;
-    Ok(HttpResponse::Ok().json(DeadLettersBody::new(letters, limit.into())))
+    let size = PageSize::of(page.limit, LETTERS_USUAL, LETTERS_MAX)?;
+    let mut letters = store.list_dead(page.cursor, size.to_read()).await?;
+    Ok(HttpResponse::Ok().json(DeadLettersBody {
+        next_cursor: size.cut(&mut letters, |letter| letter.id),
+        dead_letters: letters.into_iter().map(Into::into).collect(),
+    }))
 }
 
 /// `POST /api/admin/webhooks/dead-letters/{id}/retry`: sends it again, with all its attempts.

@@ -1,4 +1,5 @@
-//! Ledger commands over HTTP, beside pgbench doing one durable UPDATE and INSERT per transaction on the same server.
+//! Ledger commands (hold, capture, deduct) over HTTP, beside pgbench doing one durable UPDATE and INSERT per transaction
+//! on the same server.
 
 use std::{
     net::SocketAddr,
@@ -10,28 +11,22 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use chrono::Utc;
 use common_jwt::{
     AUDIENCE_DEFAULT, AccessClaims, ISSUER_DEFAULT, Role, ServiceClaims, Signer, SigningKey, TokenType,
 };
 use serde_json::json;
 use system_tests::load::{Caller, Load, run};
-use tokio::process::Command;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{
-    processes::Stack,
-    table::Table,
-    turns::{host_and_port, post},
-};
-
-/// Clients at once, for us and for pgbench.
-const CLIENTS: usize = 64;
+use crate::{pgbench::Pgbench, processes::Stack, table::Table, turns::post};
 
 /// Accounts of the wide rows.
 const ACCOUNTS: usize = 10_000;
+
+/// Of ten commands so many go to one account of ten, where the load is skewed.
+const HOT_OF_TEN: usize = 9;
 
 /// What each account may spend: more than a run can.
 const CREDITS: i64 = 100_000_000;
@@ -41,38 +36,91 @@ pub(crate) async fn measure(
     stack: &Stack,
     postgres_programs: &Path,
     postgres: &Url,
+    clients: &[usize],
     duration: Duration,
     table: &mut Table,
 ) -> anyhow::Result<()> {
     fill_accounts(stack).await?;
     introduce_accounts(stack).await?;
-    let load = Load {
-        connections: CLIENTS,
+    let tokens = Tokens::sign(stack)?;
+    let pgbench = Pgbench {
+        stack,
+        programs: postgres_programs,
+        postgres,
         duration,
     };
-    for (label, accounts) in [("one account", 1), ("10,000 accounts", ACCOUNTS)] {
-        let baseline = match pgbench(stack, postgres_programs, postgres, accounts, duration).await {
-            Ok(rate) => {
-                table.add_rate(&format!("pgbench UPDATE+INSERT, {label}"), rate);
-                Some(rate)
-            }
-            Err(error) => {
-                table.note(format!("pgbench could not be measured: {error:#}"));
-                None
-            }
-        };
-        let token = service_token(stack)?;
-        let holds = run(stack.accounting, load, |index| {
-            Holds::new(stack, &token, index, Choice::Among(accounts))
-        })
-        .await?;
-        let what = format!("holds and captures over HTTP, {label}");
-        table.add(&what, &holds, baseline.map(|rate| ("pgbench", rate)));
+    for spread in [Spread::One, Spread::Even, Spread::Skewed] {
+        for &connections in clients {
+            let label = format!("{}, {connections} clients", spread.label());
+            let baseline = match pgbench.run(&spread.script(), ACCOUNTS, connections).await {
+                Ok(run) => {
+                    table.add_measured(&format!("pgbench, {label}"), &run);
+                    Some(run.rate)
+                }
+                Err(error) => {
+                    table.note(format!("pgbench could not be measured: {error:#}"));
+                    None
+                }
+            };
+            let load = Load {
+                connections,
+                duration,
+            };
+            let commands = run(stack.accounting, load, |index| {
+                Commands::new(stack, &tokens, index, Choice::Among(spread))
+            })
+            .await?;
+            table.add(
+                &format!("commands, {label}"),
+                &commands,
+                baseline.map(|rate| ("pgbench", rate)),
+            );
+        }
     }
-    let token = user_token(stack)?;
-    let deducts = run(stack.accounting, load, |_| Deducts::new(stack.accounting, &token)).await?;
-    table.add("deducts over HTTP, one account", &deducts, None);
     Ok(())
+}
+
+/// Which accounts commands go to.
+#[derive(Clone, Copy)]
+enum Spread {
+    One,
+    Even,
+    Skewed,
+}
+
+impl Spread {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::One => "one account",
+            Self::Even => "10,000 accounts",
+            Self::Skewed => "90/10 skew",
+        }
+    }
+
+    /// The account that the `turn`th draw of a sequence without order names.
+    fn account(self, turn: usize) -> usize {
+        let draw = turn.wrapping_mul(104_729);
+        match self {
+            Self::One => 0,
+            Self::Even => draw % ACCOUNTS,
+            Self::Skewed if turn % 10 < HOT_OF_TEN => draw % (ACCOUNTS / 10),
+            Self::Skewed => ACCOUNTS / 10 + draw % (ACCOUNTS - ACCOUNTS / 10),
+        }
+    }
+
+    /// The same in the words of pgbench.
+    fn script(self) -> String {
+        let hot = ACCOUNTS / 10;
+        match self {
+            Self::One => "\\set id 1\n".to_owned(),
+            Self::Even => format!("\\set id random(1, {ACCOUNTS})\n"),
+            Self::Skewed => format!(
+                "\\set ten random(1, 10)\n\\set id case when :ten <= {HOT_OF_TEN} then random(1, {hot}) \
+                 else random({}, {ACCOUNTS}) end\n",
+                hot + 1
+            ),
+        }
+    }
 }
 
 /// Gives every account its credits, a few at a time.
@@ -99,14 +147,14 @@ async fn fill_accounts(stack: &Stack) -> anyhow::Result<()> {
 
 /// Lets every account be named once: a name that is new is written down, and that is not what is measured.
 async fn introduce_accounts(stack: &Stack) -> anyhow::Result<()> {
-    let token = service_token(stack)?;
+    let tokens = Tokens::sign(stack)?;
     let load = Load {
         connections: 32,
         duration: Duration::from_mins(2),
     };
     let next = Arc::new(AtomicUsize::new(0));
     let report = run(stack.accounting, load, |_| {
-        Holds::new(stack, &token, 0, Choice::EachOnce(Arc::clone(&next)))
+        Commands::new(stack, &tokens, 0, Choice::EachOnce(Arc::clone(&next)))
     });
     let report = report.await?;
     anyhow::ensure!(report.failed == 0, "{:?}", report.first_failure);
@@ -135,27 +183,53 @@ impl Caller for Allocations {
     }
 }
 
-/// A hold, its capture, the next hold ...: two commands a turn, as the proxy sends them.
-struct Holds {
+/// What speaks for whom: the proxy's token, and one of each account's owner.
+#[derive(Clone)]
+struct Tokens {
+    service: Arc<str>,
+    people: Arc<[String]>,
+}
+
+impl Tokens {
+    fn sign(stack: &Stack) -> anyhow::Result<Self> {
+        let people: anyhow::Result<Vec<_>> = (0..ACCOUNTS).map(|index| user_token(stack, index)).collect();
+        Ok(Self {
+            service: service_token(stack)?.into(),
+            people: people?.into(),
+        })
+    }
+}
+
+/// A hold, its capture, a deduct, the next hold ...: the commands of a turn as the proxy sends them, and one of the
+/// account's owner.
+struct Commands {
     address: SocketAddr,
-    token: String,
-    user_id: usize,
+    tokens: Tokens,
+    turn: usize,
     choice: Choice,
-    open: Option<String>,
+    account: usize,
+    step: Step,
+}
+
+/// What comes next.
+enum Step {
+    Hold,
+    Capture { session_id: String },
+    Deduct,
 }
 
 /// Whose turn it is.
 enum Choice {
-    /// One of so many accounts, in an order that repeats late.
-    Among(usize),
+    /// As the spread says.
+    Among(Spread),
     /// Every account once, shared with the other connections.
     EachOnce(Arc<AtomicUsize>),
 }
 
 impl Choice {
-    fn next(&self, last: usize) -> Option<usize> {
+    fn next(&self, turn: usize) -> Option<usize> {
         match self {
-            Self::Among(accounts) => Some((last + 104_729) % accounts),
+            Self::Among(spread) => Some(spread.account(turn)),
             Self::EachOnce(next) => {
                 Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < ACCOUNTS)
             }
@@ -163,81 +237,63 @@ impl Choice {
     }
 }
 
-impl Holds {
-    fn new(stack: &Stack, token: &str, index: usize, choice: Choice) -> Self {
+impl Commands {
+    fn new(stack: &Stack, tokens: &Tokens, index: usize, choice: Choice) -> Self {
         Self {
             address: stack.accounting,
-            token: token.to_owned(),
-            user_id: index * 7919,
+            tokens: tokens.clone(),
+            turn: index * 7919,
             choice,
-            open: None,
+            account: 0,
+            step: Step::Hold,
         }
     }
-}
 
-impl Caller for Holds {
-    fn request(&mut self) -> Option<Vec<u8>> {
-        if let Some(session_id) = self.open.take() {
-            let user_id = account(self.user_id);
-            let body = json!({
-                "sessionId": session_id, "userId": user_id, "actualCredits": 1, "success": true,
-                "usage": { "service": "chat", "operation": "bench", "metadata": {} },
-            });
-            return Some(post(
-                self.address,
-                "/api/streaming-sessions/finalize",
-                Some(&self.token),
-                &body,
-            ));
-        }
-        self.user_id = self.choice.next(self.user_id)?;
-        let (session_id, user_id) = (Uuid::new_v4().to_string(), account(self.user_id));
+    fn hold(&mut self) -> Option<Vec<u8>> {
+        self.turn += 1;
+        self.account = self.choice.next(self.turn)?;
+        let (session_id, user_id) = (Uuid::new_v4().to_string(), account(self.account));
         let body = json!({
             "sessionId": session_id, "userId": user_id, "username": "bench", "email": format!("{user_id}@example.com"),
             "role": "enduser", "modelId": "bench", "credits": 1,
         });
-        self.open = Some(session_id);
-        Some(post(
-            self.address,
-            "/api/streaming-sessions/initialize",
-            Some(&self.token),
-            &body,
-        ))
+        self.step = Step::Capture { session_id };
+        Some(self.post("/api/streaming-sessions/initialize", &body))
+    }
+
+    fn capture(&mut self, session_id: &str) -> Vec<u8> {
+        self.step = Step::Deduct;
+        let body = json!({
+            "sessionId": session_id, "userId": account(self.account), "actualCredits": 1, "success": true,
+            "usage": { "service": "chat", "operation": "bench", "metadata": {} },
+        });
+        self.post("/api/streaming-sessions/finalize", &body)
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> Vec<u8> {
+        post(self.address, path, Some(&self.tokens.service), body)
+    }
+}
+
+impl Caller for Commands {
+    fn request(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.step, Step::Hold) {
+            Step::Hold => self.hold(),
+            Step::Capture { session_id } => Some(self.capture(&session_id)),
+            Step::Deduct => {
+                let token = self.tokens.people.get(self.account)?;
+                let body = json!({ "credits": 1 });
+                Some(post(self.address, "/api/credits/deduct", Some(token), &body))
+            }
+        }
     }
 
     fn is_success(&mut self, status: u16, _: &[u8]) -> bool {
         let success = matches!(status, 200 | 201);
         if !success {
-            self.open = None;
+            self.step = Step::Hold;
         }
         success
-    }
-}
-
-struct Deducts {
-    request: Vec<u8>,
-}
-
-impl Deducts {
-    fn new(address: SocketAddr, token: &str) -> Self {
-        Self {
-            request: post(
-                address,
-                "/api/credits/deduct",
-                Some(token),
-                &json!({ "credits": 1 }),
-            ),
-        }
-    }
-}
-
-impl Caller for Deducts {
-    fn request(&mut self) -> Option<Vec<u8>> {
-        Some(self.request.clone())
-    }
-
-    fn is_success(&mut self, status: u16, _: &[u8]) -> bool {
-        status == 200
     }
 }
 
@@ -249,26 +305,26 @@ fn service_token(stack: &Stack) -> anyhow::Result<String> {
         aud: "accounting-service".into(),
         sub: "proxy-service".to_owned(),
         iat: now,
-        exp: now + 600,
+        exp: now + 3_600,
         kind: TokenType::Service,
     })?)
 }
 
-fn user_token(stack: &Stack) -> anyhow::Result<String> {
+fn user_token(stack: &Stack, index: usize) -> anyhow::Result<String> {
     let now = now();
     let signer = Signer::new(SigningKey::hs256(stack.access_secret.as_bytes()));
     Ok(signer.access(&AccessClaims {
         iss: ISSUER_DEFAULT.to_owned(),
         aud: AUDIENCE_DEFAULT.into(),
-        sub: account(0),
+        sub: account(index),
         sid: Uuid::new_v4().to_string(),
         jti: Uuid::new_v4().to_string(),
         iat: now,
         nbf: now,
-        exp: now + 600,
+        exp: now + 3_600,
         kind: TokenType::Access,
         username: "bench".to_owned(),
-        email: "bench@example.com".to_owned(),
+        email: format!("{}@example.com", account(index)),
         role: Role::EndUser,
         must_change_password: false,
     })?)
@@ -280,56 +336,4 @@ fn user_token(stack: &Stack) -> anyhow::Result<String> {
 )]
 pub(crate) fn now() -> i64 {
     Utc::now().timestamp()
-}
-
-/// Transactions per second of pgbench with one durable UPDATE and INSERT each.
-async fn pgbench(
-    stack: &Stack,
-    programs: &Path,
-    postgres: &Url,
-    accounts: usize,
-    duration: Duration,
-) -> anyhow::Result<f64> {
-    let (host, port) = host_and_port(postgres);
-    let script = stack.work.join("pgbench.sql");
-    std::fs::write(
-        &script,
-        "\\set id random(1, :accounts)\nBEGIN;\nUPDATE bench_accounts SET balance = balance - 1 WHERE id = :id;\n\
-         INSERT INTO bench_ledger (account_id, amount) VALUES (:id, -1);\nCOMMIT;\n",
-    )?;
-    let setup = format!(
-        "DROP TABLE IF EXISTS bench_accounts, bench_ledger; \
-         CREATE TABLE bench_accounts (id bigint PRIMARY KEY, balance bigint NOT NULL); \
-         CREATE TABLE bench_ledger (id bigserial PRIMARY KEY, account_id bigint NOT NULL, amount bigint NOT NULL, \
-         created_at timestamptz NOT NULL DEFAULT now()); \
-         INSERT INTO bench_accounts SELECT g, 1000000000 FROM generate_series(1, {ACCOUNTS}) g; \
-         ANALYZE bench_accounts;"
-    );
-    {
-        use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
-        let mut connection = AsyncPgConnection::establish(postgres.as_str()).await?;
-        connection.batch_execute(&setup).await?;
-    }
-    let output = Command::new(programs.join("pgbench"))
-        .args([
-            "-h", &host, "-p", &port, "-U", "postgres", "-n", "-M", "prepared", "-j", "2",
-        ])
-        .args(["-c", &CLIENTS.to_string(), "-T", &duration.as_secs().to_string()])
-        .args(["-D", &format!("accounts={accounts}"), "-f"])
-        .arg(&script)
-        .arg(postgres.path().trim_start_matches('/'))
-        .output()
-        .await
-        .context("pgbench is not installed")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("tps = "))
-        .context("pgbench printed no rate")?;
-    let rate = line
-        .trim_start_matches("tps = ")
-        .split(' ')
-        .next()
-        .unwrap_or_default();
-    Ok(rate.parse()?)
 }

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 use system_tests::load::{Caller, Load, run};
 use tokio::time::Instant;
 
-use crate::{processes::Stack, table::Table, turns::post};
+use crate::{
+    processes::Stack,
+    table::{Measured, Table},
+    turns::post,
+};
 
 /// Users written in one round trip.
 const BATCH: usize = 10_000;
@@ -57,7 +61,11 @@ async fn log_ins(
     let people_docs = (0..CLIENTS).map(|number| person(&format!("client{number:02}"), &hash, "enduser", 0));
     people.insert_many(people_docs).await?;
     let bare = bare_bcrypt(hash, duration).await?;
-    table.add_rate("bcrypt alone, one thread", bare);
+    let alone = Measured {
+        rate: bare,
+        latencies: None,
+    };
+    table.add_measured("bcrypt alone, one thread", &alone);
     let load = Load {
         connections: CLIENTS,
         duration,

@@ -11,6 +11,14 @@ pub(crate) struct Table {
     notes: Vec<String>,
 }
 
+/// What another program measured.
+pub(crate) struct Measured {
+    /// Per second.
+    pub(crate) rate: f64,
+    /// The median and the 99th percentile, where it tells them.
+    pub(crate) latencies: Option<(Duration, Duration)>,
+}
+
 struct Row {
     what: String,
     rate: f64,
@@ -39,12 +47,12 @@ impl Table {
         }
     }
 
-    /// Adds a rate that another program measured.
-    pub(crate) fn add_rate(&mut self, what: &str, rate: f64) {
+    /// Adds what another program measured.
+    pub(crate) fn add_measured(&mut self, what: &str, measured: &Measured) {
         self.rows.push(Row {
             what: what.to_owned(),
-            rate,
-            latencies: None,
+            rate: measured.rate,
+            latencies: measured.latencies,
             compared: None,
             failed: 0,
         });

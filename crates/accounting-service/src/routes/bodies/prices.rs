@@ -58,13 +58,11 @@ pub struct PricesBody {
 }
 
 impl PricesBody {
-    /// A page of at most `limit` of `rows`.
-    pub fn new(mut rows: Vec<PriceRow>, limit: usize) -> Self {
-        let is_last = rows.len() <= limit;
-        rows.truncate(limit);
+    /// A page; the next begins at `next_cursor`.
+    pub fn new(rows: Vec<PriceRow>, next_cursor: Option<String>) -> Self {
         Self {
-            next_cursor: rows.last().filter(|_| !is_last).map(|row| row.model_id.clone()),
             prices: rows.into_iter().map(Into::into).collect(),
+            next_cursor,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Statistics: what is asked, and what is answered.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+};
 
 use common_http::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -39,6 +43,12 @@ pub struct AskSystemStatistics {
 /// Where a page of ranked users ends: `<credits>.<user id>`.
 #[derive(Debug)]
 pub struct RankCursor(pub RankedUser);
+
+impl Display for RankCursor {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.0.credits, self.0.user_id)
+    }
+}
 
 /// A cursor that this service has not made.
 #[derive(Debug)]
@@ -155,15 +165,12 @@ pub struct SystemStatisticsBody {
 }
 
 impl SystemStatisticsBody {
-    /// The answer with at most `limit` of `users`.
-    pub fn new(sums: Statistics, mut users: Vec<RankedUser>, limit: usize) -> Self {
-        let is_last = users.len() <= limit;
-        users.truncate(limit);
-        let cursor = |last: &RankedUser| format!("{}.{}", last.credits, last.user_id);
+    /// The answer with one page of users.
+    pub fn new(sums: Statistics, users: Vec<RankedUser>, next_cursor: Option<String>) -> Self {
         Self {
             total_records: sums.records,
             total_credits: sums.credits,
-            next_cursor: users.last().filter(|_| !is_last).map(cursor),
+            next_cursor,
             by_user: users
                 .into_iter()
                 .map(|user| (user.user_id, user.credits))

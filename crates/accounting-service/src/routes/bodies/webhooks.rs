@@ -26,18 +26,6 @@ pub struct DeadLettersBody {
     pub next_cursor: Option<Uuid>,
 }
 
-impl DeadLettersBody {
-    /// A page of at most `limit` of `letters`.
-    pub fn new(mut letters: Vec<DeadLetter>, limit: usize) -> Self {
-        let is_last = letters.len() <= limit;
-        letters.truncate(limit);
-        Self {
-            next_cursor: letters.last().filter(|_| !is_last).map(|letter| letter.id),
-            dead_letters: letters.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
 /// A message that was given up.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use system_tests::{
     platform::ADMIN,
     programs::{Program, free_address, path_of, read, root},
 };
-use test_support::Client;
+use test_support::{Client, SERVICE_SECRET};
 use tokio::process::Command;
 
 struct Prometheus {
@@ -208,7 +208,15 @@ async fn all_targets_are_up_all_rules_load_and_every_dashboard_query_has_a_serie
 
 #[actix_web::test]
 async fn what_alerts_ask_for_is_what_the_services_say() {
-    let fleet = Fleet::start(crate::PROGRAM, 1, &[("VERIFY_EVERY_SECS", "1")]).await;
+    let fleet = Fleet::start(
+        crate::PROGRAM,
+        1,
+        &[
+            ("WEBHOOK_URL", "http://127.0.0.1:1/"),
+            ("WEBHOOK_SECRET", SERVICE_SECRET),
+        ],
+    )
+    .await;
     smoke(&fleet).await;
     let client = |service: &system_tests::fleet::Service| -> Client { service.client(0) };
     let mut said = String::new();

@@ -15,6 +15,9 @@ use test_support::Client;
 const PEOPLE: usize = 4;
 const CREDITS: i64 = 100_000;
 
+/// How long a replica that stops still takes requests: longer than the gateway needs to notice.
+const NOTICED_SECS: &str = "3";
+
 /// Chats and looks around until told to stop; how many turns there were.
 async fn use_the_platform(guest: Guest, stop: Arc<AtomicBool>, rounds: Arc<AtomicI64>) -> i64 {
     let mut turns = 0;
@@ -38,7 +41,7 @@ async fn use_the_platform(guest: Guest, stop: Arc<AtomicBool>, rounds: Arc<Atomi
 
 #[actix_web::test]
 async fn replacing_every_replica_under_load_fails_no_request_and_loses_no_credit() {
-    let mut fleet = Fleet::start(crate::PROGRAM, 2, &[]).await;
+    let mut fleet = Fleet::start(crate::PROGRAM, 2, &[("SHUTDOWN_DELAY_SECS", NOTICED_SECS)]).await;
     let gateway = Gateway::start(&fleet.behind(), None).await;
     let outside = Client::new(gateway.url());
     for address in [&fleet.auth, &fleet.accounting, &fleet.proxy]

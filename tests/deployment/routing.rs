@@ -281,20 +281,23 @@ async fn what_is_inside_stays_inside_however_it_is_written() {
             .split_once("\r\n\r\n")
             .and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
         if let Some(echoed) = echoed.filter(|echoed| echoed["service"].is_string()) {
-            // It may reach a service only as another path than the one that is kept inside.
+            // It may reach a service only as another path than the one that is kept inside. An encoded slash is no
+            // slash to the services, so what follows it is part of a name.
             let seen = echoed["path"]
                 .as_str()
                 .unwrap()
                 .to_lowercase()
-                .replace("%2f", "/")
                 .replace("%2e", ".");
-            let first = seen
-                .split('/')
-                .find(|part| !part.is_empty() && *part != ".")
+            let mut parts = seen.split('/').filter(|part| !part.is_empty() && *part != ".");
+            let first = parts
+                .next()
+                .unwrap_or_default()
+                .split("%2f")
+                .next()
                 .unwrap_or_default();
+            let inside = ["internal", "metrics", "metrics.json", "livez", "readyz", ".."];
             assert!(
-                !["internal", "metrics", "metrics.json", "livez", "readyz"].contains(&first)
-                    && !seen.contains("/.."),
+                !inside.contains(&first) && parts.all(|part| part != ".."),
                 "{path} reaches {echoed}"
             );
         }

@@ -27,9 +27,6 @@ use crate::{
 /// How long something may take to come about.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long a replica that stops still takes requests: longer than the gateway needs to notice.
-const SHUTDOWN_DELAY_SECS: &str = "3";
-
 /// One service with its replicas.
 #[derive(Debug)]
 pub struct Service {
@@ -113,7 +110,7 @@ impl Fleet {
         let mut common = pairs(&[
             ("HOST", "127.0.0.1"),
             ("WORKERS", "1"),
-            ("SHUTDOWN_DELAY_SECS", SHUTDOWN_DELAY_SECS),
+            ("SHUTDOWN_DELAY_SECS", "0"),
             ("SHUTDOWN_GRACE_SECS", "20"),
             ("JWT_ACCESS_SECRET", ACCESS_SECRET),
             ("SERVICE_JWT_SECRET", SERVICE_SECRET),
@@ -305,8 +302,6 @@ pub struct Guest {
     pub proxy: Client,
     /// What continues the session.
     pub refresh_token: String,
-    /// Who it is.
-    pub id: String,
 }
 
 impl Guest {
@@ -321,13 +316,12 @@ impl Guest {
         let body = json!({ "username": name, "password": password });
         let answer = auth.post("/api/auth/login", &body).await.expect(200);
         let text = |member: &Value| member.as_str().expect("a text").to_owned();
-        let token = text(&answer.body["access_token"]);
+        let token = text(&answer.body["accessToken"]);
         Self {
             auth: auth.with_token(&token),
             accounting: accounting.with_token(&token),
             proxy: proxy.with_token(&token),
-            refresh_token: text(&answer.body["refresh_token"]),
-            id: text(&answer.body["user"]["id"]),
+            refresh_token: text(&answer.body["refreshToken"]),
         }
     }
 

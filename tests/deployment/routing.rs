@@ -147,9 +147,11 @@ fn documented(contract: &str) -> Vec<(String, bool)> {
     paths
 }
 
-/// What a service has at its own root, which people reach at auth-service only.
-const AT_EVERY_ROOT: [&str; 11] = [
+/// What a service has at its own root, which people reach at auth-service only; `/collections/status` of the proxy is for
+/// scripts beside it.
+const AT_EVERY_ROOT: [&str; 12] = [
     "/",
+    "/collections/status",
     "/info",
     "/health",
     "/api/health",

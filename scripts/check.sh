@@ -15,6 +15,8 @@ say "documentation"
 RUSTDOCFLAGS="-D warnings ${RUSTDOCFLAGS:-}" cargo doc --workspace --no-deps --locked --quiet
 say "dependencies"
 "$here/audit.sh"
+say "manifests"
+"$here/manifests.sh"
 if have shellcheck; then
     say "scripts"
     git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x

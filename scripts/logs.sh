@@ -13,6 +13,7 @@ for service in "${SERVICES[@]}"; do
     if [ -n "${SERVICE:-}" ] && [ "$SERVICE" != "$service" ] && [ "$SERVICE-service" != "$service" ]; then continue; fi
     if [ -e "$(log_file "$service")" ]; then files+=("$(log_file "$service")"); fi
 done
+if [ "${#files[@]}" -eq 0 ] && containers_run; then exec "$here/compose.sh" logs; fi
 [ "${#files[@]}" -gt 0 ] || die "there is no log${SERVICE:+ of $SERVICE}; make up starts the stack"
 if [ -t 1 ]; then
     exec tail -n 40 -F "${files[@]}"

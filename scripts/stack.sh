@@ -67,3 +67,8 @@ lock_stack() {
         flock -n 8 || { say "another make up or make down is at work; waiting for it"; flock 8; }
     fi
 }
+
+# Whether the platform runs in containers (scripts/compose.sh) instead.
+containers_run() {
+    have docker && [ -n "$(docker ps -q --filter "label=com.docker.compose.project=${PROJECT:-flowgate}" 2>/dev/null)" ]
+}

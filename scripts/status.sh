@@ -9,6 +9,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 . "$here/stack.sh"
 
 if [ ! -s "$SETTINGS_FILE" ]; then
+    if containers_run; then exec "$here/compose.sh" status; fi
     printf 'the stack does not run; make up starts it\n'
     exit 1
 fi

@@ -29,6 +29,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# What the deployment tests run; they would fetch it themselves, each waiting for the others.
+"$here/programs.sh" fetch
 eval "$("$here/databases.sh" start "$databases" --fast)"
 export TEST_POSTGRES_URL TEST_MONGODB_URL TEST_REDIS_URL
 

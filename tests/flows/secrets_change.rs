@@ -113,7 +113,11 @@ async fn every_route_of_every_service_is_closed_to_who_must_change_the_password(
             );
             if is_for_people {
                 let answer = call(&platform, service, &row, &token).await;
-                answer.expect_problem(403, "password_change_required");
+                if row.method == "HEAD" {
+                    assert_eq!(answer.status, 403, "{} {}", row.method, row.path);
+                } else {
+                    answer.expect_problem(403, "password_change_required");
+                }
                 tried += 1;
             }
         }

@@ -1,10 +1,13 @@
 //! What the system tests and the benchmark stand on: a Flowise that answers from recordings, and a load generator.
 
 pub mod cluster;
+pub mod fleet;
 pub mod flowise;
+pub mod gateway;
 pub mod key_file;
 pub mod link;
 pub mod load;
 pub mod person;
 pub mod platform;
 pub mod process;
+pub mod programs;

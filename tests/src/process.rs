@@ -64,6 +64,18 @@ impl Process {
         memory_bytes(pid).expect("the process runs")
     }
 
+    /// SIGTERM, as whoever replaces a replica sends it; waits until the process has ended well.
+    pub async fn terminate(mut self) {
+        let pid = self.child.id().expect("the process runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(sent.expect("kill can be run").success(), "the signal was sent");
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended
+            .expect("it ends within its grace")
+            .expect("it can be waited for");
+        assert!(status.success(), "{status}");
+    }
+
     /// SIGKILL: no destructor runs, nothing is flushed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the process can be killed");

@@ -38,6 +38,7 @@ pub struct App {
     address: SocketAddr,
     server: Server,
     lifecycle: Lifecycle,
+    shutdown_delay: Duration,
     shutdown_grace: Duration,
 }
 
@@ -90,7 +91,8 @@ impl App {
         let contract = Contract::from_yaml(CONTRACT)?;
         let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         let services = Services::new(&config, database, accounts, ledger, rules)?;
-        let (grace, origins) = (config.shutdown_grace, config.cors_origins.clone());
+        let (delay, grace) = (config.shutdown_delay, config.shutdown_grace);
+        let origins = config.cors_origins.clone();
         let (trusted_proxies, shared_lifecycle) = (config.trusted_proxies.clone(), lifecycle.clone());
         let mut server = HttpServer::new(move || {
             ActixApp::new()
@@ -125,6 +127,7 @@ impl App {
             address,
             server: server.run(),
             lifecycle,
+            shutdown_delay: delay,
             shutdown_grace: grace,
         })
     }
@@ -142,7 +145,9 @@ impl App {
     /// Answers requests until it is stopped.
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(address = %self.address, "listening");
-        self.lifecycle.run(self.server, self.shutdown_grace).await?;
+        self.lifecycle
+            .run(self.server, self.shutdown_delay, self.shutdown_grace)
+            .await?;
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ pub use webhook::WebhookConfig;
 
 use crate::{domain::pace::Pace, service::AllocationCaps};
 
+/// Where the service listens unless it is told otherwise.
+pub const PORT_DEFAULT: u16 = 3001;
+
 /// The service's configuration; tests write it down directly.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,6 +72,8 @@ pub struct Config {
     pub verify_every: Option<Duration>,
     /// Threads that serve requests (`WORKERS`); `None` takes one a core.
     pub workers: Option<usize>,
+    /// How long requests are still taken after SIGTERM (`SHUTDOWN_DELAY_SECS`).
+    pub shutdown_delay: Duration,
     /// How long open requests may run on after SIGTERM (`SHUTDOWN_GRACE_SECS`).
     pub shutdown_grace: Duration,
     /// Who may say, by `X-Forwarded-For`, for whom they call (`TRUSTED_PROXIES`).
@@ -81,7 +86,7 @@ impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let port = env.var("PORT").or(3001_u16);
+        let port = env.var("PORT").or(PORT_DEFAULT);
         let database_url = database_url(env);
         let db_pool_max = env.var("DB_POOL_MAX").within(1..=500, 10);
         let jwt_access_secret = env
@@ -121,6 +126,7 @@ impl Config {
         let requests_burst = env.var("USER_REQUESTS_BURST").within(1..=1_000_000, 2_000);
         let verify_every_secs = env.var("VERIFY_EVERY_SECS").within(0..=31_536_000, 86_400);
         let workers = env.var("WORKERS").optional();
+        let shutdown_delay_secs = env.var("SHUTDOWN_DELAY_SECS").within(0..=300, 0);
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
 
@@ -167,6 +173,7 @@ impl Config {
             },
             verify_every: Some(Duration::from_secs(verify_every_secs?)).filter(|every| !every.is_zero()),
             workers: workers?.map(|workers: usize| workers.max(1)),
+            shutdown_delay: Duration::from_secs(shutdown_delay_secs?),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             trusted_proxies: TrustedProxies(trusted_proxies?),
             clock: Clock::System,

@@ -11,7 +11,8 @@ use accounting_service::{
 };
 use clap::{Parser, Subcommand};
 use common_config::Env;
-use secrecy::SecretString;
+use common_http::check_readiness;
+use common_telemetry::{Export, init_with_export};
 
 /// What `verify` exits with when it could not look.
 const EXIT_NOT_VERIFIED: u8 = 2;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Ask the service that runs here whether it is ready; exit 1 when it is not.
+    Healthcheck,
     /// Check the ledger's invariants: exit 0 when all hold, 1 when one is violated, 2 when they could not be checked.
     /// Needs the database's variables only.
     Verify,
@@ -50,31 +53,42 @@ async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let env = Env::from_process();
     if let Some(command) = cli.command {
-        let Ok(url) = config::database_url(&env) else {
-            complain(&env);
-            return Ok(ExitCode::from(EXIT_NOT_VERIFIED));
-        };
-        return run(command, &url).await;
+        return run(command, &env).await;
     }
-    let Ok(config) = Config::from_env(&env) else {
+    let (export, config) = (Export::from_env(&env), Config::from_env(&env));
+    let (Ok(export), Ok(config)) = (export, config) else {
         return Ok(complain(&env));
     };
-    if let Err(mistake) = common_telemetry::init(SERVICE, config.log_level.as_deref()) {
-        env.mistake(mistake);
-        return Ok(complain(&env));
-    }
+    let exporter = match init_with_export(SERVICE, config.log_level.as_deref(), export.as_ref()) {
+        Ok(exporter) => exporter,
+        Err(mistake) => {
+            env.mistake(mistake);
+            return Ok(complain(&env));
+        }
+    };
     if cli.check_config {
         return Ok(ExitCode::SUCCESS);
     }
     App::build(config).await?.run().await?;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(command: Command, url: &SecretString) -> anyhow::Result<ExitCode> {
+async fn run(command: Command, env: &Env) -> anyhow::Result<ExitCode> {
     // Not buffered: the lock of standard output would have to be held across waits, and what is written comes in pages.
     let mut out = std::io::stdout();
+    let Ok(url) = config::database_url(env) else {
+        complain(env);
+        return Ok(ExitCode::from(EXIT_NOT_VERIFIED));
+    };
     match command {
-        Command::Verify => Ok(match verify(url, &mut out).await {
+        Command::Healthcheck => match check_readiness(env, config::PORT_DEFAULT) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(reason) => anyhow::bail!(reason),
+        },
+        Command::Verify => Ok(match verify(&url, &mut out).await {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
@@ -82,13 +96,13 @@ async fn run(command: Command, url: &SecretString) -> anyhow::Result<ExitCode> {
                 ExitCode::from(EXIT_NOT_VERIFIED)
             }
         }),
-        Command::RebuildRollups => Ok(if rebuild_rollups(url, &mut out).await? {
+        Command::RebuildRollups => Ok(if rebuild_rollups(&url, &mut out).await? {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         }),
         Command::ExportLedger { format, user } => {
-            export(url, format, user, &mut out).await?;
+            export(&url, format, user, &mut out).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -63,7 +63,7 @@ use crate::{
 pub(crate) use self::offline::Offline;
 
 /// The database where `MONGODB_URI` names none.
-const DATABASE_DEFAULT: &str = "auth_db";
+pub(crate) const DATABASE_DEFAULT: &str = "auth_db";
 
 /// How long a request waits for a database that is away.
 const DATABASE_WAIT: Duration = Duration::from_secs(5);
@@ -76,6 +76,7 @@ pub struct App {
     address: SocketAddr,
     server: Server,
     lifecycle: Lifecycle,
+    shutdown_delay: Duration,
     shutdown_grace: Duration,
 }
 
@@ -171,6 +172,7 @@ impl App {
             address,
             server: server.run(),
             lifecycle,
+            shutdown_delay: config.shutdown_delay,
             shutdown_grace: config.shutdown_grace,
         })
     }
@@ -188,7 +190,9 @@ impl App {
     /// Serves until SIGTERM, or until the lifecycle is stopped.
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(address = %self.address, "listening");
-        self.lifecycle.run(self.server, self.shutdown_grace).await?;
+        self.lifecycle
+            .run(self.server, self.shutdown_delay, self.shutdown_grace)
+            .await?;
         Ok(())
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 /// No token or code may live longer than this; time arithmetic stays far from its ends.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 366);
 
+/// Where the service listens unless it is told otherwise.
+pub(crate) const PORT_DEFAULT: u16 = 3000;
+
 /// The whole configuration; tests build one literally.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -103,6 +106,8 @@ pub struct Config {
     pub secure_cookies: bool,
     /// Who may say for whom they call.
     pub trusted_proxies: TrustedProxies,
+    /// How long requests are still taken after SIGTERM.
+    pub shutdown_delay: Duration,
     /// How long open requests may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// A level for our own log lines, or tracing's directives.
@@ -146,17 +151,21 @@ pub struct Smtp {
     pub credentials: Option<(String, SecretString)>,
 }
 
+/// The address of the database, which is all that some commands need.
+pub(crate) fn mongodb_uri(env: &Env) -> Result<SecretString, Invalid> {
+    env.var("MONGODB_URI")
+        .alias("MONGO_URI")
+        .alias("MONGODB_URL")
+        .secret(0)
+}
+
 impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
-        let port = env.var("PORT").or(3000);
+        let port = env.var("PORT").or(PORT_DEFAULT);
         let workers = env.var("WORKERS").within(1..=64, cores());
-        let mongodb_uri = env
-            .var("MONGODB_URI")
-            .alias("MONGO_URI")
-            .alias("MONGODB_URL")
-            .secret(0);
+        let mongodb_uri = mongodb_uri(env);
         let secrets = Secrets::from_env(env);
         let jwt_issuer = env.var("JWT_ISSUER").or(ISSUER_DEFAULT.to_owned());
         let jwt_audience = env.var("JWT_AUDIENCE").or(AUDIENCE_DEFAULT.to_owned());
@@ -196,6 +205,7 @@ impl Config {
         let testing_endpoints = testing_endpoints(env, is_production == Ok(true));
         let secure_cookies = env.var("COOKIE_SECURE").flag(is_production == Ok(true));
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
+        let shutdown_delay_secs = env.var("SHUTDOWN_DELAY_SECS").within(0..=300, 0);
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let log_level = env.var("LOG_LEVEL").optional();
 
@@ -245,6 +255,7 @@ impl Config {
             cors_origins: cors_origins.map(or_default_origin)?,
             secure_cookies: secure_cookies?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
+            shutdown_delay: Duration::from_secs(shutdown_delay_secs?),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             log_level: log_level?,
             clock: Clock::System,

@@ -226,6 +226,8 @@ impl<'e> Variable<'e> {
                 .env
                 .mistake(format!("{name} and {file_name} are both set; keep one"))),
             (None, Some(path)) => match std::fs::read_to_string(Path::new(path)) {
+                // Empty is not set, as with variables: a deployment has the file before anybody fills it.
+                Ok(text) if text.trim().is_empty() => Ok(None),
                 Ok(text) => Ok(Some((file_name, text.trim().to_owned()))),
                 Err(error) => Err(self
                     .env
@@ -287,6 +289,18 @@ mod tests {
         assert_eq!(secret.expose_secret(), "Zq8vT3mK1xWc7Rb5Ny2Lp9Hd4Gf6Js0A");
         assert!(env.asked().contains("KEY") && env.asked().contains("KEY_FILE"));
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_is_no_secret() {
+        let file = std::env::temp_dir().join(format!("flowgate-empty-{}", std::process::id()));
+        std::fs::write(&file, "\n").unwrap();
+        let env = Env::from_pairs([("KEY_FILE", file.to_str().unwrap())]);
+
+        assert!(env.var("KEY").optional_secret(0).unwrap().is_none());
+        assert!(env.var("KEY").secret(0).is_err());
+
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, future::Future};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::{Method, header::HeaderMap};
 use uuid::Uuid;
 
 /// Names a request in our logs, in problem bodies and to the services behind us.
@@ -22,7 +22,17 @@ tokio::task_local! {
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     request_id: String,
-    traceparent: String,
+    trace: Trace,
+}
+
+/// Where we are in a trace: W3C's `traceparent`, with a span of ours in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Trace {
+    id: String,
+    span: String,
+    /// The caller's span, where there is one.
+    parent: Option<String>,
+    flags: String,
 }
 
 impl RequestContext {
@@ -30,10 +40,10 @@ impl RequestContext {
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let request_id = text(REQUEST_ID_HEADER).filter(|id| is_request_id(id));
-        let traceparent = text(TRACEPARENT_HEADER).and_then(continue_trace);
+        let trace = text(TRACEPARENT_HEADER).and_then(Trace::continued);
         Self {
             request_id: request_id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned),
-            traceparent: traceparent.unwrap_or_else(new_trace),
+            trace: trace.unwrap_or_else(Trace::begun),
         }
     }
 
@@ -41,7 +51,7 @@ impl RequestContext {
     pub fn background() -> Self {
         Self {
             request_id: Uuid::now_v7().to_string(),
-            traceparent: new_trace(),
+            trace: Trace::begun(),
         }
     }
 
@@ -60,6 +70,30 @@ impl RequestContext {
         &self.request_id
     }
 
+    /// Which trace the request belongs to; empty outside of any request.
+    pub fn trace_id(&self) -> &str {
+        &self.trace.id
+    }
+
+    /// The span of tracing that stands for this request in logs and, where there is a collector, in traces.
+    pub(crate) fn span(&self, method: &Method, route: &str) -> tracing::Span {
+        let span = tracing::info_span!(
+            "request",
+            request_id = self.request_id,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
+            parent_span_id = tracing::field::Empty,
+            sampled = self.trace.is_sampled(),
+            method = %method,
+            route,
+            status = tracing::field::Empty,
+        );
+        if let Some(parent) = &self.trace.parent {
+            span.record("parent_span_id", parent);
+        }
+        span
+    }
+
     /// Hands the ids on to a service behind us.
     pub fn propagate(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         if self.request_id.is_empty() {
@@ -67,7 +101,7 @@ impl RequestContext {
         }
         request
             .header(REQUEST_ID_HEADER, &self.request_id)
-            .header(TRACEPARENT_HEADER, &self.traceparent)
+            .header(TRACEPARENT_HEADER, self.trace.header())
     }
 }
 
@@ -76,24 +110,46 @@ fn is_request_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(allowed)
 }
 
-/// The caller's trace with a span id of ours, or `None` when the header is not version 00 of the format.
-fn continue_trace(header: &str) -> Option<String> {
-    let mut parts = header.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length| {
-        text.len() == length
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    let well_formed =
-        version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && parts.next().is_none();
-    (well_formed && !zero(trace) && !zero(span)).then(|| format!("00-{trace}-{}-{flags}", new_span()))
-}
+impl Trace {
+    /// A new one. It asks to be recorded; whether it is, is for the collecting side to say.
+    fn begun() -> Self {
+        Self {
+            id: Uuid::new_v4().simple().to_string(),
+            span: new_span(),
+            parent: None,
+            flags: "01".to_owned(),
+        }
+    }
 
-fn new_trace() -> String {
-    format!("00-{}-{}-00", Uuid::new_v4().simple(), new_span())
+    /// The caller's trace with a span of ours, or `None` when the header is not version 00 of the format.
+    fn continued(header: &str) -> Option<Self> {
+        let mut parts = header.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |text: &str, length| {
+            text.len() == length
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        };
+        let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+        let well_formed =
+            version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && parts.next().is_none();
+        (well_formed && !zero(trace) && !zero(span)).then(|| Self {
+            id: trace.to_owned(),
+            span: new_span(),
+            parent: Some(span.to_owned()),
+            flags: flags.to_owned(),
+        })
+    }
+
+    fn header(&self) -> String {
+        format!("00-{}-{}-{}", self.id, self.span, self.flags)
+    }
+
+    /// The lowest bit of the flags.
+    fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.flags, 16).is_ok_and(|flags| flags & 1 == 1)
+    }
 }
 
 fn new_span() -> String {
@@ -115,9 +171,16 @@ mod tests {
     #[test]
     fn a_trace_is_continued_and_a_malformed_one_replaced() {
         let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let ours = continue_trace(sent).unwrap();
-        assert!(ours.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && ours.ends_with("-01"));
-        assert_ne!(ours, sent);
+        let ours = Trace::continued(sent).unwrap();
+        let header = ours.header();
+        assert!(header.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && header.ends_with("-01"));
+        assert_ne!(header, sent);
+        assert_eq!(ours.parent.as_deref(), Some("00f067aa0ba902b7"));
+        assert!(ours.is_sampled());
+        assert_eq!(
+            Trace::continued(&Trace::begun().header()).map(|trace| trace.flags),
+            Some("01".to_owned())
+        );
         for bad in [
             "",
             "00",
@@ -125,7 +188,7 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "x\ny",
         ] {
-            assert_eq!(continue_trace(bad), None, "{bad:?}");
+            assert_eq!(Trace::continued(bad), None, "{bad:?}");
         }
     }
 

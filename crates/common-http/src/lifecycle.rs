@@ -21,6 +21,12 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
+    /// Says that the service is about to stop while it still takes requests: `/readyz` fails, connections are closed
+    /// after their answer, so that whoever routes here goes elsewhere before the port is closed.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
     /// Whether the service has begun to stop; `/readyz` answers 503 from then on.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -43,8 +49,9 @@ impl Lifecycle {
     }
 
     /// Runs `server` until it ends, a signal arrives or [`Lifecycle::stop`] is called; then lets open requests and
-    /// tracked tasks finish for at most `grace`. Build the server with `.disable_signals()`.
-    pub async fn run(&self, server: Server, grace: Duration) -> std::io::Result<()> {
+    /// tracked tasks finish for at most `grace`. After a signal requests are taken for another `delay`; a second
+    /// signal, or `stop`, cuts that short. Build the server with `.disable_signals()`.
+    pub async fn run(&self, server: Server, delay: Duration, grace: Duration) -> std::io::Result<()> {
         let handle: ServerHandle = server.handle();
         let mut server = tokio::spawn(server);
         let mut terminate = signal(SignalKind::terminate())?;
@@ -56,6 +63,13 @@ impl Lifecycle {
             () = self.cancel.cancelled() => {}
         }
         tracing::info!("stopping");
+        self.announce_stop();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = self.cancel.cancelled() => {}
+        }
         self.stop();
         self.tasks.close();
         let drain = async {

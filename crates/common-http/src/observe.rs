@@ -7,7 +7,7 @@ use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        ConnectionType, Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -15,7 +15,7 @@ use actix_web::{
 };
 use tracing::Instrument as _;
 
-use crate::{context::RequestContext, metrics::Metrics};
+use crate::{context::RequestContext, lifecycle::Lifecycle, metrics::Metrics};
 
 /// On answers of an API: never framed, never sniffed, never run as a page.
 const SECURITY_HEADERS: [(&str, &str); 6] = [
@@ -43,12 +43,13 @@ pub async fn observe(
     let method = request.method().clone();
     let route = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+    let lifecycle = request.app_data::<web::Data<Lifecycle>>().cloned();
     let in_progress = metrics
         .as_ref()
         .map(|metrics| InProgress::begin(metrics, &method));
 
     let request_id = context.request_id().to_owned();
-    let span = tracing::info_span!("request", request_id, method = %method, route);
+    let span = context.span(&method, &route);
     let work = async {
         let response = next.call(request).await;
         let status = response.as_ref().map_or_else(
@@ -60,6 +61,7 @@ pub async fn observe(
             .ok()
             .and_then(|response| response.response().error());
         log(status, started, cause);
+        tracing::Span::current().record("status", status.as_u16());
         (response, status)
     };
     let (response, status) = context.clone().scope(work).instrument(span).await;
@@ -69,6 +71,13 @@ pub async fn observe(
     }
     let mut response = response?;
     decorate(response.headers_mut(), &request_id);
+    if lifecycle.is_some_and(|lifecycle| lifecycle.is_stopping()) {
+        // Whoever keeps connections open would send the next request into a closing one.
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
     Ok(response)
 }
 

@@ -117,12 +117,15 @@ impl TestServer {
             session_check: None,
         });
         let metrics = web::Data::new(Metrics::new(NAME).unwrap());
+        let lifecycle = Lifecycle::default();
+        let shared_lifecycle = web::Data::new(lifecycle.clone());
         let contract = web::Data::new(Contract::from_yaml("openapi: 3.1.0\npaths: {}\n").unwrap());
         let origins = vec!["https://chat.example.com".to_owned()];
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(authenticator.clone())
                 .app_data(metrics.clone())
+                .app_data(shared_lifecycle.clone())
                 .app_data(contract.clone())
                 .configure(|config| {
                     let mut table = Routes::new(config);
@@ -137,10 +140,10 @@ impl TestServer {
         .bind(("127.0.0.1", 0))
         .unwrap();
         let address = server.addrs()[0];
-        let lifecycle = Lifecycle::default();
         let life = lifecycle.clone();
         let server = server.run();
-        let running = tokio::spawn(async move { life.run(server, Duration::from_secs(5)).await });
+        let running =
+            tokio::spawn(async move { life.run(server, Duration::ZERO, Duration::from_secs(5)).await });
         Self {
             client: Client::new(format!("http://{address}")),
             address,
@@ -590,6 +593,21 @@ async fn the_contract_is_served_with_a_reader_that_loads_only_from_here() {
             "only the page itself may load"
         );
     }
+}
+
+#[actix_web::test]
+async fn an_announced_stop_still_answers_but_keeps_no_connection() {
+    let server = TestServer::start();
+    let connection = async || {
+        let answer = server.client.get("/livez").await.expect(200);
+        answer.headers.get("connection").cloned()
+    };
+    assert_eq!(connection().await, None, "connections are kept open");
+
+    server.lifecycle.announce_stop();
+
+    assert!(server.lifecycle.is_stopping());
+    assert_eq!(connection().await.unwrap(), "close");
 }
 
 #[actix_web::test]

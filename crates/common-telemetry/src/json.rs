@@ -99,9 +99,14 @@ fn now() -> String {
 
 /// Gathers fields; empty ones (`tracing::field::Empty`) never arrive here.
 #[derive(Default)]
-struct Collect(Map<String, Value>);
+pub(crate) struct Collect(Map<String, Value>);
 
 impl Collect {
+    /// What was gathered.
+    pub(crate) fn into_fields(self) -> Map<String, Value> {
+        self.0
+    }
+
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }

@@ -154,7 +154,11 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(address = %self.address, "listening");
         self.lifecycle
-            .run(self.server, self.config.shutdown_grace)
+            .run(
+                self.server,
+                self.config.shutdown_delay,
+                self.config.shutdown_grace,
+            )
             .await?;
         Ok(())
     }

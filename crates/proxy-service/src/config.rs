@@ -11,6 +11,9 @@ use url::Url;
 
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
+/// Where the service listens unless it is told otherwise.
+pub const PORT_DEFAULT: u16 = 8000;
+
 /// The whole configuration; tests build one literally.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,6 +73,8 @@ pub struct Config {
     pub turn_lease: Duration,
     /// How long a turn may take in all.
     pub streaming_max: Duration,
+    /// How long requests are still taken after SIGTERM.
+    pub shutdown_delay: Duration,
     /// How long open turns may go on after SIGTERM.
     pub shutdown_grace: Duration,
     /// Web pages that may read our answers; `*` admits all.
@@ -178,14 +183,20 @@ impl AdmissionLimits {
     }
 }
 
+/// Where the database is and what it is called, which is all that some commands need.
+pub fn database(env: &Env) -> (Result<SecretString, Invalid>, Result<String, Invalid>) {
+    let uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
+    let name = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
+    (uri, name)
+}
+
 impl Config {
     /// Reads every variable before failing, so that one start shows every mistake.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let host = env.var("HOST").or(IpAddr::from([0, 0, 0, 0]));
-        let port = env.var("PORT").or(8000);
+        let port = env.var("PORT").or(PORT_DEFAULT);
         let workers = env.var("WORKERS").within(1..=64, default_workers());
-        let mongodb_uri = env.var("MONGODB_URI").alias("MONGODB_URL").secret(0);
-        let mongodb_database = env.var("MONGODB_DATABASE_NAME").or("flowise_proxy".to_owned());
+        let (mongodb_uri, mongodb_database) = database(env);
         let jwt_access_secret = env
             .var("JWT_ACCESS_SECRET")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
@@ -222,6 +233,7 @@ impl Config {
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
         let lease_secs = env.var("TURN_LEASE_SECS").within(2..=300, 30);
         let streaming_max_ms = env.var("MAX_STREAMING_DURATION").within(1_000..=840_000, 180_000);
+        let shutdown_delay_secs = env.var("SHUTDOWN_DELAY_SECS").within(0..=300, 0);
         let shutdown_grace_secs = env.var("SHUTDOWN_GRACE_SECS").within(0..=3_600, 30);
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
         let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
@@ -273,6 +285,7 @@ impl Config {
             abandoned_turn_drain: Duration::from_secs(drain_secs?),
             turn_lease: Duration::from_secs(lease_secs?),
             streaming_max: Duration::from_millis(streaming_max_ms?),
+            shutdown_delay: Duration::from_secs(shutdown_delay_secs?),
             shutdown_grace: Duration::from_secs(shutdown_grace_secs?),
             cors_origins: cors_origins?,
             trusted_proxies: TrustedProxies(trusted_proxies?),

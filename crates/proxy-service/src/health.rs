@@ -39,12 +39,12 @@ pub(crate) async fn show_readiness(
     turns: web::Data<Turns>,
     limits: web::Data<Limits>,
 ) -> HttpResponse {
-    let (status, text) = if lifecycle.is_stopping() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    let (text, status) = if lifecycle.is_stopping() {
+        ("stopping", StatusCode::SERVICE_UNAVAILABLE)
     } else if is_reachable(&database).await {
-        (StatusCode::OK, "ready")
+        ("ready", StatusCode::OK)
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "database unreachable")
+        ("database unreachable", StatusCode::SERVICE_UNAVAILABLE)
     };
     let mut body = json!({ "status": text });
     let mut members = request.query_string().split('&');

@@ -68,6 +68,7 @@ pub(crate) fn config(database_url: &str, clock: Clock) -> Config {
         },
         verify_every: None,
         workers: Some(1),
+        shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(5),
         trusted_proxies: TrustedProxies::default(),
         clock,

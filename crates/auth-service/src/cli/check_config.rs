@@ -9,7 +9,8 @@ use crate::Config;
 
 /// Says what is wrong, if anything is. A log level is read as late as at a start, so it is tried here too.
 pub(super) fn run(env: &Env) -> ExitCode {
-    let Ok(config) = Config::from_env(env) else {
+    let (export, config) = (common_telemetry::Export::from_env(env), Config::from_env(env));
+    let (Ok(_), Ok(config)) = (export, config) else {
         return complain(env);
     };
     match common_telemetry::init(crate::NAME, config.log_level.as_deref()) {

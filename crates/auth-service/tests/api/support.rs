@@ -91,6 +91,7 @@ impl TestApp {
             cors_origins: vec!["https://app.example.com".to_owned()],
             secure_cookies: true,
             trusted_proxies: TrustedProxies::default(),
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
             log_level: None,
             clock: clock.clone(),

@@ -384,7 +384,9 @@ mod tests {
             );
         }
         assert_eq!(mime(b"harmless", "a.html", ""), "text/html");
-        const { assert!(!HTML.inline && !SVG.inline) };
+        for runs in ["text/html", "image/svg+xml", "application/xml"] {
+            assert!(!FileKind::stored(runs).inline, "{runs}");
+        }
     }
 
     #[test]

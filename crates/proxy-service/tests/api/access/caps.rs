@@ -15,7 +15,7 @@ use crate::turns::support::{
 
 /// A clock at noon (UTC) of some day, which a test moves.
 fn noon() -> (Clock, Clock) {
-    let clock = Clock::manual("2026-11-20T12:00:00Z".parse::<chrono::DateTime<Utc>>().unwrap());
+    let clock = Clock::manual("2046-11-20T12:00:00Z".parse::<chrono::DateTime<Utc>>().unwrap());
     (clock.clone(), clock)
 }
 
@@ -87,7 +87,7 @@ async fn each_person_has_a_cap_of_their_own_on_each_chatflow_and_on_all() {
     }
     assert_eq!(admitted(&alices), 2);
     assert_eq!(alices[2].body["scope"], "user_chatflow");
-    assert_eq!(alices[2].body["resets_at"], "2026-11-21T00:00:00.000Z");
+    assert_eq!(alices[2].body["resets_at"], "2046-11-21T00:00:00.000Z");
     assert_eq!(alices[2].headers["retry-after"], "43201");
     let bobs = [ask(&bob).await, ask(&bob).await];
     assert_eq!(admitted(&bobs), 1);
@@ -99,7 +99,7 @@ async fn each_person_has_a_cap_of_their_own_on_each_chatflow_and_on_all() {
     // What the refused turn had been counted in first is given back: on another day the count begins anew anyway.
     let counters = app.mongo.database.collection::<bson::Document>("daily_turns");
     let all = counters
-        .find_one(doc! { "_id": format!("2026-11-20/user/{}", alice.person.id) })
+        .find_one(doc! { "_id": format!("2046-11-20/user/{}", alice.person.id) })
         .await
         .unwrap()
         .unwrap();
@@ -126,7 +126,7 @@ async fn the_day_is_the_one_of_the_configured_zone() {
     let refused = ask(&app.at(&app.replica, &alice))
         .await
         .expect_problem(429, "daily_cap_reached");
-    assert_eq!(refused.body["resets_at"], "2026-11-20T16:00:00.000Z");
+    assert_eq!(refused.body["resets_at"], "2046-11-20T16:00:00.000Z");
     hands.advance(TimeDelta::minutes(1));
     assert_eq!(ask(&app.at(&app.replica, &alice)).await.status, 200);
 }

@@ -116,7 +116,7 @@ async fn the_status_of_collections_has_its_documented_shape_and_no_address() {
     );
     assert_eq!(
         status.body["setup_status"]["collections_status"]["fs.files"],
-        false
+        true
     );
     assert_eq!(status.body["health_status"]["overall_health"], "healthy");
     assert!(

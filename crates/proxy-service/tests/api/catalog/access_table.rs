@@ -52,7 +52,9 @@ async fn every_route_is_closed_to_whoever_lacks_its_role() {
         let Some(least) = least_role(row.access) else {
             continue;
         };
-        let refused = |status, code: &str| (status, code.to_owned());
+        // An answer to HEAD has no body that could name a code.
+        let has_body = row.method.as_str() != "HEAD";
+        let refused = |status, code: &str| (status, if has_body { code.to_owned() } else { String::new() });
         assert_eq!(
             status_and_code(&app.anybody, &row).await,
             refused(401, "missing_token"),

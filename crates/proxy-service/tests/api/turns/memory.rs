@@ -120,7 +120,8 @@ async fn a_body_of_unknown_length_takes_room_as_it_comes() {
     let app = app_with_room_for_one().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let mut socket = alice.write(&app, "Transfer-Encoding: chunked").await;
-    let piece = [b"10000\r\n".as_slice(), &[b' '; 0x1_0000], b"\r\n"].concat();
+    let spaces = vec![b' '; 0x1_0000];
+    let piece = [b"10000\r\n".as_slice(), &spaces, b"\r\n"].concat();
     for _ in 0..24 {
         socket.write_all(&piece).await.unwrap();
     }

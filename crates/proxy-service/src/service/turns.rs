@@ -413,7 +413,8 @@ impl Shared {
         mut head: oneshot::Sender<Result<Opened>>,
     ) {
         let _active = self.metrics.begin();
-        let refused_or_known = match self.open_turn(&plan, &mut head).await {
+        // What opening needs is not needed while the turn runs.
+        let refused_or_known = match Box::pin(self.open_turn(&plan, &mut head)).await {
             Ok(Opening::Held(admitted, counted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common_http::{CurrentUser, RequestContext, ServiceTokens};
+use common_jwt::Role;
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,7 @@ use url::Url;
 
 use crate::domain::{
     chatflow::{Chatflow, Price},
+    embed::is_operation,
     payment::Settlement,
     turn::Due,
 };
@@ -41,6 +43,26 @@ pub(crate) struct Accounting {
     http: reqwest::Client,
     sessions: String,
     tokens: ServiceTokens,
+}
+
+/// Whose credits are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payer {
+    pub(crate) id: String,
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) role: Role,
+}
+
+impl From<CurrentUser> for Payer {
+    fn from(user: CurrentUser) -> Self {
+        Self {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+            role: user.role,
+        }
+    }
 }
 
 /// Why there is no hold.
@@ -99,16 +121,16 @@ impl Accounting {
     pub(crate) async fn hold(
         &self,
         turn_id: &str,
-        user: &CurrentUser,
+        payer: &Payer,
         chatflow: &Chatflow,
         now: DateTime<Utc>,
     ) -> Result<i64, HoldRefused> {
         let mut body = json!({
             "sessionId": turn_id,
-            "userId": user.id,
-            "username": user.username,
-            "email": user.email,
-            "role": user.role,
+            "userId": payer.id,
+            "username": payer.username,
+            "email": payer.email,
+            "role": payer.role,
         });
         match &chatflow.price {
             Price::Flat(credits) => {
@@ -229,7 +251,7 @@ fn capture_body(due: &Due, member: &str, actual: i64) -> Value {
         member: actual,
         "success": due.success,
         "usage": {
-            "service": "chat",
+            "service": if is_operation(&due.chatflow_id) { "widget" } else { "chat" },
             "operation": due.chatflow_id,
             "metadata": {
                 "success": due.success,

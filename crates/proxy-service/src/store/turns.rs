@@ -56,7 +56,12 @@ pub(crate) struct TurnStore {
 #[derive(Clone, Debug)]
 pub(crate) struct NewTurn<'a> {
     pub(crate) id: &'a str,
+    /// Who talks.
     pub(crate) user_id: &'a str,
+    /// Who pays, where that is somebody else.
+    pub(crate) payer_id: Option<&'a str>,
+    /// The chatflow that is run, where it is not called so.
+    pub(crate) flow_id: Option<&'a str>,
     pub(crate) session_id: &'a str,
     pub(crate) chatflow_id: &'a str,
     /// What pays for it. How much is held for a price by usage only accounting-service's answer says.
@@ -164,6 +169,10 @@ impl TurnStore {
         };
         if let Hold::ByUsage { estimated_tokens, .. } = turn.hold {
             document.insert("estimated_tokens", estimated_tokens);
+        }
+        if let Some(payer_id) = turn.payer_id {
+            document.insert("payer_id", payer_id);
+            document.insert("flow_id", turn.flow_id);
         }
         if let Some(key) = turn.key {
             document.insert("idempotency_key", &key.key);
@@ -352,7 +361,8 @@ impl TurnStore {
 
     /// Whether a turn of this person is running, or accounting-service does not know of its end yet.
     pub(crate) async fn has_open(&self, user_id: &str) -> Result<bool> {
-        let filter = doc! { "user_id": user_id, "due_at": { "$exists": true } };
+        let theirs = doc! { "$or": [{ "user_id": user_id }, { "payer_id": user_id }] };
+        let filter = doc! { "$and": [theirs, { "due_at": { "$exists": true } }] };
         Ok(self.turns.find_one(filter).await?.is_some())
     }
 

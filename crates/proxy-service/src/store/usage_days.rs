@@ -58,6 +58,8 @@ struct TurnRow {
     #[serde(rename = "_id")]
     id: Bson,
     user_id: String,
+    /// Visitors of an embed count as whoever pays for them.
+    payer_id: Option<String>,
     chatflow_id: String,
     created_at: bson::DateTime,
     success: Option<bool>,
@@ -257,7 +259,7 @@ fn statement(row: &UsageDay) -> Document {
 impl From<TurnRow> for EndedTurn {
     fn from(row: TurnRow) -> Self {
         Self {
-            user_id: row.user_id,
+            user_id: row.payer_id.unwrap_or(row.user_id),
             chatflow_id: row.chatflow_id,
             began_at: row.created_at.to_chrono(),
             success: row.success.unwrap_or(false),

@@ -7,7 +7,7 @@ use common_http::Timestamp;
 use serde_json::json;
 
 use super::{
-    Delivery, Plan, Shared, WholeAnswer,
+    Plan, Shared, WholeAnswer,
     leaving::{LeftRun, leaves_a_run_behind},
     talking::{Question, Talk},
 };
@@ -40,10 +40,13 @@ impl Shared {
             heard_at,
             ..
         } = talk;
-        if asked_at.is_some() && outcome.is_err_and(leaves_a_run_behind) {
+        if asked_at.is_some()
+            && outcome.is_err_and(leaves_a_run_behind)
+            && let Some(flow_id) = plan.target.flow_id()
+        {
             let run = LeftRun {
                 turn_id: &plan.turn_id,
-                chatflow_id: &plan.chatflow.flowise_id,
+                chatflow_id: flow_id,
                 memory_id: &plan.memory_id,
                 chat_id,
                 may_not_have_begun: !has_head,
@@ -70,7 +73,9 @@ impl Shared {
         let paid = self.tell(&due).await;
 
         if let Err(failure) = outcome {
-            say_failure(&mut writer, failure, due.settlement, &transcript, Timestamp(now));
+            // What the owner of an embed pays is nothing to its visitors.
+            let shown = if plan.talker.is_visitor { Settlement::Nothing } else { due.settlement };
+            say_failure(&mut writer, failure, shown, &transcript, Timestamp(now));
         }
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
         let cost = paid.or(due.settlement.cost());
@@ -168,7 +173,7 @@ impl Shared {
 
 /// Whether the reader was given something of the answer.
 fn was_delivered(plan: &Plan, transcript: &Transcript) -> bool {
-    transcript.has_content() && plan.delivery != Delivery::Whole
+    transcript.has_content() && !plan.delivery.is_whole()
 }
 
 /// What becomes of the turn's hold. Somebody who waited for a whole answer was given nothing of a broken one.
@@ -182,7 +187,7 @@ fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failu
     let tokens = transcript.usage().and_then(Usage::tokens);
     Due {
         id: plan.turn_id.clone(),
-        user_id: plan.user.id.clone(),
+        user_id: plan.talker.payer.id.clone(),
         chatflow_id: plan.chatflow.flowise_id.clone(),
         held: hold.credits(),
         settlement: payment::settle(ending, delivered, tokens, hold),

@@ -116,6 +116,7 @@ impl Shared {
         }
         let Overdue {
             due,
+            talker_id,
             session_id,
             stage,
             began_at,
@@ -139,7 +140,7 @@ impl Shared {
             }
             let place = Place {
                 turn: &due.id,
-                user: &due.user_id,
+                user: &talker_id,
                 chatflow: &due.chatflow_id,
                 session: &session_id,
             };

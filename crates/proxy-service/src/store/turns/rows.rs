@@ -60,6 +60,10 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Overdue {
     pub(crate) due: Due,
+    /// Who talks: a user id, or the name of a visitor.
+    pub(crate) talker_id: String,
+    /// The chatflow that is run, where it is one.
+    pub(crate) flow_id: Option<String>,
     pub(crate) session_id: String,
     pub(crate) stage: Stage,
     pub(crate) began_at: DateTime<Utc>,
@@ -70,6 +74,8 @@ pub(super) struct StateRow {
     #[serde(rename = "_id")]
     id: String,
     user_id: String,
+    payer_id: Option<String>,
+    flow_id: Option<String>,
     session_id: String,
     chatflow_id: String,
     state: Stage,
@@ -167,13 +173,19 @@ impl From<StateRow> for Overdue {
         };
         // Nobody can say any more what it really cost.
         let crashed = || settle(Ending::Broken, row.content, None, hold);
+        let flow_id = match row.payer_id {
+            None => Some(row.chatflow_id.clone()),
+            Some(_) => row.flow_id,
+        };
         Self {
+            flow_id,
+            talker_id: row.user_id.clone(),
             session_id: row.session_id,
             stage: row.state,
             began_at: row.created_at.to_chrono(),
             due: Due {
                 id: row.id,
-                user_id: row.user_id,
+                user_id: row.payer_id.unwrap_or(row.user_id),
                 chatflow_id: row.chatflow_id,
                 held: row.held,
                 settlement: row.settlement.map_or_else(crashed, Settlement::from),

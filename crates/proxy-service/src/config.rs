@@ -1,5 +1,7 @@
 //! What the proxy-service must know before it may listen.
 
+mod n8n;
+
 use std::{net::IpAddr, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
@@ -9,6 +11,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+pub use self::n8n::N8nConfig;
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.
@@ -45,6 +48,8 @@ pub struct Config {
     pub accounting_url: Url,
     /// Flowise.
     pub flowise: Upstream,
+    /// n8n, behind embeds.
+    pub n8n: N8nConfig,
     /// Whether chatflows are read from Flowise in the background, not only when an admin asks.
     pub chatflow_sync: bool,
     /// How often.
@@ -215,6 +220,7 @@ impl Config {
             "http://localhost:3001",
         );
         let flowise = Upstream::from_env(env);
+        let n8n = N8nConfig::from_env(env);
         let chatflow_sync = env.var("ENABLE_CHATFLOW_SYNC").flag(true);
         let chatflow_sync_interval = sync_interval(env);
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
@@ -242,6 +248,12 @@ impl Config {
 
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
         let service_jwt_secret = service_jwt_secret?;
+        let flowise = flowise?;
+        let n8n = N8nConfig {
+            event_bytes_max: flowise.event_bytes_max,
+            admission: flowise.admission,
+            ..n8n?
+        };
         let is_services = |secret: &Option<SecretString>| {
             let is_same =
                 |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
@@ -249,6 +261,19 @@ impl Config {
         };
         if is_services(&jwt_access_secret) || is_services(&previous) {
             return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
+        }
+        // n8n's workflows hold it to check our tokens with: it must not be good for any other.
+        let is_known_to_n8n = |secret: &&SecretString| {
+            let known = n8n.token_secret.as_ref();
+            known.is_some_and(|known| known.expose_secret() == secret.expose_secret())
+        };
+        let ours = [
+            jwt_access_secret.as_ref(),
+            previous.as_ref(),
+            Some(&service_jwt_secret),
+        ];
+        if ours.iter().flatten().any(is_known_to_n8n) {
+            return Err(env.mistake("SESSION_SECRET_KEY must be different from every other secret"));
         }
         Ok(Self {
             host: host?,
@@ -264,7 +289,8 @@ impl Config {
             service_jwt_secret,
             auth_url: auth_url?,
             accounting_url: accounting_url?,
-            flowise: flowise?,
+            flowise,
+            n8n,
             chatflow_sync: chatflow_sync?,
             chatflow_sync_interval: chatflow_sync_interval?,
             chatflow_price: chatflow_price?,

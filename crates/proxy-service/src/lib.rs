@@ -13,6 +13,7 @@ mod error;
 mod flowise;
 mod health;
 mod limits;
+mod n8n;
 mod prices;
 mod relay;
 mod routes;
@@ -22,7 +23,9 @@ mod upload_memory;
 mod upstream;
 
 pub use app::App;
-pub use config::{AdmissionLimits, Config, FileLimits, LimitsConfig, PORT_DEFAULT, Upstream, WidgetConfig, database};
+pub use config::{
+    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
+};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

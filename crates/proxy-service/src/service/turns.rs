@@ -55,6 +55,7 @@ use crate::{
     },
     error::{Error, Result},
     flowise::Flowise,
+    n8n::N8n,
     relay,
     service::{
         access::Access,
@@ -158,6 +159,7 @@ struct Shared {
     access: Access,
     caps: Caps,
     flowise: Flowise,
+    n8n: N8n,
     accounting: Accounting,
     turns: TurnStore,
     events: TurnEventStore,
@@ -250,10 +252,12 @@ impl Turns {
         let files = Files::open(config.file_limits, database, sessions.clone(), clock, metrics).await?;
         let per_user = config.daily_turns_per_user_max;
         let counters = DailyTurnStore::open(database).await?;
+        let admission = AdmissionMetrics::new(metrics)?;
         let shared = Arc::new(Shared {
             access,
             caps: Caps::new(counters, config.day_zone, per_user, config.clock.clone()),
-            flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
+            flowise: Flowise::new(&config.flowise, &admission)?,
+            n8n: N8n::new(&config.n8n, config.clock.clone(), &admission)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database, lease).await?,
             events: TurnEventStore::open(database).await?,
@@ -308,8 +312,10 @@ impl Turns {
     }
 
     /// How each upstream stands.
-    pub(crate) fn upstreams(&self) -> [(&'static str, Standing); 1] {
-        [self.shared.flowise.admission().standing()]
+    pub(crate) fn upstreams(&self) -> Vec<(&'static str, Standing)> {
+        let mut standings = self.shared.n8n.standings();
+        standings.push(self.shared.flowise.admission().standing());
+        standings
     }
 
     /// What tidies up behind people and processes.

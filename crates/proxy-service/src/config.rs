@@ -1,6 +1,7 @@
 //! What the proxy-service must know before it may listen.
 
 mod n8n;
+mod widget;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -11,7 +12,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-pub use self::n8n::N8nConfig;
+pub use self::{n8n::N8nConfig, widget::WidgetConfig};
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.
@@ -90,6 +91,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Where clients reach us; file addresses in answers begin with it.
     pub public_base_url: Option<Url>,
+    /// The chat widget.
+    pub widget: WidgetConfig,
     /// A level for our own log lines, or tracing's directives.
     pub log_level: Option<String>,
     /// The time.
@@ -244,6 +247,7 @@ impl Config {
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
         let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
         let public_base_url = env.var("PUBLIC_BASE_URL").optional();
+        let widget = WidgetConfig::from_env(env);
         let log_level = env.var("LOG_LEVEL").optional();
 
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
@@ -267,13 +271,23 @@ impl Config {
             let known = n8n.token_secret.as_ref();
             known.is_some_and(|known| known.expose_secret() == secret.expose_secret())
         };
+        let widget = widget?;
         let ours = [
             jwt_access_secret.as_ref(),
             previous.as_ref(),
             Some(&service_jwt_secret),
+            widget.token_secret.as_ref(),
         ];
         if ours.iter().flatten().any(is_known_to_n8n) {
             return Err(env.mistake("SESSION_SECRET_KEY must be different from every other secret"));
+        }
+        let visitors = &widget.token_secret;
+        let is_visitors = |other: &Option<SecretString>| {
+            let pair = visitors.as_ref().zip(other.as_ref());
+            pair.is_some_and(|(ours, other)| ours.expose_secret() == other.expose_secret())
+        };
+        if is_services(visitors) || is_visitors(&jwt_access_secret) || is_visitors(&previous) {
+            return Err(env.mistake("JWT_SECRET_KEY must be different from every other secret"));
         }
         Ok(Self {
             host: host?,
@@ -316,6 +330,7 @@ impl Config {
             cors_origins: cors_origins?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
             public_base_url: public_base_url?,
+            widget,
             log_level: log_level?,
             clock: Clock::System,
         })

@@ -1,3 +1,4 @@
 //! The chat widget: visitors of other people's sites, and what they say.
 
+pub(crate) mod protection;
 pub(crate) mod visits;

@@ -335,3 +335,6 @@ fn looking(draw: Draw) -> Draw {
         ..draw
     }
 }
+
+#[cfg(test)]
+mod tests;

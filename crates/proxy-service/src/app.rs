@@ -18,11 +18,12 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, routes},
+    routes::{PublicBase, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
     upstream,
+    widget::Widget,
 };
 
 /// How long a database may be looked for, where the address does not say.
@@ -81,10 +82,11 @@ impl App {
         let access = catalog.access.clone();
         let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
         follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
-        let departures = catalog.departures(&turns, config.clock.clone());
+        let widget = Widget::open(&config, &database, &catalog, &turns).await?;
+        let departures = catalog.departures(&turns, widget.embed_rows.clone(), config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
-        let housekeeping =
-            turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
+        let leases = LeaseStore::new(&database, Uuid::new_v4().to_string());
+        let housekeeping = turns.housekeeping(&config, widget.histories.clone(), leases);
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
         let files = web::Data::new(turns.files());
@@ -120,6 +122,7 @@ impl App {
                 .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
+                .configure(|app| widget.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
@@ -127,6 +130,7 @@ impl App {
                 })
                 .wrap(from_fn(limit))
                 .wrap(cors(&origins, false))
+                .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))
         })
         .workers(config.workers)

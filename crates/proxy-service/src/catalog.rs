@@ -29,7 +29,7 @@ use crate::{
         user_sync::UserSync,
     },
     store::{
-        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, feeds::FeedStore,
+        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, embeds::EmbedStore, feeds::FeedStore,
         groups::GroupStore, leases::LeaseStore, people::PersonStore, usage_days::UsageDayStore,
     },
 };
@@ -42,7 +42,8 @@ pub(crate) struct Catalog {
     sign_in: SignIn,
     balances: BalanceClient,
     chatflows: Chatflows,
-    people: People,
+    /// Copies of people.
+    pub(crate) people: People,
     assignments: Assignments,
     groups: Groups,
     crowds: Crowds,
@@ -191,7 +192,7 @@ impl Catalog {
     }
 
     /// What removes people who are gone; `turns` knows what they said.
-    pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+    pub(crate) fn departures(&self, turns: &Turns, embeds: EmbedStore, clock: Clock) -> Departures {
         let events = turns.events();
         let files = turns.files();
         let (sessions, messages, turns) = turns.stores();
@@ -206,6 +207,7 @@ impl Catalog {
             files,
             groups: self.group_rows.clone(),
             usage: self.usage_rows.clone(),
+            embeds,
         };
         Departures::new(stores, clock)
     }

@@ -11,7 +11,6 @@ pub mod event_id;
 pub mod failure;
 pub mod file_kind;
 pub mod file_name;
-pub mod fingerprint;
 pub mod framing;
 pub mod group;
 pub mod n8n;

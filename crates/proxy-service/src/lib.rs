@@ -21,6 +21,7 @@ mod service;
 mod store;
 mod upload_memory;
 mod upstream;
+mod widget;
 
 pub use app::App;
 pub use config::{

@@ -11,6 +11,14 @@ use super::origin::Origin;
 /// Before the id of a session, where turns name people.
 const TALKER_PREFIX: &str = "visitor:";
 
+/// The first name of a visitor, and what comes after all of them.
+pub const TALKERS_FIRST: &str = TALKER_PREFIX;
+/// See [`TALKERS_FIRST`].
+pub const TALKERS_END: &str = "visitor;";
+
+/// Characters of an address of a page.
+const PAGE_URL_BYTES_MAX: usize = 2_000;
+
 /// The conversation of those who name none.
 const CONVERSATION_DEFAULT: &str = "main";
 
@@ -126,6 +134,14 @@ pub fn is_talker(user_id: &str) -> bool {
 pub fn is_conversation_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=CONVERSATION_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The address of the page that a visitor is on, without what only that page understands. What is none is left out.
+pub fn page_url_of(text: &str) -> Option<String> {
+    let mut url: Url = text.parse().ok()?;
+    url.set_fragment(None);
+    let is_page = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= PAGE_URL_BYTES_MAX;
+    is_page.then(|| url.to_string())
 }
 
 /// Where a request comes from, as far as browsers tell.
@@ -375,6 +391,12 @@ mod tests {
         for name in ["", "a b", "a/b", "ä", &"a".repeat(65)] {
             assert!(!is_conversation_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn of_a_page_its_address_is_kept() {
+        assert_eq!(page_url_of("https://a.example/x?y#z").as_deref(), Some("https://a.example/x?y"));
+        assert_eq!(page_url_of("javascript:alert(1)"), None);
     }
 
     #[test]

@@ -63,6 +63,7 @@ use crate::{
         conversations::Conversations,
         files::{Files, Gathered},
         housekeeping::Housekeeping,
+        widget::histories::Histories,
     },
     store::{
         daily_turns::DailyTurnStore,
@@ -319,10 +320,16 @@ impl Turns {
     }
 
     /// What tidies up behind people and processes.
-    pub(crate) fn housekeeping(&self, config: &Config, leases: LeaseStore) -> Housekeeping {
+    pub(crate) fn housekeeping(
+        &self,
+        config: &Config,
+        histories: Histories,
+        leases: LeaseStore,
+    ) -> Housekeeping {
         Housekeeping {
             files: self.files(),
             conversations: self.conversations(),
+            histories,
             sessions: self.shared.sessions.clone(),
             leases,
             retention: config.history_retention,

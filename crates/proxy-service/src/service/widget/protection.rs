@@ -59,6 +59,8 @@ pub(crate) struct Speaker<'a> {
     pub(crate) messages: u64,
     /// Whether the browser says something else of itself than when the session began.
     pub(crate) browser_changed: bool,
+    /// The site, where it was not counted at the door.
+    pub(crate) site: Option<&'a str>,
     pub(crate) embed_id: &'a str,
     pub(crate) limits: MessageLimits,
 }
@@ -172,15 +174,18 @@ impl Protection {
             per_day,
         } = speaker.limits;
         let own = Some(self.config.session_per_minute).filter(|count| *count > 0);
+        let of_site = Some(self.config.domain_per_minute).filter(|count| *count > 0);
+        let embed = Some(speaker.embed_id);
         let tiers = [
-            (Limit::WidgetSession, own, MINUTE_SECS, speaker.session_id),
-            (Limit::EmbedMinute, per_minute, MINUTE_SECS, speaker.embed_id),
-            (Limit::EmbedHour, per_hour, HOUR_SECS, speaker.embed_id),
-            (Limit::EmbedDay, per_day, DAY_SECS, speaker.embed_id),
+            (Limit::WidgetSession, own, MINUTE_SECS, Some(speaker.session_id)),
+            (Limit::WidgetDomain, of_site, MINUTE_SECS, speaker.site),
+            (Limit::EmbedMinute, per_minute, MINUTE_SECS, embed),
+            (Limit::EmbedHour, per_hour, HOUR_SECS, embed),
+            (Limit::EmbedDay, per_day, DAY_SECS, embed),
         ];
         let mut draws = vec![looking(session_block(speaker.session_id))];
         draws.extend(tiers.into_iter().filter_map(|(limit, count, secs, whose)| {
-            Some(Draw::new(limit, whose, Rate::within(count?, secs)))
+            Some(Draw::new(limit, whose?, Rate::within(count?, secs)))
         }));
         let mut ruling = self.rule(&draws).await;
         if ruling.outcome.is_ok() {

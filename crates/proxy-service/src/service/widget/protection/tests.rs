@@ -49,6 +49,7 @@ fn speaker(session_id: &str, address: IpAddr) -> Speaker<'_> {
         since: Clock::System.now(),
         messages: 0,
         browser_changed: false,
+        site: None,
         embed_id: session_id,
         limits: MessageLimits::default(),
     }

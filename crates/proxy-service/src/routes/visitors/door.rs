@@ -64,25 +64,22 @@ impl Door {
     /// Lets a message in, within the limits of the visitor's session and of their embed.
     pub(super) async fn admit(&self, visits: &Visits, visitor: &Visitor, text: &str) -> Result<()> {
         let embed = visits.embed_of(visitor).await?;
-        let ruling = self.protection.of_message(
-            &Speaker {
-                address: self.address,
-                user_agent: self.user_agent.as_deref(),
-                session_id: &visitor.session_id,
-                since: visitor.created_at,
-                messages: u64::try_from(visitor.message_count).unwrap_or_default(),
-                browser_changed: visitor.fingerprint != self.fingerprint,
-                // The site of a page within a page is known by its session only.
-                site: match &visitor.entry {
-                    Entry::Page { parent: Some(site) } => Some(site.host()),
-                    Entry::Page { parent: None } | Entry::Site(_) | Entry::App => None,
-                },
-                embed_id: &embed.id,
-                limits: embed.limits,
+        let speaker = Speaker {
+            address: self.address,
+            user_agent: self.user_agent.as_deref(),
+            session_id: &visitor.session_id,
+            since: visitor.created_at,
+            messages: u64::try_from(visitor.message_count).unwrap_or_default(),
+            browser_changed: visitor.fingerprint != self.fingerprint,
+            // The site of a page within a page is known by its session only.
+            site: match &visitor.entry {
+                Entry::Page { parent: Some(site) } => Some(site.host()),
+                Entry::Page { parent: None } | Entry::Site(_) | Entry::App => None,
             },
-            text,
-        );
-        limits::of_visitor(ruling.await)
+            embed_id: &embed.id,
+            limits: embed.limits,
+        };
+        limits::of_visitor(self.protection.of_message(&speaker, text).await)
     }
 
     /// Counts a session that was begun.
@@ -114,7 +111,11 @@ impl Door {
 
     /// The cookie that takes it away.
     pub(super) fn no_cookie(&self) -> String {
-        format!("{}=; Path=/; Max-Age=0; {}", self.cookie_name, self.cookie_attributes())
+        format!(
+            "{}=; Path=/; Max-Age=0; {}",
+            self.cookie_name,
+            self.cookie_attributes()
+        )
     }
 
     fn cookie_attributes(&self) -> &'static str {
@@ -126,7 +127,9 @@ impl Door {
     }
 
     fn of(request: &HttpRequest) -> Result<Self> {
-        let rules = request.app_data::<web::Data<DoorRules>>().ok_or(Error::VisitorUnknown)?;
+        let rules = request
+            .app_data::<web::Data<DoorRules>>()
+            .ok_or(Error::VisitorUnknown)?;
         let protection = request.app_data::<web::Data<Protection>>();
         let text = |name: HeaderName| {
             let mut values = request.headers().get_all(name);
@@ -137,7 +140,11 @@ impl Door {
         let cookie = request.cookie(&rules.cookie_name);
         if request.extensions().get::<Caller>().is_some() {
             let is_visitor_too = cookie.is_some();
-            return Err(if is_visitor_too { Error::AmbiguousCredentials } else { Error::VisitorsOnly });
+            return Err(if is_visitor_too {
+                Error::AmbiguousCredentials
+            } else {
+                Error::VisitorsOnly
+            });
         }
         if request.headers().get_all(header::AUTHORIZATION).count() > 1 {
             return Err(Error::AmbiguousCredentials);
@@ -167,7 +174,11 @@ impl Door {
         };
         let user_agent = text(header::USER_AGENT);
         let language = text(header::ACCEPT_LANGUAGE);
-        let said = format!("{}\n{}", user_agent.unwrap_or_default(), language.unwrap_or_default());
+        let said = format!(
+            "{}\n{}",
+            user_agent.unwrap_or_default(),
+            language.unwrap_or_default()
+        );
         let mut fingerprint = hex::encode(Sha256::digest(said.as_bytes()));
         fingerprint.truncate(FINGERPRINT_DIGITS);
         Ok(Self {
@@ -210,6 +221,8 @@ fn bearer(header: &str) -> Option<&str> {
 fn first_language(accepted: &str) -> Option<String> {
     let first = accepted.split([',', ';']).next()?.trim();
     let is_language = (2..=20).contains(&first.len())
-        && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        && first
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_language.then(|| first.to_owned())
 }

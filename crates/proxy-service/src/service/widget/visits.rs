@@ -26,7 +26,7 @@ use crate::{
 const PROLONGED_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// Begins, finds and ends sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Visits {
     embeds: Embeds,
     visitors: VisitorStore,
@@ -314,11 +314,6 @@ impl Visits {
     /// Sessions that are not over.
     pub(crate) async fn count(&self, embed_id: Option<&str>) -> Result<u64> {
         Ok(self.visitors.count(embed_id, self.clock.now()).await?)
-    }
-
-    /// The sessions themselves.
-    pub(crate) fn store(&self) -> VisitorStore {
-        self.visitors.clone()
     }
 
     /// How long a session lasts after its last sign of life.

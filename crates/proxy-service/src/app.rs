@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     limits::{self, limit},
     routes::{PublicBase, routes, visitor_cors},
-    service::{limits::Limits, turns::Turns},
+    service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
     upstream,
@@ -59,6 +59,12 @@ impl App {
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
         let limits = Limits::new(&config.limits, &metrics)?;
+        let protection = Protection::new(
+            config.widget.protection,
+            limits.clone(),
+            config.clock.clone(),
+            &metrics,
+        )?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
@@ -94,7 +100,7 @@ impl App {
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
-        let limits = web::Data::new(limits);
+        let (limits, protection) = (web::Data::new(limits), web::Data::new(protection));
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
@@ -107,6 +113,7 @@ impl App {
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(limits.clone())
+                .app_data(protection.clone())
                 .app_data(upload_memory.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())

@@ -1,6 +1,7 @@
 //! What the proxy-service must know before it may listen.
 
 mod n8n;
+mod protection;
 mod widget;
 
 use std::{net::IpAddr, time::Duration};
@@ -12,7 +13,11 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-pub use self::{n8n::N8nConfig, widget::WidgetConfig};
+pub use self::{
+    n8n::N8nConfig,
+    protection::{ProtectionConfig, ThreatResponse},
+    widget::WidgetConfig,
+};
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.

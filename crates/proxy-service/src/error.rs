@@ -210,6 +210,15 @@ pub(crate) enum Error {
         /// When to come back.
         retry_after_secs: u64,
     },
+    /// An address or a session is kept out for a while.
+    #[error("too many requests; nothing is accepted from here for a while")]
+    Blocked {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// A message looks like a machine's or an advertisement, and the operator wants none of them.
+    #[error("this message is not accepted")]
+    MessageRefused,
     /// A body is to be a table and is something else.
     #[error("the body must be a table, with Content-Type: text/csv")]
     NotCsv,
@@ -353,6 +362,8 @@ impl Error {
             Self::BudgetReached => (StatusCode::PAYMENT_REQUIRED, "embed_budget_reached"),
             Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::Blocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_blocked"),
+            Self::MessageRefused => (StatusCode::BAD_REQUEST, "message_refused"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyUnreadable => (StatusCode::BAD_REQUEST, "unreadable_body"),
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
@@ -385,9 +396,14 @@ impl Error {
             Self::TooManyOpenHolds { retry_after_secs }
             | Self::TooManyAttempts { retry_after_secs }
             | Self::UpstreamBusy { retry_after_secs }
-            | Self::UpstreamCircuitOpen { retry_after_secs }
-            | Self::RateLimited { retry_after_secs } => {
+            | Self::UpstreamCircuitOpen { retry_after_secs } => {
                 Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
+            }
+            // Documented clients read it in the body.
+            Self::RateLimited { retry_after_secs } | Self::Blocked { retry_after_secs } => {
+                Problem::new(status, code, self.to_string())
+                    .with("retry_after", *retry_after_secs)
+                    .retry_after(*retry_after_secs)
             }
             Self::DailyCapReached {
                 scope,
@@ -474,6 +490,7 @@ impl Error {
             | Self::MemberNotFound
             | Self::GrantNotFound
             | Self::NotCsv
+            | Self::MessageRefused
             | Self::BodyUnreadable
             | Self::AssignmentNotFound
             | Self::InvalidCredentials

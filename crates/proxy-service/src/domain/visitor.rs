@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
@@ -16,26 +15,6 @@ const TALKER_PREFIX: &str = "visitor:";
 pub const TALKERS_FIRST: &str = TALKER_PREFIX;
 /// See [`TALKERS_FIRST`].
 pub const TALKERS_END: &str = "visitor;";
-
-/// Characters of a message.
-const MESSAGE_CHARS_MAX: usize = 10_000;
-
-/// What a page may tell about itself and its visitor.
-const CONTEXT_MEMBERS: [&str; 10] = [
-    "user_id",
-    "page_title",
-    "page_section",
-    "product_id",
-    "category",
-    "search_query",
-    "user_intent",
-    "language",
-    "timezone",
-    "custom_data",
-];
-
-/// Bytes of all of it, as JSON.
-const CONTEXT_BYTES_MAX: usize = 5_000;
 
 /// Characters of an address of a page.
 const PAGE_URL_BYTES_MAX: usize = 2_000;
@@ -157,33 +136,12 @@ pub fn is_conversation_name(name: &str) -> bool {
     (1..=CONVERSATION_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// A message as it goes to the model: without what nobody can see, and otherwise as it was written.
-pub fn message_of(text: &str) -> Result<String, &'static str> {
-    let is_seen = |character: &char| !character.is_control() || matches!(character, '\n' | '\t');
-    let text: String = text.trim().chars().filter(is_seen).collect();
-    let text = text.trim();
-    match text.chars().count() {
-        0 => Err("must not be empty"),
-        1..=MESSAGE_CHARS_MAX => Ok(text.to_owned()),
-        _ => Err("may have at most 10000 characters"),
-    }
-}
-
 /// The address of the page that a visitor is on, without what only that page understands. What is none is left out.
 pub fn page_url_of(text: &str) -> Option<String> {
     let mut url: Url = text.parse().ok()?;
     url.set_fragment(None);
     let is_page = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= PAGE_URL_BYTES_MAX;
     is_page.then(|| url.to_string())
-}
-
-/// The known members of what a page tells.
-pub fn context_of(mut told: Map<String, Value>) -> Result<Map<String, Value>, &'static str> {
-    told.retain(|name, _| CONTEXT_MEMBERS.contains(&name.as_str()));
-    if Value::Object(told.clone()).to_string().len() > CONTEXT_BYTES_MAX {
-        return Err("is too large: at most 5000 characters");
-    }
-    Ok(told)
 }
 
 /// Where a request comes from, as far as browsers tell.
@@ -349,16 +307,37 @@ mod tests {
         };
         let site = || CameFrom::Site(origin("https://evil.example"));
         let table = [
-            (told(Some("http://localhost:8000"), None, None), CameFrom::Ourselves),
-            (told(Some("https://chat.school.example"), None, None), CameFrom::Ourselves),
-            (told(Some("https://evil.example"), Some("same-origin"), None), site()),
-            (told(Some("null"), None, Some("http://localhost:8000/widget/")), CameFrom::Hidden),
+            (
+                told(Some("http://localhost:8000"), None, None),
+                CameFrom::Ourselves,
+            ),
+            (
+                told(Some("https://chat.school.example"), None, None),
+                CameFrom::Ourselves,
+            ),
+            (
+                told(Some("https://evil.example"), Some("same-origin"), None),
+                site(),
+            ),
+            (
+                told(Some("null"), None, Some("http://localhost:8000/widget/")),
+                CameFrom::Hidden,
+            ),
             (told(None, Some("same-origin"), None), CameFrom::Ourselves),
-            (told(None, Some("cross-site"), Some("http://localhost:8000/widget/")), CameFrom::Hidden),
+            (
+                told(None, Some("cross-site"), Some("http://localhost:8000/widget/")),
+                CameFrom::Hidden,
+            ),
             (told(None, Some("same-site"), None), CameFrom::Hidden),
             (told(None, Some("none"), None), CameFrom::Nowhere),
-            (told(None, None, Some("http://localhost:8000/widget/chat.html?embed=a")), CameFrom::Ourselves),
-            (told(None, None, Some("https://evil.example/http://localhost:8000/")), CameFrom::Hidden),
+            (
+                told(None, None, Some("http://localhost:8000/widget/chat.html?embed=a")),
+                CameFrom::Ourselves,
+            ),
+            (
+                told(None, None, Some("https://evil.example/http://localhost:8000/")),
+                CameFrom::Hidden,
+            ),
             (told(None, None, Some("rubbish")), CameFrom::Nowhere),
             (told(None, None, None), CameFrom::Nowhere),
         ];
@@ -382,7 +361,10 @@ mod tests {
         ];
         let admitted = |entry: &Entry| everywhere.each_ref().map(|from| entry.admits(from));
         assert_eq!(admitted(&page), [true, false, false, false, false]);
-        assert_eq!(admitted(&Entry::Site(school())), [false, true, false, false, false]);
+        assert_eq!(
+            admitted(&Entry::Site(school())),
+            [false, true, false, false, false]
+        );
         assert_eq!(admitted(&Entry::App), [false, false, false, false, true]);
     }
 
@@ -412,20 +394,9 @@ mod tests {
     }
 
     #[test]
-    fn messages_lose_only_what_nobody_sees() {
-        assert_eq!(
-            message_of(" SELECT <b>\u{0}& \n\t-- 你好\u{7f} ").as_deref(),
-            Ok("SELECT <b>& \n\t-- 你好")
-        );
-        assert!(message_of(" \u{1}\r\n ").is_err());
-        assert!(message_of(&"ж".repeat(10_000)).is_ok());
-        assert!(message_of(&"ж".repeat(10_001)).is_err());
+    fn of_a_page_its_address_is_kept() {
         assert_eq!(page_url_of("https://a.example/x?y#z").as_deref(), Some("https://a.example/x?y"));
         assert_eq!(page_url_of("javascript:alert(1)"), None);
-        let told = |json: Value| context_of(json.as_object().unwrap().clone());
-        let known = told(serde_json::json!({ "language": "de", "__proto__": 1 })).unwrap();
-        assert_eq!(known.keys().collect::<Vec<_>>(), ["language"]);
-        assert!(told(serde_json::json!({ "custom_data": "x".repeat(5_000) })).is_err());
     }
 
     #[test]
@@ -433,7 +404,10 @@ mod tests {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let tokens = VisitorTokens::new(b"one key of thirty-two bytes or more", TimeDelta::hours(24));
         let token = tokens.mint(&visitor("s"), now).unwrap();
-        assert_eq!(tokens.verify(&token, now + TimeDelta::hours(23)).as_deref(), Ok("s"));
+        assert_eq!(
+            tokens.verify(&token, now + TimeDelta::hours(23)).as_deref(),
+            Ok("s")
+        );
         assert_eq!(tokens.verify(&token, now + TimeDelta::hours(24)), Err(BadToken));
         let others = VisitorTokens::new(b"another key of thirty-two bytes", TimeDelta::hours(24));
         assert_eq!(others.verify(&token, now), Err(BadToken));

@@ -12,7 +12,8 @@ use crate::{
     domain::{
         framing::{EventWriter, Framing},
         said::text_of,
-        visitor::{Visitor, context_of, is_conversation_name, message_of, page_url_of},
+        visitor::{Visitor, is_conversation_name, page_url_of},
+        visitor_text::{context, message},
     },
     error::{Error, Result},
     routes::predict::{event_stream, framing_of, idempotency_key, stream_of},
@@ -80,6 +81,7 @@ async fn send_message(
 ) -> Result<HttpResponse> {
     let said = said(&request, &door, body.into_inner())?;
     let mut visitor = visits.find(&door.credentials, &door.from).await?;
+    door.admit(&visits, &visitor, &said.text).await?;
     if framing_of(&request) == Framing::Sse {
         return answer_as_events(&door, &visits, &talks, &mut visitor, said).await;
     }
@@ -108,6 +110,7 @@ async fn stream_message(
 ) -> Result<HttpResponse> {
     let said = said(&request, &door, body.into_inner())?;
     let mut visitor = visits.find(&door.credentials, &door.from).await?;
+    door.admit(&visits, &visitor, &said.text).await?;
     answer_as_events(&door, &visits, &talks, &mut visitor, said).await
 }
 
@@ -136,11 +139,13 @@ async fn stream_query(
                 Error::TicketRefused => Error::VisitorUnknown,
                 error => error,
             })?;
+            door.note_session().await;
             door.credentials.cookie = Some(visit.secret);
             (visit.visitor, true)
         }
         found => (found?, false),
     };
+    door.admit(&visits, &visitor, &said.text).await?;
     let (reply, is_renewed) = talks.stream(&mut visitor, said).await?;
     let mut response = head_of(&reply);
     renew(&mut response, &door, &visits, is_renewed || is_new);
@@ -210,13 +215,13 @@ fn renew(response: &mut HttpResponseBuilder, door: &Door, visits: &Visits, is_re
 }
 
 fn said(request: &HttpRequest, door: &Door, body: SendMessage) -> Result<Said> {
-    let text = message_of(&body.message).map_err(|reason| Error::invalid("message", reason))?;
-    let context = body.context.map(context_of).transpose();
+    let text = message(&body.message).map_err(|reason| Error::invalid("message", reason))?;
+    let told = body.context.as_ref().map(context).transpose();
     Ok(Said {
         text,
         conversation: named(body.conversation_id)?,
         page_url: body.page_url.as_deref().and_then(page_url_of),
-        context: context.map_err(|reason| Error::invalid("context", reason))?,
+        context: told.map_err(|reason| Error::invalid("context", reason))?,
         client_ip: door.address,
         user_agent: door.user_agent.clone(),
         language: door.language.clone(),

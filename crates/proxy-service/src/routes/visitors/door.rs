@@ -1,9 +1,6 @@
 //! Who asks: what a request says about the visitor's session, their browser, and where it comes from.
 
-use std::{
-    future::{Ready, ready},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use actix_web::{
     FromRequest, HttpMessage as _, HttpRequest,
@@ -13,6 +10,7 @@ use actix_web::{
 };
 use chrono::TimeDelta;
 use common_http::{Caller, ClientAddress, Problem};
+use futures_util::future::LocalBoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -20,10 +18,14 @@ use url::Url;
 use crate::{
     domain::{
         origin::Origin,
-        visitor::{CameFrom, Told},
+        visitor::{CameFrom, Entry, Told, Visitor},
     },
     error::{Error, Result},
-    service::widget::visits::Credentials,
+    limits,
+    service::widget::{
+        protection::{Protection, Speaker},
+        visits::{Credentials, Visits},
+    },
 };
 
 /// Characters of what a browser says of itself.
@@ -41,8 +43,7 @@ pub(crate) struct DoorRules {
     pub(crate) public: Option<Origin>,
 }
 
-/// Whoever asks.
-#[derive(Debug)]
+/// Whoever asks, within the limits of visitors.
 pub(super) struct Door {
     pub(super) credentials: Credentials,
     pub(super) from: CameFrom,
@@ -56,9 +57,46 @@ pub(super) struct Door {
     /// Whether the browser talks to us over TLS, as far as we are told.
     is_secure: bool,
     cookie_name: String,
+    protection: web::Data<Protection>,
 }
 
 impl Door {
+    /// Lets a message in, within the limits of the visitor's session and of their embed.
+    pub(super) async fn admit(&self, visits: &Visits, visitor: &Visitor, text: &str) -> Result<()> {
+        let embed = visits.embed_of(visitor).await?;
+        let speaker = Speaker {
+            address: self.address,
+            user_agent: self.user_agent.as_deref(),
+            session_id: &visitor.session_id,
+            since: visitor.created_at,
+            messages: u64::try_from(visitor.message_count).unwrap_or_default(),
+            browser_changed: visitor.fingerprint != self.fingerprint,
+            // The site of a page within a page is known by its session only.
+            site: match &visitor.entry {
+                Entry::Page { parent: Some(site) } => Some(site.host()),
+                Entry::Page { parent: None } | Entry::Site(_) | Entry::App => None,
+            },
+            embed_id: &embed.id,
+            limits: embed.limits,
+        };
+        limits::of_visitor(self.protection.of_message(&speaker, text).await)
+    }
+
+    /// Counts a session that was begun.
+    pub(super) async fn note_session(&self) {
+        self.protection.note_session(self.address).await;
+    }
+
+    /// Lets a request in, within the limits of its address and of the site that it says it comes from.
+    async fn enter(self) -> Result<Self> {
+        let site = match &self.from {
+            CameFrom::Site(origin) => Some(origin.host()),
+            CameFrom::Ourselves | CameFrom::Hidden | CameFrom::Nowhere => None,
+        };
+        limits::of_visitor(self.protection.of_request(self.address, site).await)?;
+        Ok(self)
+    }
+
     /// The cookie of a session. A frame within another site's page gets it back only with `SameSite=None`, which browsers
     /// take over TLS only, and with `Partitioned` it is of no use on any other site.
     pub(super) fn cookie(&self, secret: &SecretString, life: TimeDelta) -> String {
@@ -73,7 +111,11 @@ impl Door {
 
     /// The cookie that takes it away.
     pub(super) fn no_cookie(&self) -> String {
-        format!("{}=; Path=/; Max-Age=0; {}", self.cookie_name, self.cookie_attributes())
+        format!(
+            "{}=; Path=/; Max-Age=0; {}",
+            self.cookie_name,
+            self.cookie_attributes()
+        )
     }
 
     fn cookie_attributes(&self) -> &'static str {
@@ -85,7 +127,10 @@ impl Door {
     }
 
     fn of(request: &HttpRequest) -> Result<Self> {
-        let rules = request.app_data::<web::Data<DoorRules>>().ok_or(Error::VisitorUnknown)?;
+        let rules = request
+            .app_data::<web::Data<DoorRules>>()
+            .ok_or(Error::VisitorUnknown)?;
+        let protection = request.app_data::<web::Data<Protection>>();
         let text = |name: HeaderName| {
             let mut values = request.headers().get_all(name);
             // Two of them are none: nobody knows which of them is meant.
@@ -95,7 +140,11 @@ impl Door {
         let cookie = request.cookie(&rules.cookie_name);
         if request.extensions().get::<Caller>().is_some() {
             let is_visitor_too = cookie.is_some();
-            return Err(if is_visitor_too { Error::AmbiguousCredentials } else { Error::VisitorsOnly });
+            return Err(if is_visitor_too {
+                Error::AmbiguousCredentials
+            } else {
+                Error::VisitorsOnly
+            });
         }
         if request.headers().get_all(header::AUTHORIZATION).count() > 1 {
             return Err(Error::AmbiguousCredentials);
@@ -125,7 +174,11 @@ impl Door {
         };
         let user_agent = text(header::USER_AGENT);
         let language = text(header::ACCEPT_LANGUAGE);
-        let said = format!("{}\n{}", user_agent.unwrap_or_default(), language.unwrap_or_default());
+        let said = format!(
+            "{}\n{}",
+            user_agent.unwrap_or_default(),
+            language.unwrap_or_default()
+        );
         let mut fingerprint = hex::encode(Sha256::digest(said.as_bytes()));
         fingerprint.truncate(FINGERPRINT_DIGITS);
         Ok(Self {
@@ -141,16 +194,21 @@ impl Door {
             fingerprint,
             is_secure,
             cookie_name: rules.cookie_name.clone(),
+            protection: protection.cloned().ok_or(Error::VisitorUnknown)?,
         })
     }
 }
 
 impl FromRequest for Door {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(request).map_err(|error| error.problem()))
+        let door = Self::of(request);
+        Box::pin(async move {
+            let entered = async { door?.enter().await };
+            entered.await.map_err(|error| error.problem())
+        })
     }
 }
 
@@ -163,6 +221,8 @@ fn bearer(header: &str) -> Option<&str> {
 fn first_language(accepted: &str) -> Option<String> {
     let first = accepted.split([',', ';']).next()?.trim();
     let is_language = (2..=20).contains(&first.len())
-        && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        && first
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_language.then(|| first.to_owned())
 }

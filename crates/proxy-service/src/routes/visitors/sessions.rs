@@ -74,6 +74,7 @@ async fn create_visitor_session(
     let visit = visits
         .begin(wish, &door.from, door.page.as_ref(), current.as_ref())
         .await?;
+    door.note_session().await;
     let visitor = &visit.visitor;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

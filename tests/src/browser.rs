@@ -25,7 +25,7 @@ pub const ESCAPE: &str = "\u{e00c}";
 pub const TAB: &str = "\u{e004}";
 
 /// What keeps it to itself, and able to run as root.
-const ARGUMENTS: [&str; 11] = [
+const ARGUMENTS: [&str; 13] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +37,9 @@ const ARGUMENTS: [&str; 11] = [
     "--disable-sync",
     "--hide-scrollbars",
     "--lang=en-US",
+    // Sites of a test are on this machine, under names that are no secure contexts, as a site without HTTPS is.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
+    "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",
 ];
 
 /// A window of a browser of its own, with a fresh profile; both end when it is dropped.

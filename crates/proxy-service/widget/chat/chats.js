@@ -1,6 +1,7 @@
 /* The visitor's conversations, and the answers that are being written in them. Knows nothing of how they look. */
 
 import { ChatError } from './api.js';
+import { newId } from './store.js';
 
 /* How often a growing answer is written down, so that a reload loses little of it. */
 const SAVE_EVERY_MS = 700;
@@ -104,12 +105,12 @@ export class Chats extends EventTarget {
     let conversation = this.current;
     const now = Date.now();
     if (!conversation) {
-      conversation = { id: crypto.randomUUID(), createdAt: now, updatedAt: now, title: text.slice(0, PREVIEW_CHARS), unread: 0 };
+      conversation = { id: newId(), createdAt: now, updatedAt: now, title: text.slice(0, PREVIEW_CHARS), unread: 0 };
       this.current = conversation;
       this.messages = [];
       this.list = [conversation, ...this.list];
     }
-    const question = { id: crypto.randomUUID(), conversation: conversation.id, role: 'user', text, at: now, order: 0 };
+    const question = { id: newId(), conversation: conversation.id, role: 'user', text, at: now, order: 0 };
     this.messages.push(question);
     await this.store.putMessage(question);
     await this.#answer(conversation, question);
@@ -126,9 +127,9 @@ export class Chats extends EventTarget {
 
   async #answer(conversation, question, before) {
     if (this.isWriting(conversation.id)) return;
-    const answer = before ?? { id: crypto.randomUUID(), conversation: conversation.id, role: 'assistant', order: 1 };
+    const answer = before ?? { id: newId(), conversation: conversation.id, role: 'assistant', order: 1 };
     /* A request that never arrived is the same request when it is sent again; one that was answered is a new one. */
-    const key = answer.state === 'failed' && answer.key ? answer.key : crypto.randomUUID();
+    const key = answer.state === 'failed' && answer.key ? answer.key : newId();
     Object.assign(answer, { text: '', at: Date.now(), state: 'writing', error: undefined, waitUntil: undefined, key });
     if (!before) this.messages.push(answer);
     const controller = new AbortController();

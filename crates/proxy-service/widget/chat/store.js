@@ -4,6 +4,12 @@
 const CONVERSATIONS_MAX = 50;
 const MESSAGES_MAX = 400;
 
+/** A name that nothing else has. `crypto.randomUUID` is not there on pages without HTTPS. */
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /** Opens what is kept for an embed; never fails. */
 export async function openStore(embed) {
   try {

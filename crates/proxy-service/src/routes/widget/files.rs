@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
 /// What pages load, by name: the script modules of the chat page, and style sheets.
-const PARTS: [(&str, &str); 16] = [
+const PARTS: [(&str, &str); 17] = [
     ("main.js", include_str!("../../../widget/chat/main.js")),
     ("api.js", include_str!("../../../widget/chat/api.js")),
     ("chats.js", include_str!("../../../widget/chat/chats.js")),
@@ -28,6 +28,7 @@ const PARTS: [(&str, &str); 16] = [
     ("store.js", include_str!("../../../widget/chat/store.js")),
     ("theme.js", include_str!("../../../widget/chat/theme.js")),
     ("thread.js", include_str!("../../../widget/chat/thread.js")),
+    ("icon.svg", include_str!("../../../widget/icon.svg")),
     ("page.css", include_str!("../../../widget/page.css")),
     ("demo.css", include_str!("../../../widget/demo/demo.css")),
     ("demo.js", include_str!("../../../widget/demo/demo.js")),
@@ -60,6 +61,7 @@ impl File {
         let content_type = match name.rsplit_once('.') {
             Some((_, "js")) => "text/javascript; charset=utf-8",
             Some((_, "css")) => "text/css; charset=utf-8",
+            Some((_, "svg")) => "image/svg+xml",
             _ => "text/html; charset=utf-8",
         };
         let plain = match text.into() {

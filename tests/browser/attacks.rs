@@ -107,7 +107,6 @@ async fn hostile_text_stays_text() {
         stopped.is_empty(),
         "the policy had to stop something: {stopped:?}"
     );
-    bench.browser.close().await;
 }
 
 #[actix_web::test]
@@ -140,5 +139,4 @@ async fn links_lead_only_where_nothing_runs() {
     for ((address, expected), answer) in cases.iter().zip(answers) {
         assert_eq!(answer, *expected, "{address}");
     }
-    bench.browser.close().await;
 }

@@ -7,7 +7,14 @@
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod accessibility;
 mod attacks;
+mod embedding;
+mod failures;
 mod markdown;
+mod pictures;
+mod site;
+mod stage;
+mod visitors;
 mod wire;
 mod workbench;

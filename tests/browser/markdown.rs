@@ -103,7 +103,6 @@ async fn markdown_is_drawn_as_it_is_meant() {
     for ((text, expected), html) in cases.iter().zip(drawn) {
         assert_eq!(bare(&html), *expected, "{text:?}");
     }
-    bench.browser.close().await;
 }
 
 #[actix_web::test]
@@ -136,7 +135,6 @@ async fn code_stays_as_it_is_and_can_be_copied() {
         .await;
     let copied = browser.run("return navigator.clipboard.readText()").await;
     assert_eq!(copied, "fn main() {\n    // **no** <b>\n}");
-    bench.browser.close().await;
 }
 
 #[actix_web::test]
@@ -158,7 +156,6 @@ async fn a_growing_answer_becomes_what_it_is_as_a_whole_and_keeps_what_stands() 
     let drawn = strings(&bench.browser.run_with(&asynchronous(script), json!([text])).await);
     assert_eq!(drawn[0], drawn[1]);
     assert_eq!(drawn[2], "true", "what is complete is not drawn again");
-    bench.browser.close().await;
 }
 
 #[actix_web::test]
@@ -198,5 +195,4 @@ async fn no_text_is_too_deep_or_too_odd_to_be_drawn() {
             .zip(&odd)
             .all(|(html, text)| !html.is_empty() || text.trim().is_empty())
     );
-    bench.browser.close().await;
 }

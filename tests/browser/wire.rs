@@ -35,7 +35,6 @@ async fn events_are_the_same_wherever_they_are_cut() {
     for events in read {
         assert_eq!(events, expected);
     }
-    bench.browser.close().await;
 }
 
 #[actix_web::test]
@@ -61,5 +60,4 @@ async fn an_event_without_end_is_given_up() {
         );
         assert_eq!(answer, ["RangeError", "true", "true"], "{start:?}");
     }
-    bench.browser.close().await;
 }

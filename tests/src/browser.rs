@@ -2,7 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on stops where it is")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
@@ -301,10 +306,21 @@ impl Browser {
             .map(|lines| lines.iter().map(line).collect())
             .unwrap_or_default()
     }
+}
 
-    /// Ends it in good order.
-    pub async fn close(self) {
-        self.ask(Method::DELETE, "", &Value::Null).await;
+impl Drop for Browser {
+    /// The driver would leave the browser behind, and a test that failed cannot wait for an answer: so it is asked the old way.
+    fn drop(&mut self) {
+        let Ok(url) = self.session.parse::<reqwest::Url>() else { return };
+        let addresses = url.socket_addrs(|| None).unwrap_or_default();
+        let Some(address) = addresses.first() else { return };
+        let ended = TcpStream::connect(address).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            write!(stream, "DELETE {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n", url.path())?;
+            stream.read_to_end(&mut Vec::new())
+        });
+        // Without an answer the driver has ended before it, and the browser with it.
+        drop(ended);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the proxy-service must know before it may listen.
 
+mod widget;
+
 use std::{net::IpAddr, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
@@ -9,6 +11,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+pub use self::widget::WidgetConfig;
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.
@@ -85,6 +88,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Where clients reach us; file addresses in answers begin with it.
     pub public_base_url: Option<Url>,
+    /// The chat widget.
+    pub widget: WidgetConfig,
     /// A level for our own log lines, or tracing's directives.
     pub log_level: Option<String>,
     /// The time.
@@ -238,6 +243,7 @@ impl Config {
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
         let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
         let public_base_url = env.var("PUBLIC_BASE_URL").optional();
+        let widget = WidgetConfig::from_env(env);
         let log_level = env.var("LOG_LEVEL").optional();
 
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
@@ -249,6 +255,15 @@ impl Config {
         };
         if is_services(&jwt_access_secret) || is_services(&previous) {
             return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
+        }
+        let widget = widget?;
+        let visitors = &widget.token_secret;
+        let is_visitors = |other: &Option<SecretString>| {
+            let pair = visitors.as_ref().zip(other.as_ref());
+            pair.is_some_and(|(ours, other)| ours.expose_secret() == other.expose_secret())
+        };
+        if is_services(visitors) || is_visitors(&jwt_access_secret) || is_visitors(&previous) {
+            return Err(env.mistake("JWT_SECRET_KEY must be different from every other secret"));
         }
         Ok(Self {
             host: host?,
@@ -290,6 +305,7 @@ impl Config {
             cors_origins: cors_origins?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
             public_base_url: public_base_url?,
+            widget,
             log_level: log_level?,
             clock: Clock::System,
         })

@@ -1,12 +1,15 @@
 //! Every way a request to the proxy-service can fail, and the one table of statuses and codes.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use chrono::{DateTime, Utc};
 use common_http::{FieldError, Problem, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    domain::{ask, failure::Failure as TurnFailure, person::Who, refusal::Refusal},
+    domain::{ask, embed::InvalidEmbed, failure::Failure as TurnFailure, person::Who, refusal::Refusal},
+    store::embeds::EmbedStoreError,
     upstream::Failure,
 };
 
@@ -153,6 +156,39 @@ pub(crate) enum Error {
     /// The group does not have the chatflow.
     #[error("the group does not have this chatflow")]
     GrantNotFound,
+    /// There is no such embed, or it is switched off.
+    #[error("there is no such embed")]
+    EmbedNotFound,
+    /// Another embed has this id.
+    #[error("there is an embed with this id already")]
+    EmbedIdTaken,
+    /// The environment describes it, and only that changes it.
+    #[error("this embed is set by the operator's configuration")]
+    EmbedConfigured,
+    /// Somebody else changed it at the same moment.
+    #[error("the embed was changed by somebody else at this moment; read it again")]
+    EmbedChanged,
+    /// Embeds cannot be read or written.
+    #[error("embeds could not be read")]
+    Embeds(#[source] Arc<EmbedStoreError>),
+    /// A visitor without a session, or one whose session is over.
+    #[error("there is no session, or it is over; begin another one")]
+    VisitorUnknown,
+    /// The page, or whoever else asks, may not use this embed or this session.
+    #[error("this page may not use the chat")]
+    OriginRefused,
+    /// The embed wants a page ticket and there is none, or it is forged, too old or used.
+    #[error("the page has to be loaded again")]
+    TicketRefused,
+    /// A signed-in person asks where only visitors of an embed do.
+    #[error("this route is for visitors of a chat widget; signed-in people use /api/v1/chat/predict")]
+    VisitorsOnly,
+    /// A request says in two ways who asks, and they differ.
+    #[error("the request carries two different credentials")]
+    AmbiguousCredentials,
+    /// The embed has cost its owner as much as it may.
+    #[error("the chat is not available at the moment")]
+    BudgetReached,
     /// As many turns were begun today as may be.
     #[error("no more messages are possible today")]
     DailyCapReached {
@@ -295,6 +331,22 @@ impl Error {
             Self::GroupNameTaken => (StatusCode::CONFLICT, "group_name_taken"),
             Self::MemberNotFound => (StatusCode::NOT_FOUND, "member_not_found"),
             Self::GrantNotFound => (StatusCode::NOT_FOUND, "grant_not_found"),
+            Self::EmbedNotFound => (StatusCode::NOT_FOUND, "embed_not_found"),
+            Self::EmbedIdTaken => (StatusCode::CONFLICT, "embed_id_taken"),
+            Self::EmbedConfigured => (StatusCode::CONFLICT, "embed_configured"),
+            Self::EmbedChanged => (StatusCode::CONFLICT, "embed_changed"),
+            Self::Embeds(error) => match **error {
+                EmbedStoreError::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+                EmbedStoreError::Unopened(_) | EmbedStoreError::Sealing(_) | EmbedStoreError::Damaged(_) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "embeds_unavailable")
+                }
+            },
+            Self::VisitorUnknown => (StatusCode::UNAUTHORIZED, "session_invalid"),
+            Self::OriginRefused => (StatusCode::FORBIDDEN, "invalid_origin"),
+            Self::TicketRefused => (StatusCode::FORBIDDEN, "invalid_ticket"),
+            Self::VisitorsOnly => (StatusCode::FORBIDDEN, "visitors_only"),
+            Self::AmbiguousCredentials => (StatusCode::BAD_REQUEST, "ambiguous_credentials"),
+            Self::BudgetReached => (StatusCode::PAYMENT_REQUIRED, "embed_budget_reached"),
             Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -384,7 +436,19 @@ impl Error {
             Self::BalanceUnavailable(_) => {
                 Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
             }
-            Self::ChatflowAccessDenied
+            Self::Embeds(_) => Problem::new(status, code, "the chat is not available at the moment; try again")
+                .retry_after(5),
+            Self::EmbedNotFound
+            | Self::EmbedIdTaken
+            | Self::EmbedConfigured
+            | Self::EmbedChanged
+            | Self::VisitorUnknown
+            | Self::OriginRefused
+            | Self::TicketRefused
+            | Self::VisitorsOnly
+            | Self::AmbiguousCredentials
+            | Self::BudgetReached
+            | Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::FileNotFound
@@ -441,6 +505,18 @@ const fn status_of(failure: TurnFailure) -> StatusCode {
         | TurnFailure::TooLarge
         | TurnFailure::Reported
         | TurnFailure::Empty => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl From<EmbedStoreError> for Error {
+    fn from(error: EmbedStoreError) -> Self {
+        Self::Embeds(Arc::new(error))
+    }
+}
+
+impl From<InvalidEmbed> for Error {
+    fn from(InvalidEmbed { field, message }: InvalidEmbed) -> Self {
+        Self::invalid(field, message)
     }
 }
 

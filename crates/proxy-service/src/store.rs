@@ -5,6 +5,7 @@ pub(crate) mod blobs;
 pub(crate) mod chatflows;
 pub(crate) mod daily_turns;
 pub(crate) mod departures;
+pub(crate) mod embeds;
 pub(crate) mod feeds;
 pub(crate) mod files;
 pub(crate) mod groups;
@@ -18,6 +19,8 @@ pub(crate) mod turn_events;
 pub(crate) mod turns;
 pub(crate) mod usage_days;
 pub(crate) mod user_syncs;
+pub(crate) mod used_tickets;
+pub(crate) mod visitors;
 pub(crate) mod writer;
 
 /// What a store returns.

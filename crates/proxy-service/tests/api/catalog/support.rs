@@ -5,7 +5,7 @@ use std::time::Duration;
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use proxy_service::{
-    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream,
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream, WidgetConfig,
     domain::{day::DayZone, pace::Pace},
 };
 use secrecy::SecretString;
@@ -95,6 +95,7 @@ impl Behind {
             cors_origins: vec![],
             trusted_proxies: TrustedProxies::default(),
             public_base_url: None,
+            widget: WidgetConfig::default(),
             log_level: None,
             clock: Clock::System,
         }

@@ -311,12 +311,18 @@ impl Browser {
 impl Drop for Browser {
     /// The driver would leave the browser behind, and a test that failed cannot wait for an answer: so it is asked the old way.
     fn drop(&mut self) {
-        let Ok(url) = self.session.parse::<reqwest::Url>() else { return };
+        let Ok(url) = self.session.parse::<reqwest::Url>() else {
+            return;
+        };
         let addresses = url.socket_addrs(|| None).unwrap_or_default();
         let Some(address) = addresses.first() else { return };
         let ended = TcpStream::connect(address).and_then(|mut stream| {
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            write!(stream, "DELETE {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n", url.path())?;
+            write!(
+                stream,
+                "DELETE {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
+                url.path()
+            )?;
             stream.read_to_end(&mut Vec::new())
         });
         // Without an answer the driver has ended before it, and the browser with it.

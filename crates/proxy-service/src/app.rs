@@ -18,9 +18,9 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, routes},
-    service::{limits::Limits, turns::Turns},
-    store::leases::LeaseStore,
+    routes::{PublicBase, WidgetPages, routes},
+    service::{embeds::Embeds, limits::Limits, turns::Turns, widget::visits::WidgetKeys},
+    store::{embeds::EmbedStore, leases::LeaseStore},
     upload_memory::UploadMemory,
     upstream,
 };
@@ -85,6 +85,10 @@ impl App {
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
+        let keys = WidgetKeys::new(&config.widget, &config.service_jwt_secret)?;
+        let embeds = EmbedStore::open(&database, keys.sealing.clone());
+        let embeds = Embeds::new(embeds, catalog.people(), &config.widget, config.clock.clone());
+        let widget_pages = WidgetPages::new(embeds, keys.tickets.clone(), config.public_base_url.clone());
 
         let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
         let upload_memory = web::Data::new(upload_memory);
@@ -113,6 +117,7 @@ impl App {
                 .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
+                .configure(|app| widget_pages.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);

@@ -168,6 +168,11 @@ impl Catalog {
         })
     }
 
+    /// People that auth-service knows.
+    pub(crate) fn people(&self) -> People {
+        self.people.clone()
+    }
+
     /// Where something about a person stands.
     pub(crate) fn personal_data(&self, turns: &Turns) -> PersonalData {
         let (sessions, messages, _) = turns.stores();

@@ -21,7 +21,9 @@ mod upload_memory;
 mod upstream;
 
 pub use app::App;
-pub use config::{AdmissionLimits, Config, FileLimits, LimitsConfig, PORT_DEFAULT, Upstream, WidgetConfig, database};
+pub use config::{
+    AdmissionLimits, Config, FileLimits, LimitsConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
+};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

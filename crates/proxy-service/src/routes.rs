@@ -20,8 +20,9 @@ mod sessions;
 mod table_body;
 mod turns;
 mod uploads;
+mod widget;
 
-pub(crate) use self::files::PublicBase;
+pub(crate) use self::{files::PublicBase, widget::WidgetPages};
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -60,6 +61,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     files::table(routes);
     turns::table(routes);
     uploads::table(routes);
+    widget::table(routes);
 }
 
 /// An address from a body or a query.

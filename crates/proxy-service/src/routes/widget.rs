@@ -22,9 +22,9 @@ use common_http::{Access, Clock, Path, Problem, Routes};
 use serde_json::json;
 use url::Url;
 
-pub(crate) use self::files::WidgetFiles;
 use self::{
     config_body::Dressed,
+    files::WidgetFiles,
     options::{Options, public_origin, referer, text},
 };
 use crate::{
@@ -66,12 +66,44 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
         .get("/widget/chat", Access::Public, show_chat_page)
         .get("/widget/widget-config.json", Access::Public, show_widget_config)
         .get("/widget/demo", Access::Public, show_demo_page)
-        .get("/widget/assets/{version}/{name}", Access::Public, show_widget_file);
+        .get(
+            "/widget/assets/{version}/{name}",
+            Access::Public,
+            show_widget_file,
+        );
+}
+
+/// What the pages are made of.
+#[derive(Clone)]
+pub(crate) struct WidgetPages {
+    files: web::Data<WidgetFiles>,
+    embeds: web::Data<Embeds>,
+    tickets: web::Data<PageTickets>,
+    public_url: web::Data<PublicUrl>,
 }
 
 /// Where the operator says that we are, if they say.
-#[derive(Clone, Debug)]
-pub(crate) struct PublicUrl(pub(crate) Option<Url>);
+struct PublicUrl(Option<Url>);
+
+impl WidgetPages {
+    /// Pages of these embeds, whose tickets are signed with this key.
+    pub(crate) fn new(embeds: Embeds, tickets: PageTickets, public_url: Option<Url>) -> Self {
+        Self {
+            files: web::Data::new(WidgetFiles::new()),
+            embeds: web::Data::new(embeds),
+            tickets: web::Data::new(tickets),
+            public_url: web::Data::new(PublicUrl(public_url)),
+        }
+    }
+
+    /// Gives an application what the handlers here take.
+    pub(crate) fn register(&self, app: &mut web::ServiceConfig) {
+        app.app_data(self.files.clone())
+            .app_data(self.embeds.clone())
+            .app_data(self.tickets.clone())
+            .app_data(self.public_url.clone());
+    }
+}
 
 /// `GET /widget/embed.js`: the script, with what the owner of the embed in its address has set.
 #[tracing::instrument(skip_all)]
@@ -131,7 +163,9 @@ async fn show_widget_config(
     let ticket = if is_our_page(&request) {
         let parent = parent_of(&options, &embed, own.as_ref())?;
         let ticket = tickets.mint(&embed.id, parent.as_ref(), clock.now());
-        ticket.inspect_err(|error| tracing::error!(%error, "a page ticket could not be signed")).ok()
+        ticket
+            .inspect_err(|error| tracing::error!(%error, "a page ticket could not be signed"))
+            .ok()
     } else {
         None
     };
@@ -150,8 +184,8 @@ async fn show_widget_file(
     path: Path<(String, String)>,
     files: web::Data<WidgetFiles>,
 ) -> HttpResponse {
-    let (version, name) = path.into_inner();
-    let Some((file, kept)) = files.part(&version, &name) else {
+    let (version, name) = &*path;
+    let Some((file, kept)) = files.part(version, name) else {
         return nothing_here().error_response();
     };
     let mut response = HttpResponse::Ok();
@@ -161,7 +195,11 @@ async fn show_widget_file(
 
 /// As for every address that there is not.
 fn nothing_here() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this address")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this address",
+    )
 }
 
 /// `GET /widget/demo`: the widget on a page of ours, and how to put it on others.
@@ -182,8 +220,14 @@ async fn show_demo_page(
     let own = public_origin(&request, public_url.0.as_ref());
     let words = [
         ("{{origin}}", own.as_ref().map_or("", Origin::as_str)),
-        ("{{embed}}", embed.as_deref().map_or(id, |embed| embed.id.as_str())),
-        ("{{name}}", embed.as_deref().map_or(id, |embed| embed.name.as_str())),
+        (
+            "{{embed}}",
+            embed.as_deref().map_or(id, |embed| embed.id.as_str()),
+        ),
+        (
+            "{{name}}",
+            embed.as_deref().map_or(id, |embed| embed.name.as_str()),
+        ),
         ("{{missing}}", if embed.is_some() { "" } else { MISSING }),
     ];
     let mut response = HttpResponse::Ok();

@@ -57,14 +57,24 @@ impl<'a> Dressed<'a> {
     /// are known where the tag is.
     pub(super) fn launcher_settings(embed: &Embed) -> Value {
         let names = [
-            "primaryColor", "position", "width", "height", "buttonSize", "bottomOffset", "rightOffset", "autoOpen", "autoOpenDelay",
+            "primaryColor",
+            "position",
+            "width",
+            "height",
+            "buttonSize",
+            "bottomOffset",
+            "rightOffset",
+            "autoOpen",
+            "autoOpenDelay",
         ];
         let settings = names.into_iter().filter_map(|name| {
             let value = embed.theme.get(name)?;
             let value = match value.as_str() {
                 "true" => json!(true),
                 "false" => json!(false),
-                text => text.parse::<f64>().map_or_else(|_| json!(text), |number| json!(number)),
+                text => text
+                    .parse::<f64>()
+                    .map_or_else(|_| json!(text), |number| json!(number)),
             };
             Some((name.to_owned(), value))
         });
@@ -73,7 +83,9 @@ impl<'a> Dressed<'a> {
 
     /// The labels of the launcher in every language: it does not know yet in which it will be shown.
     pub(super) fn launcher_texts(embed: Option<&Embed>) -> Value {
-        let own = embed.into_iter().flat_map(|embed| embed.texts.keys().map(String::as_str));
+        let own = embed
+            .into_iter()
+            .flat_map(|embed| embed.texts.keys().map(String::as_str));
         let all = texts::languages().chain(own).map(|language| {
             let own = embed.and_then(|embed| embed.texts.get(language));
             let text = |name: &str| {
@@ -133,15 +145,23 @@ impl<'a> Dressed<'a> {
         let theme = [
             ("primaryColor", primary),
             ("secondaryColor", secondary),
-            ("primaryGradient", self.theme("primaryGradient").unwrap_or(&gradient)),
+            (
+                "primaryGradient",
+                self.theme("primaryGradient").unwrap_or(&gradient),
+            ),
             ("bgDark", self.theme("bgDark").unwrap_or("rgba(24, 27, 33, 0.97)")),
-            ("bgGlass", self.theme("bgGlass").unwrap_or("rgba(255, 255, 255, 0.1)")),
+            (
+                "bgGlass",
+                self.theme("bgGlass").unwrap_or("rgba(255, 255, 255, 0.1)"),
+            ),
             ("textLight", self.theme("textLight").unwrap_or("#ffffff")),
             ("textDark", self.theme("textDark").unwrap_or("#1a1f26")),
             ("borderRadius", self.theme("borderRadius").unwrap_or("16px")),
         ];
         let pixels = |name: &str, usual: u32| {
-            let set = self.theme(name).and_then(|text| text.trim_end_matches("px").parse().ok());
+            let set = self
+                .theme(name)
+                .and_then(|text| text.trim_end_matches("px").parse().ok());
             format!("{}px", set.unwrap_or(usual))
         };
         json!({
@@ -198,7 +218,10 @@ impl<'a> Dressed<'a> {
         let numbers = 1..=SUGGESTIONS_MAX;
         let suggestions = numbers.filter_map(|number| {
             let text = self.strings.get(&format!("suggestions.{number}"))?;
-            let value = self.strings.get(&format!("suggestions.{number}.value")).unwrap_or(text);
+            let value = self
+                .strings
+                .get(&format!("suggestions.{number}.value"))
+                .unwrap_or(text);
             Some(json!({ "text": text, "value": value }))
         });
         suggestions.collect()
@@ -207,7 +230,11 @@ impl<'a> Dressed<'a> {
 
 fn language_of(embed: &Embed, options: &Options, accept_language: &str) -> String {
     let own: Vec<_> = embed.languages.iter().map(String::as_str).collect();
-    let known = if own.is_empty() { texts::languages().collect() } else { own };
+    let known = if own.is_empty() {
+        texts::languages().collect()
+    } else {
+        own
+    };
     let asked = options.language.iter().cloned();
     let wanted: Vec<_> = asked.chain(texts::accepted(accept_language)).collect();
     let chosen = texts::choose(&wanted, &known).or_else(|| embed.languages.first().map(String::as_str));

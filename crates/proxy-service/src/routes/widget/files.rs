@@ -90,7 +90,10 @@ impl File {
             .insert_header((header::ETAG, tag.clone()))
             .append_header((header::VARY, "Accept-Encoding"));
         let known = text(header::IF_NONE_MATCH).unwrap_or_default();
-        if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {
+        if known
+            .split(',')
+            .any(|known| known.trim().trim_start_matches("W/") == tag)
+        {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
         let body = if accepts_gzip {
@@ -105,7 +108,7 @@ impl File {
 
 /// All of them, made once.
 #[derive(Clone, Debug)]
-pub(crate) struct WidgetFiles {
+pub(super) struct WidgetFiles {
     version: String,
     parts: BTreeMap<&'static str, File>,
     page: File,
@@ -114,7 +117,7 @@ pub(crate) struct WidgetFiles {
 
 impl WidgetFiles {
     /// Reads and compresses what is compiled in.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut digest = Sha256::new();
         for (name, text) in PARTS {
             digest.update(name);
@@ -129,7 +132,9 @@ impl WidgetFiles {
         let preloads: Vec<_> = modules
             .map(|name| format!("<link rel=\"modulepreload\" href=\"{assets}/{name}\">"))
             .collect();
-        let page = PAGE.replace("{{assets}}", &assets).replace("{{preloads}}", &preloads.join("\n"));
+        let page = PAGE
+            .replace("{{assets}}", &assets)
+            .replace("{{preloads}}", &preloads.join("\n"));
         Self {
             page: File::new("page.html", page),
             demo: DEMO.replace("{{assets}}", &assets),
@@ -153,13 +158,20 @@ impl WidgetFiles {
     pub(super) fn embed_script(served: &serde_json::Value) -> File {
         // In a script, too, nothing may look like the end of one.
         let served = served.to_string().replace('<', "\\u003c");
-        File::new("embed.js", EMBED.replacen(SERVED, &format!("const SERVED = {served};"), 1))
+        File::new(
+            "embed.js",
+            EMBED.replacen(SERVED, &format!("const SERVED = {served};"), 1),
+        )
     }
 
     /// A file, and how long it may be kept: one that was asked for under another version is another replica's, and only
     /// good for now.
     pub(super) fn part(&self, version: &str, name: &str) -> Option<(&File, &'static str)> {
-        let kept = if version == self.version { FOR_EVER } else { ASK_FIRST };
+        let kept = if version == self.version {
+            FOR_EVER
+        } else {
+            ASK_FIRST
+        };
         Some((self.parts.get(name)?, kept))
     }
 }
@@ -213,7 +225,9 @@ mod tests {
             for tag in ["<script>", "<style", "onclick", "style=", "javascript:"] {
                 assert!(!text.contains(tag), "{tag} stands in a page");
             }
-            let addresses = text.split(&['"', ' '][..]).filter_map(|word| word.strip_prefix("assets/"));
+            let addresses = text
+                .split(&['"', ' '][..])
+                .filter_map(|word| word.strip_prefix("assets/"));
             for address in addresses {
                 let (version, name) = address.split_once('/').unwrap();
                 assert_eq!(files.part(version, name).unwrap().1, FOR_EVER, "{address}");
@@ -221,15 +235,28 @@ mod tests {
         }
         assert_eq!(page.matches("modulepreload").count(), 12);
         for (name, text) in PARTS.into_iter().chain([("embed.js", EMBED)]) {
-            for unsafe_word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for unsafe_word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ] {
                 assert!(!text.contains(unsafe_word), "{name} has {unsafe_word}");
             }
-            for line in text.lines().filter(|line| line.contains("http://") || line.contains("https://")) {
+            for line in text
+                .lines()
+                .filter(|line| line.contains("http://") || line.contains("https://"))
+            {
                 assert!(line.contains("www.w3.org"), "{name}: {line}");
             }
             let imports = text.lines().filter_map(|line| line.split_once("from './"));
             for (_, import) in imports {
-                assert!(files.parts.contains_key(import.trim_end_matches("';")), "{name} imports {import}");
+                assert!(
+                    files.parts.contains_key(import.trim_end_matches("';")),
+                    "{name} imports {import}"
+                );
             }
         }
     }
@@ -240,6 +267,9 @@ mod tests {
         let script = std::str::from_utf8(&script.plain).unwrap();
         assert!(script.contains("\\u003c/script>") && !script.contains("</script>"));
         assert!(!script.contains(SERVED), "the place is filled");
-        assert_eq!(escaped("<a href=\"x\" id='y'>&"), "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;");
+        assert_eq!(
+            escaped("<a href=\"x\" id='y'>&"),
+            "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;"
+        );
     }
 }

@@ -92,7 +92,11 @@ pub(super) fn public_origin(request: &HttpRequest, set: Option<&Url>) -> Option<
     // The nearest proxy writes last.
     let forwarded = |name: &'static str| {
         let value = text(request, &HeaderName::from_static(name)).filter(|_| is_trusted)?;
-        value.rsplit(',').next().map(str::trim).filter(|value| !value.is_empty())
+        value
+            .rsplit(',')
+            .next()
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
     };
     let scheme = forwarded("x-forwarded-proto").unwrap_or("http");
     let host = forwarded("x-forwarded-host").or_else(|| text(request, &header::HOST))?;
@@ -111,8 +115,13 @@ mod tests {
 
     fn request(headers: &[(&'static str, &'static str)], uri: &str) -> HttpRequest {
         let trusted = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
-        let peer = headers.iter().find(|(name, _)| *name == "peer").map_or("203.0.113.9:1", |(_, peer)| peer);
-        let mut request = TestRequest::with_uri(uri).app_data(web::Data::new(trusted)).peer_addr(peer.parse().unwrap());
+        let peer = headers
+            .iter()
+            .find(|(name, _)| *name == "peer")
+            .map_or("203.0.113.9:1", |(_, peer)| peer);
+        let mut request = TestRequest::with_uri(uri)
+            .app_data(web::Data::new(trusted))
+            .peer_addr(peer.parse().unwrap());
         for header in headers.iter().filter(|(name, _)| *name != "peer") {
             request = request.insert_header(*header);
         }
@@ -127,12 +136,23 @@ mod tests {
     #[test]
     fn our_address_is_what_the_operator_says_or_the_client_sees() {
         let host = ("host", "chat.example:8000");
-        let forwarded = [host, ("x-forwarded-proto", "https"), ("x-forwarded-host", "chat.example")];
+        let forwarded = [
+            host,
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "chat.example"),
+        ];
         let trusted = [forwarded[0], forwarded[1], forwarded[2], ("peer", "10.1.2.3:4")];
         assert_eq!(seen(&[host], None).unwrap(), "http://chat.example:8000");
-        assert_eq!(seen(&forwarded, None).unwrap(), "http://chat.example:8000", "a stranger is not believed");
+        assert_eq!(
+            seen(&forwarded, None).unwrap(),
+            "http://chat.example:8000",
+            "a stranger is not believed"
+        );
         assert_eq!(seen(&trusted, None).unwrap(), "https://chat.example");
-        assert_eq!(seen(&trusted, Some("https://set.example/base")).unwrap(), "https://set.example");
+        assert_eq!(
+            seen(&trusted, Some("https://set.example/base")).unwrap(),
+            "https://set.example"
+        );
         assert_eq!(seen(&[], None), None);
         for host in ["evil.example/path", "a b", "user@evil.example", "evil.example#"] {
             assert_eq!(seen(&[("host", host)], None), None, "{host}");
@@ -142,12 +162,23 @@ mod tests {
     #[test]
     fn options_come_from_the_query_or_the_page_before() {
         let own = Origin::parse("http://chat.example").unwrap();
-        let page = "http://chat.example/widget/modern-widget.html?embed=shop&title=Shop%20%3Cb%3E&theme=dark&x=y";
-        let options = Options::of(&request(&[("referer", page)], "/widget/widget-config.json"), Some(&own));
+        let page =
+            "http://chat.example/widget/modern-widget.html?embed=shop&title=Shop%20%3Cb%3E&theme=dark&x=y";
+        let options = Options::of(
+            &request(&[("referer", page)], "/widget/widget-config.json"),
+            Some(&own),
+        );
         assert_eq!(options.embed.as_deref(), Some("shop"));
         assert_eq!(options.title.as_deref(), Some("Shop <b>"));
-        let options = Options::of(&request(&[("referer", page)], "/widget/widget-config.json?embed=two"), Some(&own));
-        assert_eq!((options.embed.as_deref(), options.title), (Some("two"), None), "never mixed");
+        let options = Options::of(
+            &request(&[("referer", page)], "/widget/widget-config.json?embed=two"),
+            Some(&own),
+        );
+        assert_eq!(
+            (options.embed.as_deref(), options.title),
+            (Some("two"), None),
+            "never mixed"
+        );
         for foreign in [
             "http://evil.example/widget/modern-widget.html?embed=shop",
             "http://chat.example/elsewhere?embed=shop",
@@ -161,7 +192,10 @@ mod tests {
 
     #[test]
     fn options_are_short_and_printable() {
-        let query = format!("title={}&placeholder=a%00b%0Ac&welcomeMessage=%20&dir=rtl&dir=ltr", "é".repeat(600));
+        let query = format!(
+            "title={}&placeholder=a%00b%0Ac&welcomeMessage=%20&dir=rtl&dir=ltr",
+            "é".repeat(600)
+        );
         let options = Options::read(&query);
         assert_eq!(options.title.unwrap().chars().count(), TEXT_CHARS_MAX);
         assert_eq!(options.placeholder.as_deref(), Some("abc"));

@@ -1,9 +1,6 @@
 //! The widget's own texts in its languages. An embed's owner may replace each of them, and add languages.
 
-use std::{
-    collections::BTreeMap,
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// Texts by name, such as `header.title`.
 pub(super) type Strings = BTreeMap<String, String>;
@@ -48,7 +45,9 @@ pub(super) fn base_of(language: &str) -> String {
 pub(super) fn choose<'a>(wanted: &[String], known: &[&'a str]) -> Option<&'a str> {
     let exactly = |wanted: &String| known.iter().find(|known| known.eq_ignore_ascii_case(wanted));
     let nearly = |wanted: &String| known.iter().find(|known| base_of(known) == base_of(wanted));
-    let found = wanted.iter().find_map(|wanted| exactly(wanted).or_else(|| nearly(wanted)));
+    let found = wanted
+        .iter()
+        .find_map(|wanted| exactly(wanted).or_else(|| nearly(wanted)));
     found.copied()
 }
 
@@ -75,7 +74,10 @@ mod tests {
     #[test]
     fn every_language_has_every_text_with_its_places() {
         let places = |text: &str| {
-            let mut found: Vec<_> = text.match_indices('{').map(|(at, _)| text[at..].split('}').next().unwrap().to_owned()).collect();
+            let mut found: Vec<_> = text
+                .match_indices('{')
+                .map(|(at, _)| text[at..].split('}').next().unwrap().to_owned())
+                .collect();
             found.sort();
             found
         };
@@ -100,7 +102,10 @@ mod tests {
             include_str!("../../../widget/chat/drawer.js"),
             include_str!("../../../widget/chat/composer.js"),
         ];
-        let pattern = regex_lite::Regex::new(r#"["'`]((?:header|launcher|input|messages|conversations|suggestions)\.[A-Za-z]+)["'`]"#).unwrap();
+        let pattern = regex_lite::Regex::new(
+            r#"["'`]((?:header|launcher|input|messages|conversations|suggestions)\.[A-Za-z]+)["'`]"#,
+        )
+        .unwrap();
         let names: std::collections::BTreeSet<_> = sources
             .iter()
             .flat_map(|source| pattern.captures_iter(source))

@@ -1,5 +1,6 @@
 //! What the proxy-service must know before it may listen.
 
+mod n8n;
 mod widget;
 
 use std::{net::IpAddr, time::Duration};
@@ -11,7 +12,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-pub use self::widget::WidgetConfig;
+pub use self::{n8n::N8nConfig, widget::WidgetConfig};
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.
@@ -48,6 +49,8 @@ pub struct Config {
     pub accounting_url: Url,
     /// Flowise.
     pub flowise: Upstream,
+    /// n8n, behind embeds.
+    pub n8n: N8nConfig,
     /// Whether chatflows are read from Flowise in the background, not only when an admin asks.
     pub chatflow_sync: bool,
     /// How often.
@@ -220,6 +223,7 @@ impl Config {
             "http://localhost:3001",
         );
         let flowise = Upstream::from_env(env);
+        let n8n = N8nConfig::from_env(env);
         let chatflow_sync = env.var("ENABLE_CHATFLOW_SYNC").flag(true);
         let chatflow_sync_interval = sync_interval(env);
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
@@ -248,6 +252,12 @@ impl Config {
 
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
         let service_jwt_secret = service_jwt_secret?;
+        let flowise = flowise?;
+        let n8n = N8nConfig {
+            event_bytes_max: flowise.event_bytes_max,
+            admission: flowise.admission,
+            ..n8n?
+        };
         let is_services = |secret: &Option<SecretString>| {
             let is_same =
                 |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
@@ -256,7 +266,21 @@ impl Config {
         if is_services(&jwt_access_secret) || is_services(&previous) {
             return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
         }
+        // n8n's workflows hold it to check our tokens with: it must not be good for any other.
+        let is_known_to_n8n = |secret: &&SecretString| {
+            let known = n8n.token_secret.as_ref();
+            known.is_some_and(|known| known.expose_secret() == secret.expose_secret())
+        };
         let widget = widget?;
+        let ours = [
+            jwt_access_secret.as_ref(),
+            previous.as_ref(),
+            Some(&service_jwt_secret),
+            widget.token_secret.as_ref(),
+        ];
+        if ours.iter().flatten().any(is_known_to_n8n) {
+            return Err(env.mistake("SESSION_SECRET_KEY must be different from every other secret"));
+        }
         let visitors = &widget.token_secret;
         let is_visitors = |other: &Option<SecretString>| {
             let pair = visitors.as_ref().zip(other.as_ref());
@@ -279,7 +303,8 @@ impl Config {
             service_jwt_secret,
             auth_url: auth_url?,
             accounting_url: accounting_url?,
-            flowise: flowise?,
+            flowise,
+            n8n,
             chatflow_sync: chatflow_sync?,
             chatflow_sync_interval: chatflow_sync_interval?,
             chatflow_price: chatflow_price?,

@@ -13,6 +13,7 @@ pub mod file_kind;
 pub mod file_name;
 pub mod framing;
 pub mod group;
+pub mod n8n;
 pub mod origin;
 pub mod pace;
 pub mod page;

@@ -265,7 +265,7 @@ pub(crate) enum Error {
     ForeignToken(#[from] common_jwt::Invalid),
     /// accounting-service is away, or answers what we cannot read.
     #[error("accounting-service could not be asked")]
-    BalanceUnavailable(#[source] Failure),
+    AccountingFailed(#[source] Failure),
 }
 
 /// What a request handler returns.
@@ -317,7 +317,7 @@ impl Error {
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
-            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
+            Self::AccountingUnavailable | Self::AccountingFailed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
             }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
@@ -433,6 +433,7 @@ impl Error {
                 "signing in is not possible at the moment; try again",
             )
             .retry_after(5),
+<<<<<<< HEAD
             Self::BalanceUnavailable(_) => {
                 Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
             }
@@ -451,6 +452,15 @@ impl Error {
             | Self::AmbiguousCredentials
             | Self::BudgetReached
             | Self::ChatflowAccessDenied
+=======
+            Self::AccountingFailed(_) => Problem::new(
+                status,
+                code,
+                "credits and prices cannot be read at the moment; try again",
+            )
+            .retry_after(5),
+            Self::ChatflowAccessDenied
+>>>>>>> pricing
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::FileNotFound

@@ -13,6 +13,8 @@ mod error;
 mod flowise;
 mod health;
 mod limits;
+mod n8n;
+mod prices;
 mod relay;
 mod routes;
 mod service;
@@ -22,7 +24,7 @@ mod upstream;
 
 pub use app::App;
 pub use config::{
-    AdmissionLimits, Config, FileLimits, LimitsConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
+    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
 };
 pub use routes::routes;
 

@@ -10,6 +10,7 @@ mod bulk;
 mod chatflows;
 mod credits;
 pub(crate) mod fakes;
+mod prices;
 mod settings;
 mod sign_in;
 pub(crate) mod support;

@@ -207,6 +207,7 @@ fn command(step: &Step, tables: &Tables, now: DateTime<Utc>) -> Command {
             secs,
         } => Command::Hold {
             opening: Opening {
+                price_id: None,
                 id: Uuid::from_u128(step.id),
                 key: key(session),
                 model_id: "m".to_owned(),

@@ -83,19 +83,18 @@ impl<'a> Dressed<'a> {
 
     /// The labels of the launcher in every language: it does not know yet in which it will be shown.
     pub(super) fn launcher_texts(embed: Option<&Embed>) -> Value {
-        let own = embed
-            .into_iter()
-            .flat_map(|embed| embed.texts.keys().map(String::as_str));
-        let all = texts::languages().chain(own).map(|language| {
-            let own = embed.and_then(|embed| embed.texts.get(language));
+        let own = embed.into_iter().flat_map(|embed| embed.texts.keys());
+        let ours = texts::languages().map(str::to_owned);
+        let all = ours.chain(own.cloned()).map(|language| {
+            let own = embed.and_then(|embed| embed.texts.get(&language));
             let text = |name: &str| {
                 let own = own.and_then(|texts| texts.get(name));
-                own.unwrap_or_else(|| &texts::strings(language)[name]).clone()
+                own.unwrap_or_else(|| &texts::strings(&language)[name]).clone()
             };
             let labels = json!({
                 "open": text("launcher.open"), "close": text("launcher.close"), "unread": text("launcher.unread"),
             });
-            (texts::base_of(language), labels)
+            (texts::base_of(&language), labels)
         });
         Value::Object(all.collect())
     }

@@ -26,7 +26,7 @@ use crate::{
 const PROLONGED_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// Begins, finds and ends sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Visits {
     embeds: Embeds,
     visitors: VisitorStore,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use proxy_service::{
-    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream, WidgetConfig,
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, N8nConfig, Upstream, WidgetConfig,
     domain::{day::DayZone, pace::Pace},
 };
 use secrecy::SecretString;
@@ -72,6 +72,7 @@ impl Behind {
                 event_bytes_max: 8 << 20,
                 admission: AdmissionLimits::default(),
             },
+            n8n: N8nConfig::default(),
             chatflow_sync: false,
             chatflow_sync_interval: Duration::from_mins(3),
             chatflow_price: 1,

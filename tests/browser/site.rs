@@ -60,7 +60,11 @@ impl Site {
                 .route("/site.js", web::get().to(script))
                 .route("/site.css", web::get().to(style))
         });
-        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let server = server
+            .workers(1)
+            .disable_signals()
+            .bind(("127.0.0.1", 0))
+            .unwrap();
         let address = server.addrs()[0];
         tokio::spawn(server.run());
         Self { address }

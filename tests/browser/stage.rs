@@ -33,11 +33,22 @@ impl Stage {
     /// With any backend behind the embed `shop`.
     pub(crate) async fn with(platform: Platform, backend: Value) -> Self {
         let chat = format!("http://{CHAT_HOST}:{}", platform.proxy.address.port());
-        let site = Site::start(&chat, &format!("<script src=\"{chat}/widget/embed.js?embed=shop\" async></script>"));
+        let site = Site::start(
+            &chat,
+            &format!("<script src=\"{chat}/widget/embed.js?embed=shop\" async></script>"),
+        );
         platform.chatter("owner", CREDITS).await;
         let admin = platform.admin().await;
-        let owner = admin.auth.get("/api/admin/users/by-email/owner@example.com").await.expect(200);
-        let owner_id = owner.body["_id"].as_str().or(owner.body["user"]["_id"].as_str()).unwrap().to_owned();
+        let owner = admin
+            .auth
+            .get("/api/admin/users/by-email/owner@example.com")
+            .await
+            .expect(200);
+        let owner_id = owner.body["_id"]
+            .as_str()
+            .or(owner.body["user"]["_id"].as_str())
+            .unwrap()
+            .to_owned();
         let embed = json!({
             "id": "shop",
             "name": "Northwind Books",
@@ -57,7 +68,7 @@ impl Stage {
                 },
             },
         });
-        admin.proxy.post("/api/v1/admin/embeds", &embed).await.expect(201);
+        admin.proxy.post("/api/v1/embeds", &embed).await.expect(201);
         Self {
             platform,
             browser: Browser::start().await,
@@ -70,7 +81,9 @@ impl Stage {
     /// Goes to the site.
     pub(crate) async fn visit(&self) {
         self.browser.open(&self.site.origin(SITE_HOST)).await;
-        self.browser.until("document.querySelector('#chat-widget-root')?.shadowRoot.querySelector('.launcher')").await;
+        self.browser
+            .until("document.querySelector('#chat-widget-root')?.shadowRoot.querySelector('.launcher')")
+            .await;
     }
 
     /// Presses the round button.
@@ -89,7 +102,9 @@ impl Stage {
     }
 
     pub(crate) async fn until_ready(&self) {
-        self.browser.until("document.querySelector('#root')?.hidden === false").await;
+        self.browser
+            .until("document.querySelector('#root')?.hidden === false")
+            .await;
     }
 
     /// Opens the chat on the site.
@@ -101,7 +116,9 @@ impl Stage {
 
     /// Opens the chat as a page of its own.
     pub(crate) async fn open_page(&self, query: &str) {
-        self.browser.open(&format!("{}/widget/chat?embed=shop{query}", self.chat)).await;
+        self.browser
+            .open(&format!("{}/widget/chat?embed=shop{query}", self.chat))
+            .await;
         self.until_ready().await;
     }
 
@@ -113,7 +130,9 @@ impl Stage {
     }
 
     pub(crate) async fn send(&self, message: &str) {
-        self.browser.write("#input", &format!("{message}{}", system_tests::browser::ENTER)).await;
+        self.browser
+            .write("#input", &format!("{message}{}", system_tests::browser::ENTER))
+            .await;
     }
 
     /// Waits until the newest answer is in this state, and no question after it has none.
@@ -128,13 +147,21 @@ impl Stage {
 
     /// The text of the newest answer.
     pub(crate) async fn last(&self) -> String {
-        let text = self.browser.run("return [...document.querySelectorAll('.theirs .text')].at(-1)?.innerText ?? ''").await;
+        let text = self
+            .browser
+            .run("return [...document.querySelectorAll('.theirs .text')].at(-1)?.innerText ?? ''")
+            .await;
         text.as_str().unwrap_or_default().trim().to_owned()
     }
 
     /// What the round button is called, in the page around the frame.
     pub(crate) async fn launcher_label(&self) -> String {
         let label = "return document.querySelector('#chat-widget-root').shadowRoot.querySelector('.launcher').getAttribute('aria-label')";
-        self.browser.run(label).await.as_str().unwrap_or_default().to_owned()
+        self.browser
+            .run(label)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }

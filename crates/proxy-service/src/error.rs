@@ -433,10 +433,12 @@ impl Error {
                 "signing in is not possible at the moment; try again",
             )
             .retry_after(5),
-<<<<<<< HEAD
-            Self::BalanceUnavailable(_) => {
-                Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
-            }
+            Self::AccountingFailed(_) => Problem::new(
+                status,
+                code,
+                "credits and prices cannot be read at the moment; try again",
+            )
+            .retry_after(5),
             Self::Embeds(_) => {
                 Problem::new(status, code, "the chat is not available at the moment; try again")
                     .retry_after(5)
@@ -452,15 +454,6 @@ impl Error {
             | Self::AmbiguousCredentials
             | Self::BudgetReached
             | Self::ChatflowAccessDenied
-=======
-            Self::AccountingFailed(_) => Problem::new(
-                status,
-                code,
-                "credits and prices cannot be read at the moment; try again",
-            )
-            .retry_after(5),
-            Self::ChatflowAccessDenied
->>>>>>> pricing
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::FileNotFound

@@ -120,6 +120,7 @@ impl Shared {
             session_id,
             stage,
             began_at,
+            flow_id: _,
         } = overdue;
         if stage == Stage::Running {
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.

@@ -18,3 +18,4 @@ mod stage;
 mod visitors;
 mod wire;
 mod workbench;
+mod workflows;

@@ -4,3 +4,4 @@ mod access;
 mod catalog;
 mod turns;
 mod upstream;
+mod widget_pages;

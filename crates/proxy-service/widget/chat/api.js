@@ -8,7 +8,7 @@ const TICKET_FRESH_MS = 40_000;
 /* What an answer may say at most; the server's own limit is lower. */
 const ANSWER_CHARS_MAX = 1 << 20;
 
-/** Why something did not work, in a word that has a text: `tooFast`, `noCredits`, `offline`... */
+/** Why something did not work, in a word that has a text: `tooFast`, `unavailable`, `offline`... */
 export class ChatError extends Error {
   constructor(kind, waitSecs) {
     super(kind);
@@ -17,7 +17,7 @@ export class ChatError extends Error {
   }
 }
 
-const KINDS = { 402: 'noCredits', 403: 'notAllowed', 413: 'tooLong', 429: 'tooFast', 502: 'busy', 503: 'busy', 504: 'busy' };
+const KINDS = { 402: 'unavailable', 403: 'notAllowed', 409: 'busy', 413: 'tooLong', 429: 'tooFast', 502: 'busy', 503: 'busy', 504: 'busy' };
 
 export class Api {
   #ticket;
@@ -69,13 +69,20 @@ export class Api {
     }
   }
 
-  /** Sends a message; gives the pieces of its answer as they come: `{begin}`, `{text}`, at the end `{complete}`. */
+  /** Sends a message; gives the pieces of its answer as they come: `{turn}`, `{begin}`, `{text}`, at the end `{complete}`. */
   async *ask(session, message, key, signal) {
     const headers = { authorization: `Bearer ${session.token}`, accept: 'text/event-stream', 'idempotency-key': key };
     const options = post({ message, page_url: this.page ?? location.href }, headers);
     const response = await request('/api/v1/chat/stream', { ...options, signal });
     if (!response.ok) throw await refusal(response);
+    yield { turn: response.headers.get('x-turn-id') };
     yield* answer(events(response.body));
+  }
+
+  /** Ends an answer at the server, too; it is over when this is. */
+  async stop(session, turn) {
+    const headers = { authorization: `Bearer ${session.token}` };
+    await request(`/api/v1/chat/stream/${encodeURIComponent(turn)}/stop`, { method: 'POST', headers, keepalive: true });
   }
 
   /** What the server remembers of a conversation, oldest first. */

@@ -12,6 +12,7 @@ const PREVIEW_CHARS = 80;
 export class Chats extends EventTarget {
   #running = new Map();
   #sessions = new Map();
+  #stopping = new Map();
 
   constructor(api, store) {
     super();
@@ -66,9 +67,10 @@ export class Chats extends EventTarget {
     const conversation = this.list.find((known) => known.id === id);
     if (!conversation) return;
     this.stop(id);
+    const ended = this.#stopping.get(id);
     await this.store.remove(id);
     this.list = this.list.filter((known) => known.id !== id);
-    if (conversation.session) this.api.closeSession(conversation.session).catch(() => {});
+    if (conversation.session) Promise.resolve(ended).then(() => this.api.closeSession(conversation.session)).catch(() => {});
     if (this.current?.id === id) await this.#show(this.list[0] ?? null);
     else this.#tell('list');
     this.others?.postMessage('changed');
@@ -96,8 +98,15 @@ export class Chats extends EventTarget {
     return this.#running.has(id);
   }
 
+  /** Ends the answer that is being written. The next message waits until the server has ended it, too. */
   stop(id = this.current?.id) {
-    this.#running.get(id)?.controller.abort();
+    const running = this.#running.get(id);
+    if (!running) return;
+    running.controller.abort();
+    const { session } = this.list.find((known) => known.id === id) ?? {};
+    if (!running.turn || !session) return;
+    const ended = this.api.stop(session, running.turn).catch(() => {});
+    this.#stopping.set(id, ended.then(() => this.#stopping.delete(id)));
   }
 
   /** Sends what the visitor wrote; ends when its answer has. */
@@ -153,11 +162,13 @@ export class Chats extends EventTarget {
   async #read(conversation, question, answer, signal) {
     let savedAt = performance.now();
     for (let tries = 1; ; tries += 1) {
+      await this.#stopping.get(conversation.id);
       const session = await this.#session(conversation);
       signal.throwIfAborted();
       try {
         for await (const piece of this.api.ask(session, question.text, answer.key, signal)) {
           if (piece.complete) return;
+          if (piece.turn) this.#running.get(conversation.id).turn = piece.turn;
           if (piece.text) answer.text += piece.text;
           this.#tell('answer', answer);
           if (performance.now() - savedAt > SAVE_EVERY_MS) {

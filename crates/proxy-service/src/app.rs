@@ -18,11 +18,12 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, WidgetPages, routes},
-    service::{embeds::Embeds, limits::Limits, turns::Turns, widget::visits::WidgetKeys},
-    store::{embeds::EmbedStore, leases::LeaseStore},
+    routes::{PublicBase, WidgetPages, routes, visitor_cors},
+    service::{limits::Limits, turns::Turns},
+    store::leases::LeaseStore,
     upload_memory::UploadMemory,
     upstream,
+    widget::Widget,
 };
 
 /// How long a database may be looked for, where the address does not say.
@@ -75,20 +76,18 @@ impl App {
         let access = catalog.access.clone();
         let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
         follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
-        let departures = catalog.departures(&turns, config.clock.clone());
+        let widget = Widget::open(&config, &database, &catalog, &turns).await?;
+        let departures = catalog.departures(&turns, widget.embed_rows.clone(), config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
-        let housekeeping =
-            turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
+        let leases = LeaseStore::new(&database, Uuid::new_v4().to_string());
+        let housekeeping = turns.housekeeping(&config, widget.histories.clone(), leases);
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
         let conversations = web::Data::new(turns.conversations());
         let files = web::Data::new(turns.files());
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
-        let keys = WidgetKeys::new(&config.widget, &config.service_jwt_secret)?;
-        let embeds = EmbedStore::open(&database, keys.sealing.clone());
-        let embeds = Embeds::new(embeds, catalog.people(), &config.widget, config.clock.clone());
-        let widget_pages = WidgetPages::new(embeds, keys.tickets.clone(), config.public_base_url.clone());
+        let widget_pages = WidgetPages::new(config.public_base_url.clone());
 
         let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
         let upload_memory = web::Data::new(upload_memory);
@@ -117,6 +116,7 @@ impl App {
                 .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
+                .configure(|app| widget.register(app))
                 .configure(|app| widget_pages.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
@@ -125,6 +125,7 @@ impl App {
                 })
                 .wrap(from_fn(limit))
                 .wrap(cors(&origins, false))
+                .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))
         })
         .workers(config.workers)

@@ -29,8 +29,9 @@ use crate::{
         user_sync::UserSync,
     },
     store::{
-        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, feeds::FeedStore,
-        groups::GroupStore, leases::LeaseStore, people::PersonStore, usage_days::UsageDayStore,
+        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore,
+        embeds::EmbedStore, feeds::FeedStore, groups::GroupStore, leases::LeaseStore, people::PersonStore,
+        usage_days::UsageDayStore,
     },
 };
 
@@ -42,7 +43,8 @@ pub(crate) struct Catalog {
     sign_in: SignIn,
     balances: BalanceClient,
     chatflows: Chatflows,
-    people: People,
+    /// Copies of people.
+    pub(crate) people: People,
     assignments: Assignments,
     groups: Groups,
     crowds: Crowds,
@@ -176,11 +178,6 @@ impl Catalog {
         })
     }
 
-    /// People that auth-service knows.
-    pub(crate) fn people(&self) -> People {
-        self.people.clone()
-    }
-
     /// Where something about a person stands.
     pub(crate) fn personal_data(&self, turns: &Turns) -> PersonalData {
         let (sessions, messages, _) = turns.stores();
@@ -196,7 +193,7 @@ impl Catalog {
     }
 
     /// What removes people who are gone; `turns` knows what they said.
-    pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+    pub(crate) fn departures(&self, turns: &Turns, embeds: EmbedStore, clock: Clock) -> Departures {
         let events = turns.events();
         let files = turns.files();
         let (sessions, messages, turns) = turns.stores();
@@ -211,6 +208,7 @@ impl Catalog {
             files,
             groups: self.group_rows.clone(),
             usage: self.usage_rows.clone(),
+            embeds,
         };
         Departures::new(stores, clock)
     }

@@ -174,6 +174,9 @@ pub(crate) enum Error {
     /// A visitor without a session, or one whose session is over.
     #[error("there is no session, or it is over; begin another one")]
     VisitorUnknown,
+    /// A session is to be ended and the request names none.
+    #[error("there is no session to end")]
+    NoSessionToEnd,
     /// The page, or whoever else asks, may not use this embed or this session.
     #[error("this page may not use the chat")]
     OriginRefused,
@@ -342,6 +345,7 @@ impl Error {
                 }
             },
             Self::VisitorUnknown => (StatusCode::UNAUTHORIZED, "session_invalid"),
+            Self::NoSessionToEnd => (StatusCode::BAD_REQUEST, "no_session"),
             Self::OriginRefused => (StatusCode::FORBIDDEN, "invalid_origin"),
             Self::TicketRefused => (StatusCode::FORBIDDEN, "invalid_ticket"),
             Self::VisitorsOnly => (StatusCode::FORBIDDEN, "visitors_only"),
@@ -448,6 +452,7 @@ impl Error {
             | Self::EmbedConfigured
             | Self::EmbedChanged
             | Self::VisitorUnknown
+            | Self::NoSessionToEnd
             | Self::OriginRefused
             | Self::TicketRefused
             | Self::VisitorsOnly

@@ -21,10 +21,12 @@ mod service;
 mod store;
 mod upload_memory;
 mod upstream;
+mod widget;
 
 pub use app::App;
 pub use config::{
-    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
+    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig,
+    database,
 };
 pub use routes::routes;
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
@@ -10,6 +11,34 @@ use super::origin::Origin;
 
 /// Before the id of a session, where turns name people.
 const TALKER_PREFIX: &str = "visitor:";
+
+/// The first name of a visitor, and what comes after all of them.
+pub const TALKERS_FIRST: &str = TALKER_PREFIX;
+/// See [`TALKERS_FIRST`].
+pub const TALKERS_END: &str = "visitor;";
+
+/// Characters of a message.
+const MESSAGE_CHARS_MAX: usize = 10_000;
+
+/// What a page may tell about itself and its visitor.
+const CONTEXT_MEMBERS: [&str; 10] = [
+    "user_id",
+    "page_title",
+    "page_section",
+    "product_id",
+    "category",
+    "search_query",
+    "user_intent",
+    "language",
+    "timezone",
+    "custom_data",
+];
+
+/// Bytes of all of it, as JSON.
+const CONTEXT_BYTES_MAX: usize = 5_000;
+
+/// Characters of an address of a page.
+const PAGE_URL_BYTES_MAX: usize = 2_000;
 
 /// The conversation of those who name none.
 const CONVERSATION_DEFAULT: &str = "main";
@@ -126,6 +155,35 @@ pub fn is_talker(user_id: &str) -> bool {
 pub fn is_conversation_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=CONVERSATION_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// A message as it goes to the model: without what nobody can see, and otherwise as it was written.
+pub fn message_of(text: &str) -> Result<String, &'static str> {
+    let is_seen = |character: &char| !character.is_control() || matches!(character, '\n' | '\t');
+    let text: String = text.trim().chars().filter(is_seen).collect();
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err("must not be empty"),
+        1..=MESSAGE_CHARS_MAX => Ok(text.to_owned()),
+        _ => Err("may have at most 10000 characters"),
+    }
+}
+
+/// The address of the page that a visitor is on, without what only that page understands. What is none is left out.
+pub fn page_url_of(text: &str) -> Option<String> {
+    let mut url: Url = text.parse().ok()?;
+    url.set_fragment(None);
+    let is_page = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= PAGE_URL_BYTES_MAX;
+    is_page.then(|| url.to_string())
+}
+
+/// The known members of what a page tells.
+pub fn context_of(mut told: Map<String, Value>) -> Result<Map<String, Value>, &'static str> {
+    told.retain(|name, _| CONTEXT_MEMBERS.contains(&name.as_str()));
+    if Value::Object(told.clone()).to_string().len() > CONTEXT_BYTES_MAX {
+        return Err("is too large: at most 5000 characters");
+    }
+    Ok(told)
 }
 
 /// Where a request comes from, as far as browsers tell.
@@ -375,6 +433,26 @@ mod tests {
         for name in ["", "a b", "a/b", "ä", &"a".repeat(65)] {
             assert!(!is_conversation_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn messages_lose_only_what_nobody_sees() {
+        assert_eq!(
+            message_of(" SELECT <b>\u{0}& \n\t-- 你好\u{7f} ").as_deref(),
+            Ok("SELECT <b>& \n\t-- 你好")
+        );
+        assert!(message_of(" \u{1}\r\n ").is_err());
+        assert!(message_of(&"ж".repeat(10_000)).is_ok());
+        assert!(message_of(&"ж".repeat(10_001)).is_err());
+        assert_eq!(
+            page_url_of("https://a.example/x?y#z").as_deref(),
+            Some("https://a.example/x?y")
+        );
+        assert_eq!(page_url_of("javascript:alert(1)"), None);
+        let told = |json: Value| context_of(json.as_object().unwrap().clone());
+        let known = told(serde_json::json!({ "language": "de", "__proto__": 1 })).unwrap();
+        assert_eq!(known.keys().collect::<Vec<_>>(), ["language"]);
+        assert!(told(serde_json::json!({ "custom_data": "x".repeat(5_000) })).is_err());
     }
 
     #[test]

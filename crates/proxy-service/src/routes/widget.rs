@@ -77,8 +77,6 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
 #[derive(Clone)]
 pub(crate) struct WidgetPages {
     files: web::Data<WidgetFiles>,
-    embeds: web::Data<Embeds>,
-    tickets: web::Data<PageTickets>,
     public_url: web::Data<PublicUrl>,
 }
 
@@ -86,22 +84,17 @@ pub(crate) struct WidgetPages {
 struct PublicUrl(Option<Url>);
 
 impl WidgetPages {
-    /// Pages of these embeds, whose tickets are signed with this key.
-    pub(crate) fn new(embeds: Embeds, tickets: PageTickets, public_url: Option<Url>) -> Self {
+    /// Pages that are found at this address, where it is known.
+    pub(crate) fn new(public_url: Option<Url>) -> Self {
         Self {
             files: web::Data::new(WidgetFiles::new()),
-            embeds: web::Data::new(embeds),
-            tickets: web::Data::new(tickets),
             public_url: web::Data::new(PublicUrl(public_url)),
         }
     }
 
-    /// Gives an application what the handlers here take.
+    /// Gives an application what the handlers here take, beside embeds and page tickets.
     pub(crate) fn register(&self, app: &mut web::ServiceConfig) {
-        app.app_data(self.files.clone())
-            .app_data(self.embeds.clone())
-            .app_data(self.tickets.clone())
-            .app_data(self.public_url.clone());
+        app.app_data(self.files.clone()).app_data(self.public_url.clone());
     }
 }
 

@@ -63,6 +63,7 @@ use crate::{
         conversations::Conversations,
         files::{Files, Gathered},
         housekeeping::Housekeeping,
+        widget::histories::Histories,
     },
     store::{
         daily_turns::DailyTurnStore,
@@ -319,10 +320,16 @@ impl Turns {
     }
 
     /// What tidies up behind people and processes.
-    pub(crate) fn housekeeping(&self, config: &Config, leases: LeaseStore) -> Housekeeping {
+    pub(crate) fn housekeeping(
+        &self,
+        config: &Config,
+        histories: Histories,
+        leases: LeaseStore,
+    ) -> Housekeeping {
         Housekeeping {
             files: self.files(),
             conversations: self.conversations(),
+            histories,
             sessions: self.shared.sessions.clone(),
             leases,
             retention: config.history_retention,
@@ -418,7 +425,10 @@ impl Turns {
         let chatflow = grant.chatflow.clone();
         let flow_id = chatflow.flowise_id.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
-        let files = self.shared.gather_files(&user.id, &mut ask, delivery, share).await?;
+        let files = self
+            .shared
+            .gather_files(&user.id, &mut ask, delivery, share)
+            .await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {

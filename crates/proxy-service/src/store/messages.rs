@@ -14,6 +14,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
+use crate::domain::visitor::{TALKERS_END, TALKERS_FIRST};
 use crate::domain::{
     page::{Cursor, TimedPage},
     turn::first_message_of,
@@ -241,6 +242,35 @@ impl MessageStore {
             .await?;
         let messages = rows.map_ok(Message::from).try_collect().await?;
         Ok(page.cut(messages, Message::cursor))
+    }
+
+    /// So many messages of a session from number `offset` on, oldest first, and how many it has.
+    pub(crate) async fn list_from(
+        &self,
+        user_id: &str,
+        session_id: &str,
+        offset: u64,
+        limit: i64,
+    ) -> Result<(Vec<Message>, u64)> {
+        let filter = doc! { "user_id": user_id, "session_id": session_id };
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages
+            .find(filter.clone())
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": 1, "_id": 1 })
+            .skip(offset)
+            .limit(limit)
+            .await?;
+        let page = rows.map_ok(Message::from).try_collect().await?;
+        Ok((page, self.messages.count_documents(filter).await?))
+    }
+
+    /// Messages of visitors that were written since a moment.
+    pub(crate) async fn count_of_visitors(&self, since: DateTime<Utc>) -> Result<u64> {
+        let of_visitors = doc! { "$gte": TALKERS_FIRST, "$lt": TALKERS_END };
+        let since = doc! { "$gte": bson::DateTime::from_chrono(since) };
+        let filter = doc! { "user_id": of_visitors, "created_at": since };
+        self.messages.count_documents(filter).await
     }
 
     /// The person's messages from one place back, newest first, as they are read.

@@ -4,4 +4,5 @@ mod access;
 mod catalog;
 mod turns;
 mod upstream;
+mod widget;
 mod widget_pages;

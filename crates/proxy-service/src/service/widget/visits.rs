@@ -264,10 +264,9 @@ impl Visits {
         let named = credentials.token.as_ref();
         let named = named.and_then(|token| self.tokens.verify(token.expose_secret(), now).ok());
         match (by_cookie, named) {
-            (Some(visitor), None) => {
-                // A token that is worth nothing beside a good cookie is somebody's mistake, not two identities.
-                Ok(Some(visitor))
-            }
+            // A token that is worth nothing here may be worth something elsewhere: somebody else's.
+            (Some(_), None) if credentials.token.is_some() => Err(Error::AmbiguousCredentials),
+            (Some(visitor), None) => Ok(Some(visitor)),
             (Some(visitor), Some(named)) if visitor.session_id == named => Ok(Some(visitor)),
             (Some(_), Some(_)) => Err(Error::AmbiguousCredentials),
             (None, Some(named)) => Ok(self.visitors.find(&named, now).await?),
@@ -312,14 +311,14 @@ impl Visits {
         Ok(is_due)
     }
 
-    /// Ends a session.
-    pub(crate) async fn end(&self, visitor: &Visitor) -> Result<()> {
-        Ok(self.visitors.end(&visitor.session_id, self.clock.now()).await?)
-    }
-
     /// Sessions that are not over.
     pub(crate) async fn count(&self, embed_id: Option<&str>) -> Result<u64> {
         Ok(self.visitors.count(embed_id, self.clock.now()).await?)
+    }
+
+    /// The sessions themselves.
+    pub(crate) fn store(&self) -> VisitorStore {
+        self.visitors.clone()
     }
 
     /// How long a session lasts after its last sign of life.

@@ -15,7 +15,10 @@ use crate::{
         visitor::{Visitor, context_of, is_conversation_name, message_of, page_url_of},
     },
     error::{Error, Result},
-    routes::predict::{framing_of, idempotency_key, stream_of},
+    routes::{
+        predict::{framing_of, idempotency_key, stream_of},
+        turns::canonical,
+    },
     service::{
         turns::{Answered, Begun},
         widget::{
@@ -44,6 +47,11 @@ pub(super) fn table(routes: &mut Routes<'_>) {
         .post(&format!("{CHAT}/message"), Access::Optional, send_message)
         .post(&format!("{CHAT}/stream"), Access::Optional, stream_message)
         .get(&format!("{CHAT}/stream"), Access::Optional, stream_query)
+        .post(
+            &format!("{CHAT}/stream/{{turn_id}}/stop"),
+            Access::Public,
+            stop_visitor_turn,
+        )
         .get(&format!("{CHAT}/history"), Access::Optional, show_visitor_history)
         // Under its older name a signed-in person's history is deleted.
         .get("/chat/history", Access::Optional, show_visitor_history)
@@ -151,6 +159,19 @@ async fn stream_query(
         }
         reply => response.body(whole_of(reply)),
     })
+}
+
+/// `POST /api/v1/chat/stream/{turn_id}/stop`: no more of this answer. It is over when this is answered.
+#[tracing::instrument(skip_all)]
+async fn stop_visitor_turn(
+    door: Door,
+    turn_id: Path<String>,
+    visits: web::Data<Visits>,
+    talks: web::Data<Talks>,
+) -> Result<HttpResponse> {
+    let visitor = visits.find(&door.credentials, &door.from).await?;
+    talks.stop(&visitor, &canonical(&turn_id)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn answer_as_events(

@@ -63,6 +63,7 @@ fn is_for_visitors(request: &ServiceRequest) -> bool {
     path.starts_with("/api/v1/session/")
         || path == "/api/v1/chat/message"
         || path == "/api/v1/chat/stream"
+        || path.starts_with("/api/v1/chat/stream/")
         || (path == "/api/v1/chat/history" && method == b"GET")
         || (path.starts_with("/api/v1/chat/history/")
             && !path.ends_with("/export")

@@ -93,6 +93,14 @@ impl Talks {
         }
     }
 
+    /// Ends one of the visitor's answers, that the next message need not wait for it. What was said is kept and paid for.
+    pub(crate) async fn stop(&self, visitor: &Visitor, turn_id: &str) -> Result<()> {
+        self.turns
+            .stop_turn_of(&visitor.talker_id(), turn_id)
+            .await
+            .map(drop)
+    }
+
     async fn turn_of(&self, visitor: &Visitor, embed: Arc<Embed>, said: Said) -> Result<VisitorTurn> {
         let payer = self.people.payer(&embed.owner_id).await?;
         Ok(VisitorTurn {

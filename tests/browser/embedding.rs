@@ -47,7 +47,7 @@ async fn it_is_a_good_guest() {
     // Beside what every window has, there is one name more.
     let names = "const fresh = document.createElement('iframe'); document.body.append(fresh);
         const usual = new Set(Object.getOwnPropertyNames(fresh.contentWindow)); fresh.remove();
-        return Object.getOwnPropertyNames(window).filter((name) => !usual.has(name) && !/^[$]?cdc_|^ret_nodes$/.test(name))";
+        return Object.getOwnPropertyNames(window).filter((name) => !usual.has(name) && !/^[$]?cdc_|^ret_nodes$|^se_/.test(name))";
     assert_eq!(browser.run(names).await, json!(["initChatWidget"]));
     let stopped: Vec<_> = browser
         .console()

@@ -30,7 +30,7 @@ pub const ESCAPE: &str = "\u{e00c}";
 pub const TAB: &str = "\u{e004}";
 
 /// What keeps it to itself, and able to run as root.
-const ARGUMENTS: [&str; 13] = [
+const ARGUMENTS: [&str; 14] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -42,6 +42,7 @@ const ARGUMENTS: [&str; 13] = [
     "--disable-sync",
     "--hide-scrollbars",
     "--lang=en-US",
+    "--window-size=1280,900",
     // Sites of a test are on this machine, under names that are no secure contexts, as a site without HTTPS is.
     "--host-resolver-rules=MAP *.example 127.0.0.1",
     "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",

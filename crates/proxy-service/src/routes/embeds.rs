@@ -228,7 +228,7 @@ async fn show_embed_usage(
 ) -> Result<HttpResponse> {
     // What a deleted embed cost is still known.
     query.chatflow_id = Some(operation_of(&id));
-    usage_page(&user, &query, &reports, &clock).await
+    usage_page(&user, query, &reports, &clock).await
 }
 
 /// An embed without its secrets.

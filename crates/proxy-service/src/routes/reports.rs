@@ -114,13 +114,13 @@ async fn show_usage(
     reports: web::Data<UsageReports>,
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse> {
-    usage_page(&user, &query, &reports, &clock).await
+    usage_page(&user, query, &reports, &clock).await
 }
 
 /// One page of a report.
 pub(super) async fn usage_page(
     user: &CurrentUser,
-    query: &AskUsage,
+    query: AskUsage,
     reports: &UsageReports,
     clock: &Clock,
 ) -> Result<HttpResponse> {

@@ -28,7 +28,7 @@ use crate::{
         person::Who,
     },
     error::{Error, Result},
-    store::embeds::{EmbedStore, IdTaken},
+    store::embeds::{EmbedStore, EmbedStoreError, IdTaken},
 };
 
 /// How long an embed is remembered.
@@ -126,7 +126,7 @@ impl Embeds {
                 all.retain(|embed| embed.id != configured.id);
                 all.insert(0, configured.clone());
             }
-            Ok(Arc::from(all))
+            Ok::<_, EmbedStoreError>(Arc::from(all))
         });
         all.await.map_err(Error::Embeds)
     }

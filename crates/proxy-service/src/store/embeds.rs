@@ -158,10 +158,8 @@ impl EmbedStore {
 
     /// Takes somebody who is gone out of what they paid for: nothing answers there any more.
     pub(crate) async fn close_of(&self, owner_id: &str) -> Result<u64> {
-        let update = doc! { "$set": { "is_active": false } };
-        let closed = self
-            .documents
-            .update_many(doc! { "owner_id": owner_id, "is_active": true }, update);
+        let update = doc! { "$set": { "is_active": false }, "$currentDate": { "updated_at": true } };
+        let closed = self.documents.update_many(doc! { "owner_id": owner_id, "is_active": true }, update);
         Ok(closed.await?.modified_count)
     }
 
@@ -174,6 +172,9 @@ impl EmbedStore {
             .map(OriginPattern::to_string)
             .collect();
         let limit = |limit: Option<u32>| limit.map(i64::from);
+        let by_language = embed.texts.iter();
+        let by_language = by_language.map(|(language, texts)| (language.clone(), texts_document(texts).into()));
+        let by_language: Document = by_language.collect();
         Ok(doc! {
             "_id": &embed.id,
             "name": &embed.name,
@@ -187,8 +188,8 @@ impl EmbedStore {
                 "per_day": limit(embed.limits.per_day),
             },
             "budget": { "per_day": embed.budget.per_day, "per_month": embed.budget.per_month },
-            "theme": bson::serialize_to_bson(&embed.theme).map_err(Error::from)?,
-            "texts": bson::serialize_to_bson(&embed.texts).map_err(Error::from)?,
+            "theme": texts_document(&embed.theme),
+            "texts": by_language,
             "languages": &embed.languages,
             "requires_ticket": embed.requires_ticket,
             "is_active": embed.is_active,
@@ -287,6 +288,11 @@ impl EmbedStore {
         key.map(SecretString::from)
             .or_else(|_| Err(EmbedStoreError::Damaged(id.to_owned())))
     }
+}
+
+fn texts_document(texts: &Texts) -> Document {
+    let texts = texts.iter();
+    texts.map(|(name, text)| (name.clone(), text.as_str().into())).collect()
 }
 
 /// What a key is sealed for.

@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, Result},
     routes::{
-        predict::{framing_of, idempotency_key, stream_of},
+        predict::{event_stream, framing_of, idempotency_key, stream_of},
         turns::canonical,
     },
     service::{
@@ -193,12 +193,11 @@ async fn answer_as_events(
 /// The head of a stream; `no-transform` keeps proxies from compressing, and so from holding back, what has to go out at
 /// once.
 fn head_of(reply: &Reply) -> HttpResponseBuilder {
-    let turn_id = match reply {
-        Reply::Streaming(Begun::Streaming { turn_id, .. }) => turn_id.as_str(),
-        Reply::Streaming(Begun::Replay(known)) => known.id.as_str(),
-        Reply::Sorry(_) => "",
+    let mut response = match reply {
+        Reply::Streaming(Begun::Streaming { turn_id, .. }) => stream_of(turn_id),
+        Reply::Streaming(Begun::Replay(known)) => stream_of(&known.id),
+        Reply::Sorry(_) => event_stream(),
     };
-    let mut response = stream_of(turn_id);
     response.insert_header((
         header::CACHE_CONTROL,
         "no-cache, no-store, must-revalidate, no-transform",

@@ -37,10 +37,10 @@ impl Histories {
         offset: u64,
         limit: i64,
     ) -> Result<(Vec<Message>, u64)> {
-        let conversation_id = visitor.conversation_id(conversation);
+        let (talker_id, conversation_id) = (visitor.talker_id(), visitor.conversation_id(conversation));
         let page = self
             .messages
-            .list_from(&visitor.talker_id(), &conversation_id, offset, limit);
+            .list_from(&talker_id, &conversation_id, offset, limit);
         Ok(page.await?)
     }
 

@@ -316,11 +316,6 @@ impl Visits {
         Ok(self.visitors.count(embed_id, self.clock.now()).await?)
     }
 
-    /// The sessions themselves.
-    pub(crate) fn store(&self) -> VisitorStore {
-        self.visitors.clone()
-    }
-
     /// How long a session lasts after its last sign of life.
     pub(crate) fn life(&self) -> TimeDelta {
         self.life

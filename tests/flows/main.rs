@@ -31,3 +31,4 @@ mod roles;
 mod same_ids;
 mod secrets_change;
 mod stand_in_flowise;
+mod visitors_open_nothing;

@@ -25,8 +25,7 @@ mod widget;
 
 pub use app::App;
 pub use config::{
-    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig,
-    database,
+    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, Upstream, WidgetConfig, database,
 };
 pub use routes::routes;
 

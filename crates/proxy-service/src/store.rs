@@ -18,8 +18,8 @@ pub(crate) mod sessions;
 pub(crate) mod turn_events;
 pub(crate) mod turns;
 pub(crate) mod usage_days;
-pub(crate) mod used_tickets;
 pub(crate) mod user_syncs;
+pub(crate) mod used_tickets;
 pub(crate) mod visitors;
 pub(crate) mod writer;
 

@@ -32,12 +32,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let token_secret = match &arguments.token_secret_file {
-        Some(file) => Some(
-            std::fs::read_to_string(file)
-                .context("the secret file")?
-                .trim()
-                .to_owned(),
-        ),
+        Some(file) => Some(std::fs::read_to_string(file).context("the secret file")?.trim().to_owned()),
         None => None,
     };
     let n8n = StandInN8n::start(&Options {

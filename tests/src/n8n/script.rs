@@ -117,11 +117,7 @@ pub(super) fn answer(name: &str, message: &str, word_delay: Duration) -> Option<
         }
         workflow::NOTHING => {}
         workflow::JSON => return Some(whole_json(&json!({ "output": reply }))),
-        workflow::ARRAY => {
-            return Some(whole_json(
-                &json!([{ "output": reply }, { "output": "And so it is." }]),
-            ));
-        }
+        workflow::ARRAY => return Some(whole_json(&json!([{ "output": reply }, { "output": "And so it is." }]))),
         workflow::TEXT => return Some(Answer::Whole("text/html; charset=utf-8", reply)),
         workflow::EVENTS => {
             let body = format!("data: {}\n\ndata: [DONE]\n\n", json!({ "content": reply }));

@@ -49,10 +49,7 @@ pub struct SeenMessage {
 impl SeenMessage {
     /// A header of the request.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
@@ -178,10 +175,7 @@ async fn run(request: HttpRequest, state: web::Data<State>, body: Bytes) -> Http
     let state = state.into_inner();
     let name = request.match_info().get("workflow").unwrap_or_default();
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return error(
-            422,
-            &json!({ "code": 422, "message": "Failed to parse request body" }),
-        );
+        return error(422, &json!({ "code": 422, "message": "Failed to parse request body" }));
     };
     let headers = request.headers().iter();
     let headers = headers.map(|(name, value)| {
@@ -233,14 +227,8 @@ fn refuse_without_key(request: &HttpRequest) -> Option<HttpResponse> {
 
 async fn unknown(request: HttpRequest) -> HttpResponse {
     let path = request.path().trim_start_matches("/webhook/");
-    let message = format!(
-        "The requested webhook \"{} {path}\" is not registered.",
-        request.method()
-    );
-    error(
-        404,
-        &json!({ "code": 404, "message": message, "hint": "The workflow must be active." }),
-    )
+    let message = format!("The requested webhook \"{} {path}\" is not registered.", request.method());
+    error(404, &json!({ "code": 404, "message": message, "hint": "The workflow must be active." }))
 }
 
 fn error(status: u16, body: &Value) -> HttpResponse {

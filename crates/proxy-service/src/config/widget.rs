@@ -8,9 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::domain::{
-    embed::{
-        Backend, Budget, DEFAULT_ID, Embed, LANGUAGE_DEFAULT, MessageLimits, RotatedKey, Texts, Webhook,
-    },
+    embed::{Backend, Budget, DEFAULT_ID, Embed, LANGUAGE_DEFAULT, MessageLimits, RotatedKey, Texts, Webhook},
     origin::{Origin, OriginPattern},
     person::user_id,
 };
@@ -61,9 +59,7 @@ impl WidgetConfig {
     /// Reads every variable before failing.
     pub(super) fn from_env(env: &Env) -> Result<Self, Invalid> {
         let usual = Self::default();
-        let token_secret = env
-            .var("JWT_SECRET_KEY")
-            .optional_secret(SIGNING_SECRET_BYTES_MIN);
+        let token_secret = env.var("JWT_SECRET_KEY").optional_secret(SIGNING_SECRET_BYTES_MIN);
         let data_encryption_key = env
             .var("DATA_ENCRYPTION_KEY")
             .optional_secret(SIGNING_SECRET_BYTES_MIN);
@@ -142,11 +138,7 @@ fn default_embed(env: &Env) -> Result<Option<Embed>, Invalid> {
     let per_day = env.var("WIDGET_MESSAGES_PER_DAY").optional::<u32>();
     let credits_per_day = env.var("WIDGET_CREDITS_PER_DAY").optional::<i64>();
     let credits_per_month = env.var("WIDGET_CREDITS_PER_MONTH").optional::<i64>();
-    let (languages, theme, texts) = (
-        env.var("WIDGET_LANGUAGES").list::<String>(),
-        theme(env),
-        texts(env),
-    );
+    let (languages, theme, texts) = (env.var("WIDGET_LANGUAGES").list::<String>(), theme(env), texts(env));
 
     let (owner_id, previous) = (owner_id?, previous?);
     let (languages, theme, texts) = (languages?, theme?, texts?);
@@ -163,19 +155,14 @@ fn default_embed(env: &Env) -> Result<Option<Embed>, Invalid> {
             api_key: api_key?,
             shown_nodes: shown_nodes?,
             // As long as the variable is there.
-            previous_api_key: previous
-                .map(|key| (key, DateTime::<chrono::Utc>::MAX_UTC - TimeDelta::days(1))),
+            previous_api_key: previous.map(|key| (key, DateTime::<chrono::Utc>::MAX_UTC - TimeDelta::days(1))),
         }),
         (None, Some(chatflow_id)) => Backend::Flowise { chatflow_id },
     };
     let Some(owner_id) = owner_id.as_deref().and_then(user_id) else {
         return Err(env.mistake("WIDGET_OWNER_ID must be the user id of who pays for the widget's visitors"));
     };
-    let languages = if languages.is_empty() {
-        vec![LANGUAGE_DEFAULT.to_owned()]
-    } else {
-        languages
-    };
+    let languages = if languages.is_empty() { vec![LANGUAGE_DEFAULT.to_owned()] } else { languages };
     let first = languages.first().cloned().unwrap_or_default();
     Ok(Some(Embed {
         id: DEFAULT_ID.to_owned(),
@@ -194,10 +181,7 @@ fn default_embed(env: &Env) -> Result<Option<Embed>, Invalid> {
             per_month: credits_per_month?,
         },
         theme,
-        texts: [(first, texts)]
-            .into_iter()
-            .filter(|(_, texts)| !texts.is_empty())
-            .collect(),
+        texts: [(first, texts)].into_iter().filter(|(_, texts)| !texts.is_empty()).collect(),
         languages,
         requires_ticket: requires_ticket?,
         is_active: true,

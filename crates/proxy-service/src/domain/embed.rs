@@ -173,9 +173,7 @@ impl Embed {
     pub fn texts_in(&self, language: &str) -> Option<&Texts> {
         let base = language.split('-').next().unwrap_or(language);
         let first = self.languages.first().map_or(LANGUAGE_DEFAULT, String::as_str);
-        [language, base, first]
-            .iter()
-            .find_map(|language| self.texts.get(*language))
+        [language, base, first].iter().find_map(|language| self.texts.get(*language))
     }
 }
 
@@ -206,10 +204,7 @@ mod tests {
         assert!(keys.accepts("first", now) && keys.accepts("second", now));
         assert!(!keys.accepts("first", now + overlap) && keys.accepts("second", now + overlap));
         keys.rotate("third", now + overlap);
-        assert!(
-            !keys.accepts("first", now),
-            "two rotations later nothing of it is good"
-        );
+        assert!(!keys.accepts("first", now), "two rotations later nothing of it is good");
     }
 
     #[test]

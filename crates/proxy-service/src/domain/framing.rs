@@ -132,15 +132,11 @@ impl EventWriter {
             self.buffer.extend_from_slice(b"data: {\"type\":\"begin\"}\n\n");
         }
         if is_end {
-            self.buffer
-                .extend_from_slice(b"data: {\"type\":\"end\"}\n\ndata: [DONE]\n\n");
+            self.buffer.extend_from_slice(b"data: {\"type\":\"end\"}\n\ndata: [DONE]\n\n");
             return;
         }
         let text = serde_json::from_str::<Value>(json).ok();
-        let text = text
-            .as_ref()
-            .and_then(|event| event["data"].as_str())
-            .unwrap_or_default();
+        let text = text.as_ref().and_then(|event| event["data"].as_str()).unwrap_or_default();
         if !text.is_empty() {
             let item = serde_json::json!({ "type": "item", "content": text }).to_string();
             for part in ["data: ", &item, "\n\n"] {
@@ -204,10 +200,7 @@ mod tests {
     fn a_widget_reads_items_between_begin_and_end_and_then_done() {
         let mut writer = EventWriter::new(Framing::Widget, "t");
         writer.write("metadata", &json!({ "event": "metadata", "data": {} }));
-        writer.write(
-            "token",
-            &json!({ "event": "token", "data": "a\n\ndata: [DONE]\r" }),
-        );
+        writer.write("token", &json!({ "event": "token", "data": "a\n\ndata: [DONE]\r" }));
         writer.write("token", &json!({ "event": "token", "data": " " }));
         writer.write("token", &json!({ "event": "token", "data": "" }));
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));

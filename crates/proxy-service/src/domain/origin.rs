@@ -128,12 +128,7 @@ impl FromStr for OriginPattern {
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_below {
-            f.write_str(
-                &self
-                    .origin
-                    .as_str()
-                    .replacen(&format!("://{ANY_LABEL}."), "://*.", 1),
-            )
+            f.write_str(&self.origin.as_str().replacen(&format!("://{ANY_LABEL}."), "://*.", 1))
         } else {
             self.origin.fmt(f)
         }
@@ -150,35 +145,19 @@ mod tests {
 
     #[test]
     fn origins_are_read_as_browsers_write_them() {
-        assert_eq!(
-            origin("https://School.Example:443").as_str(),
-            "https://school.example"
-        );
+        assert_eq!(origin("https://School.Example:443").as_str(), "https://school.example");
         assert_eq!(origin("http://localhost:8000").authority(), "localhost:8000");
         assert_eq!(origin("http://localhost:8000").host(), "localhost");
         assert_eq!(origin("http://[::1]:8000").host(), "[::1]");
         assert_eq!(origin("http://[::1]").host(), "[::1]");
         for text in [
-            "",
-            "null",
-            "*",
-            "school.example",
-            "https://school.example/",
-            "https://school.example/chat",
-            "https://a@school.example",
-            "ftp://school.example",
-            "file:///etc/passwd",
-            "https://",
-            "data:text/html,x",
-            "https://school.example?x",
-            "https://school.example#x",
+            "", "null", "*", "school.example", "https://school.example/", "https://school.example/chat",
+            "https://a@school.example", "ftp://school.example", "file:///etc/passwd", "https://", "data:text/html,x",
+            "https://school.example?x", "https://school.example#x",
         ] {
             assert_eq!(Origin::parse(text), Err(NotAnOrigin), "{text:?}");
         }
-        assert_eq!(
-            Origin::parse(&format!("https://{}.example", "a.".repeat(200))),
-            Err(NotAnOrigin)
-        );
+        assert_eq!(Origin::parse(&format!("https://{}.example", "a.".repeat(200))), Err(NotAnOrigin));
     }
 
     #[test]
@@ -186,11 +165,8 @@ mod tests {
         let one: OriginPattern = "https://school.example/".parse().unwrap();
         assert!(one.matches(&origin("https://school.example")));
         for other in [
-            "http://school.example",
-            "https://www.school.example",
-            "https://school.example:8443",
-            "https://school.example.evil.example",
-            "https://evilschool.example",
+            "http://school.example", "https://www.school.example", "https://school.example:8443",
+            "https://school.example.evil.example", "https://evilschool.example",
         ] {
             assert!(!one.matches(&origin(other)), "{other}");
         }
@@ -199,25 +175,14 @@ mod tests {
         assert!(below.matches(&origin("https://www.school.example")));
         assert!(below.matches(&origin("https://a.b.school.example")));
         for other in [
-            "https://school.example",
-            "http://www.school.example",
-            "https://evilschool.example",
-            "https://www.school.example:8443",
-            "https://www.school.example.evil.example",
+            "https://school.example", "http://www.school.example", "https://evilschool.example",
+            "https://www.school.example:8443", "https://www.school.example.evil.example",
         ] {
             assert!(!below.matches(&origin(other)), "{other}");
         }
         let port: OriginPattern = "http://*.school.example:8080".parse().unwrap();
         assert!(port.matches(&origin("http://www.school.example:8080")));
-        for text in [
-            "*",
-            "https://*",
-            "https://*.org",
-            "https://*.",
-            "https://www.*.example",
-            "null",
-            "https://*.org:443",
-        ] {
+        for text in ["*", "https://*", "https://*.org", "https://*.", "https://www.*.example", "null", "https://*.org:443"] {
             assert!(text.parse::<OriginPattern>().is_err(), "{text}");
         }
     }

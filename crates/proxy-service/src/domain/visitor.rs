@@ -349,37 +349,16 @@ mod tests {
         };
         let site = || CameFrom::Site(origin("https://evil.example"));
         let table = [
-            (
-                told(Some("http://localhost:8000"), None, None),
-                CameFrom::Ourselves,
-            ),
-            (
-                told(Some("https://chat.school.example"), None, None),
-                CameFrom::Ourselves,
-            ),
-            (
-                told(Some("https://evil.example"), Some("same-origin"), None),
-                site(),
-            ),
-            (
-                told(Some("null"), None, Some("http://localhost:8000/widget/")),
-                CameFrom::Hidden,
-            ),
+            (told(Some("http://localhost:8000"), None, None), CameFrom::Ourselves),
+            (told(Some("https://chat.school.example"), None, None), CameFrom::Ourselves),
+            (told(Some("https://evil.example"), Some("same-origin"), None), site()),
+            (told(Some("null"), None, Some("http://localhost:8000/widget/")), CameFrom::Hidden),
             (told(None, Some("same-origin"), None), CameFrom::Ourselves),
-            (
-                told(None, Some("cross-site"), Some("http://localhost:8000/widget/")),
-                CameFrom::Hidden,
-            ),
+            (told(None, Some("cross-site"), Some("http://localhost:8000/widget/")), CameFrom::Hidden),
             (told(None, Some("same-site"), None), CameFrom::Hidden),
             (told(None, Some("none"), None), CameFrom::Nowhere),
-            (
-                told(None, None, Some("http://localhost:8000/widget/chat.html?embed=a")),
-                CameFrom::Ourselves,
-            ),
-            (
-                told(None, None, Some("https://evil.example/http://localhost:8000/")),
-                CameFrom::Hidden,
-            ),
+            (told(None, None, Some("http://localhost:8000/widget/chat.html?embed=a")), CameFrom::Ourselves),
+            (told(None, None, Some("https://evil.example/http://localhost:8000/")), CameFrom::Hidden),
             (told(None, None, Some("rubbish")), CameFrom::Nowhere),
             (told(None, None, None), CameFrom::Nowhere),
         ];
@@ -403,10 +382,7 @@ mod tests {
         ];
         let admitted = |entry: &Entry| everywhere.each_ref().map(|from| entry.admits(from));
         assert_eq!(admitted(&page), [true, false, false, false, false]);
-        assert_eq!(
-            admitted(&Entry::Site(school())),
-            [false, true, false, false, false]
-        );
+        assert_eq!(admitted(&Entry::Site(school())), [false, true, false, false, false]);
         assert_eq!(admitted(&Entry::App), [false, false, false, false, true]);
     }
 
@@ -444,10 +420,7 @@ mod tests {
         assert!(message_of(" \u{1}\r\n ").is_err());
         assert!(message_of(&"ж".repeat(10_000)).is_ok());
         assert!(message_of(&"ж".repeat(10_001)).is_err());
-        assert_eq!(
-            page_url_of("https://a.example/x?y#z").as_deref(),
-            Some("https://a.example/x?y")
-        );
+        assert_eq!(page_url_of("https://a.example/x?y#z").as_deref(), Some("https://a.example/x?y"));
         assert_eq!(page_url_of("javascript:alert(1)"), None);
         let told = |json: Value| context_of(json.as_object().unwrap().clone());
         let known = told(serde_json::json!({ "language": "de", "__proto__": 1 })).unwrap();
@@ -460,10 +433,7 @@ mod tests {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let tokens = VisitorTokens::new(b"one key of thirty-two bytes or more", TimeDelta::hours(24));
         let token = tokens.mint(&visitor("s"), now).unwrap();
-        assert_eq!(
-            tokens.verify(&token, now + TimeDelta::hours(23)).as_deref(),
-            Ok("s")
-        );
+        assert_eq!(tokens.verify(&token, now + TimeDelta::hours(23)).as_deref(), Ok("s"));
         assert_eq!(tokens.verify(&token, now + TimeDelta::hours(24)), Err(BadToken));
         let others = VisitorTokens::new(b"another key of thirty-two bytes", TimeDelta::hours(24));
         assert_eq!(others.verify(&token, now), Err(BadToken));

@@ -72,16 +72,11 @@ impl Caps {
         let resets_at = self.zone.next_day_at(now);
         let (caps, by, kept) = match capped {
             Capped::Person(grant) => (self.caps(talker_id, grant, now), 1, KEPT),
-            Capped::Embed { id, budget, credits } => {
-                (self.budget_caps(id, *budget, now), *credits, MONTH_KEPT)
-            }
+            Capped::Embed { id, budget, credits } => (self.budget_caps(id, *budget, now), *credits, MONTH_KEPT),
         };
         let mut counted = Counted::default();
         for cap in caps {
-            let taken = self
-                .store
-                .take(&cap.counter, by, cap.limit, resets_at + kept)
-                .await;
+            let taken = self.store.take(&cap.counter, by, cap.limit, resets_at + kept).await;
             match taken {
                 Ok(true) => counted.0.push((cap.counter, by)),
                 Ok(false) => {
@@ -114,10 +109,7 @@ impl Caps {
         let day = self.zone.day_of(now);
         let caps = [
             (format!("{day}/embed/{embed_id}"), budget.per_day),
-            (
-                format!("{}/embed/{embed_id}", day.format("%Y-%m")),
-                budget.per_month,
-            ),
+            (format!("{}/embed/{embed_id}", day.format("%Y-%m")), budget.per_month),
         ];
         let with_limit = |(counter, limit): (String, Option<i64>)| {
             limit.map(|limit| Cap {

@@ -75,10 +75,7 @@ impl Embeds {
             n8n_origins: config.n8n_origins.clone().into(),
             key_overlap: TimeDelta::from_std(config.key_overlap).unwrap_or_default(),
             clock,
-            found: Cache::builder()
-                .max_capacity(REMEMBERED_MAX)
-                .time_to_live(TTL)
-                .build(),
+            found: Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(TTL).build(),
             all: Cache::builder().max_capacity(4).time_to_live(TTL).build(),
             epoch: Arc::default(),
         }
@@ -109,11 +106,7 @@ impl Embeds {
             Some(id) => self.get(id).await?,
             None => self.default().await?,
         };
-        if embed.is_active {
-            Ok(embed)
-        } else {
-            Err(Error::EmbedNotFound)
-        }
+        if embed.is_active { Ok(embed) } else { Err(Error::EmbedNotFound) }
     }
 
     /// All of them, by id.
@@ -142,11 +135,7 @@ impl Embeds {
         let now = self.clock.now();
         let id = new.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let id = embed_id(&id)?;
-        if self
-            .configured
-            .as_ref()
-            .is_some_and(|configured| configured.id == id)
-        {
+        if self.configured.as_ref().is_some_and(|configured| configured.id == id) {
             return Err(Error::EmbedIdTaken);
         }
         for (field, is_missing) in [
@@ -185,10 +174,7 @@ impl Embeds {
         let embed = new.change.apply(&blank, self.around())?;
         self.check_owner(admin, &embed.owner_id).await?;
         if self.store.count().await? >= EMBEDS_MAX.unsigned_abs() {
-            return Err(Error::invalid(
-                "id",
-                format!("there may be at most {EMBEDS_MAX} embeds"),
-            ));
+            return Err(Error::invalid("id", format!("there may be at most {EMBEDS_MAX} embeds")));
         }
         let inserted = self.store.insert(&embed).await?;
         inserted.map_err(|IdTaken| Error::EmbedIdTaken)?;
@@ -234,9 +220,7 @@ impl Embeds {
     async fn write(&self, before: &Embed, embed: Embed) -> Result<Arc<Embed>> {
         let mut embed = embed;
         // Two changes in one millisecond are two.
-        embed.updated_at = embed
-            .updated_at
-            .max(before.updated_at + TimeDelta::milliseconds(1));
+        embed.updated_at = embed.updated_at.max(before.updated_at + TimeDelta::milliseconds(1));
         if !self.store.replace(&embed, before.updated_at).await? {
             return Err(Error::EmbedChanged);
         }
@@ -246,11 +230,7 @@ impl Embeds {
 
     /// As the database has it now, if it is not the operator's.
     async fn stored(&self, id: &str) -> Result<Embed> {
-        if self
-            .configured
-            .as_ref()
-            .is_some_and(|configured| configured.id == id)
-        {
+        if self.configured.as_ref().is_some_and(|configured| configured.id == id) {
             return Err(Error::EmbedConfigured);
         }
         let id = embed_id(id).or(Err(Error::EmbedNotFound))?;
@@ -258,10 +238,7 @@ impl Embeds {
     }
 
     async fn check_owner(&self, admin: &Caller, owner_id: &str) -> Result<()> {
-        self.people
-            .sync(admin, &Who::Id(owner_id.to_owned()))
-            .await
-            .map(drop)
+        self.people.sync(admin, &Who::Id(owner_id.to_owned())).await.map(drop)
     }
 
     fn around(&self) -> Circumstances<'_> {

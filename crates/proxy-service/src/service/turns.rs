@@ -425,10 +425,7 @@ impl Turns {
         let chatflow = grant.chatflow.clone();
         let flow_id = chatflow.flowise_id.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
-        let files = self
-            .shared
-            .gather_files(&user.id, &mut ask, delivery, share)
-            .await?;
+        let files = self.shared.gather_files(&user.id, &mut ask, delivery, share).await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {

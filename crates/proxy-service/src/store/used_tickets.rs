@@ -21,9 +21,7 @@ impl UsedTicketStore {
     pub(crate) async fn open(database: &Database) -> Result<Self> {
         let documents = database.collection(COLLECTION);
         let expiry = IndexOptions::builder().expire_after(Duration::ZERO).build();
-        let expiry = IndexModel::builder()
-            .keys(doc! { "expires_at": 1 })
-            .options(expiry);
+        let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(expiry);
         documents.create_index(expiry.build()).await?;
         Ok(Self { documents })
     }

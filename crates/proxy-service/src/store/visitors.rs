@@ -50,16 +50,10 @@ impl VisitorStore {
     pub(crate) async fn open(database: &Database) -> Result<Self> {
         let documents = database.collection(COLLECTION);
         let unique = IndexOptions::builder().unique(true).build();
-        let by_secret = IndexModel::builder()
-            .keys(doc! { "secret_hash": 1 })
-            .options(unique);
+        let by_secret = IndexModel::builder().keys(doc! { "secret_hash": 1 }).options(unique);
         let expiry = IndexOptions::builder().expire_after(KEPT_AT_MOST).build();
-        let expiry = IndexModel::builder()
-            .keys(doc! { "expires_at": 1 })
-            .options(expiry);
-        documents
-            .create_indexes([by_secret.build(), expiry.build()])
-            .await?;
+        let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(expiry);
+        documents.create_indexes([by_secret.build(), expiry.build()]).await?;
         ensure_index(&documents, doc! { "embed_id": 1, "expires_at": 1 }).await?;
         Ok(Self { documents })
     }
@@ -82,19 +76,13 @@ impl VisitorStore {
     }
 
     /// The session of a cookie, unless it is over.
-    pub(crate) async fn find_by_secret(
-        &self,
-        secret_hash: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Visitor>> {
-        self.find_where(doc! { "secret_hash": secret_hash, "expires_at": after(now) })
-            .await
+    pub(crate) async fn find_by_secret(&self, secret_hash: &str, now: DateTime<Utc>) -> Result<Option<Visitor>> {
+        self.find_where(doc! { "secret_hash": secret_hash, "expires_at": after(now) }).await
     }
 
     /// The session of an id, unless it is over.
     pub(crate) async fn find(&self, session_id: &str, now: DateTime<Utc>) -> Result<Option<Visitor>> {
-        self.find_where(doc! { "_id": session_id, "expires_at": after(now) })
-            .await
+        self.find_where(doc! { "_id": session_id, "expires_at": after(now) }).await
     }
 
     async fn find_where(&self, filter: Document) -> Result<Option<Visitor>> {
@@ -122,18 +110,12 @@ impl VisitorStore {
     /// Ends a session; what was said in it is removed by whoever finds it over.
     pub(crate) async fn end(&self, session_id: &str, now: DateTime<Utc>) -> Result<()> {
         let update = doc! { "$set": { "expires_at": bson::DateTime::from_chrono(now) } };
-        self.documents
-            .update_one(doc! { "_id": session_id }, update)
-            .await
-            .map(drop)
+        self.documents.update_one(doc! { "_id": session_id }, update).await.map(drop)
     }
 
     /// Removes a session that is over.
     pub(crate) async fn delete(&self, session_id: &str) -> Result<()> {
-        self.documents
-            .delete_one(doc! { "_id": session_id })
-            .await
-            .map(drop)
+        self.documents.delete_one(doc! { "_id": session_id }).await.map(drop)
     }
 
     /// Some of the sessions that are over.

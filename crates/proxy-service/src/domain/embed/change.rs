@@ -174,10 +174,7 @@ impl BackendChange {
         match self {
             Self::Flowise { chatflow_id } => {
                 let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-                if chatflow_id.is_empty()
-                    || chatflow_id.len() > KEY_BYTES_MAX
-                    || !chatflow_id.bytes().all(is_id)
-                {
+                if chatflow_id.is_empty() || chatflow_id.len() > KEY_BYTES_MAX || !chatflow_id.bytes().all(is_id) {
                     return invalid("backend.chatflow_id", "must be the id of a chatflow of Flowise");
                 }
                 Ok(Backend::Flowise { chatflow_id })
@@ -213,9 +210,7 @@ fn webhook_of(
         (None, Some(before)) => before.url.clone(),
         (None, None) => return invalid("backend.webhook_url", "is required"),
     };
-    let shown_nodes = before
-        .map(|before| before.shown_nodes.clone())
-        .unwrap_or_default();
+    let shown_nodes = before.map(|before| before.shown_nodes.clone()).unwrap_or_default();
     let has_moved = before.is_some_and(|before| before.url.origin() != url.origin());
     match api_key {
         Some(key) if key.expose_secret().is_empty() => Ok(Webhook {
@@ -226,9 +221,7 @@ fn webhook_of(
         }),
         Some(key) => {
             check_api_key(&key)?;
-            let previous = before
-                .filter(|_| !has_moved)
-                .and_then(|before| before.api_key.clone());
+            let previous = before.filter(|_| !has_moved).and_then(|before| before.api_key.clone());
             Ok(Webhook {
                 url,
                 shown_nodes,
@@ -237,10 +230,9 @@ fn webhook_of(
             })
         }
         // A key is for the server that it was given for.
-        None if has_moved && before.is_some_and(|before| before.api_key.is_some()) => invalid(
-            "backend.api_key",
-            "is required again where the webhook moves to another server",
-        ),
+        None if has_moved && before.is_some_and(|before| before.api_key.is_some()) => {
+            invalid("backend.api_key", "is required again where the webhook moves to another server")
+        }
         None => Ok(Webhook {
             url,
             shown_nodes,
@@ -264,10 +256,7 @@ fn webhook_url(text: &str, n8n_origins: &[Origin]) -> Result<Url, InvalidEmbed> 
         return invalid(FIELD, "must have neither a password nor a fragment");
     }
     if !n8n_origins.contains(&origin) {
-        return invalid(
-            FIELD,
-            "is not on a server that the operator allows (N8N_ALLOWED_HOSTS)",
-        );
+        return invalid(FIELD, "is not on a server that the operator allows (N8N_ALLOWED_HOSTS)");
     }
     Ok(url)
 }
@@ -286,10 +275,7 @@ fn check_nodes(nodes: &[String]) -> Result<(), InvalidEmbed> {
 fn check_api_key(key: &SecretString) -> Result<(), InvalidEmbed> {
     let key = key.expose_secret();
     if key.len() > API_KEY_BYTES_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return invalid(
-            "backend.api_key",
-            "must be visible ASCII characters without spaces",
-        );
+        return invalid("backend.api_key", "must be visible ASCII characters without spaces");
     }
     Ok(())
 }
@@ -298,10 +284,9 @@ impl LimitsChange {
     fn apply(self, before: MessageLimits) -> Result<MessageLimits, InvalidEmbed> {
         let limit = |name: &str, change: Option<Option<u32>>, before| match change {
             Some(Some(0)) => invalid(&format!("limits.{name}"), "must be at least 1, or null for none"),
-            Some(Some(limit)) if limit > MESSAGES_MAX => invalid(
-                &format!("limits.{name}"),
-                format!("must be at most {MESSAGES_MAX}"),
-            ),
+            Some(Some(limit)) if limit > MESSAGES_MAX => {
+                invalid(&format!("limits.{name}"), format!("must be at most {MESSAGES_MAX}"))
+            }
             Some(limit) => Ok(limit),
             None => Ok(before),
         };
@@ -391,10 +376,7 @@ fn check_texts(texts: &BTreeMap<String, Texts>) -> Result<(), InvalidEmbed> {
     }
     for (language, texts) in texts {
         if !is_language(language) {
-            return invalid(
-                &format!("texts.{language}"),
-                "is not a language such as en or pt-BR",
-            );
+            return invalid(&format!("texts.{language}"), "is not a language such as en or pt-BR");
         }
         check_entries(&format!("texts.{language}"), texts, TEXT_CHARS_MAX)?;
     }
@@ -407,10 +389,7 @@ fn check_languages(languages: &[String]) -> Result<(), InvalidEmbed> {
     }
     for (number, language) in languages.iter().enumerate() {
         if !is_language(language) {
-            return invalid(
-                &format!("languages.{number}"),
-                "is not a language such as en or pt-BR",
-            );
+            return invalid(&format!("languages.{number}"), "is not a language such as en or pt-BR");
         }
     }
     Ok(())
@@ -508,15 +487,9 @@ mod tests {
     fn only_servers_that_the_operator_named_are_asked() {
         assert!(n8n(Some("http://n8n:5678/webhook/b"), Some("key")).is_ok());
         for url in [
-            "http://169.254.169.254/latest/meta-data",
-            "http://localhost:5678/webhook/a",
-            "https://n8n.example:8443/x",
-            "http://n8n.example/webhook/a",
-            "https://user:pass@n8n.example/webhook/a",
-            "file:///etc/passwd",
-            "https://n8n.example.evil.example/",
-            "gopher://n8n:5678/",
-            "n8n",
+            "http://169.254.169.254/latest/meta-data", "http://localhost:5678/webhook/a", "https://n8n.example:8443/x",
+            "http://n8n.example/webhook/a", "https://user:pass@n8n.example/webhook/a", "file:///etc/passwd",
+            "https://n8n.example.evil.example/", "gopher://n8n:5678/", "n8n",
         ] {
             let refused = n8n(Some(url), Some("key")).unwrap_err();
             assert_eq!(refused.field, "backend.webhook_url", "{url}");
@@ -553,21 +526,10 @@ mod tests {
                 ..EmbedChange::default()
             })
         };
-        for value in [
-            "#667eea",
-            "12px",
-            "linear-gradient(135deg, #667eea 0%, #764ba2 100%)",
-            "dark",
-        ] {
+        for value in ["#667eea", "12px", "linear-gradient(135deg, #667eea 0%, #764ba2 100%)", "dark"] {
             assert!(theme(value).is_ok(), "{value}");
         }
-        for value in [
-            "red;background:url(//evil)",
-            "URL(//evil)",
-            "}</style><script>",
-            "\\75rl(x)",
-            "a\u{7}",
-        ] {
+        for value in ["red;background:url(//evil)", "URL(//evil)", "}</style><script>", "\\75rl(x)", "a\u{7}"] {
             assert!(theme(value).is_err(), "{value}");
         }
     }
@@ -580,16 +542,10 @@ mod tests {
             apply(change).unwrap_err().field
         };
         assert_eq!(with(|change| change.name = Some("  ".to_owned())), "name");
-        assert_eq!(
-            with(|change| change.owner_id = Some("nobody".to_owned())),
-            "owner_id"
-        );
+        assert_eq!(with(|change| change.owner_id = Some("nobody".to_owned())), "owner_id");
         assert_eq!(with(|change| change.price = Some(-1)), "price");
         assert_eq!(with(|change| change.languages = Some(Vec::new())), "languages");
-        assert_eq!(
-            with(|change| change.languages = Some(vec!["../x".to_owned()])),
-            "languages.0"
-        );
+        assert_eq!(with(|change| change.languages = Some(vec!["../x".to_owned()])), "languages.0");
         assert_eq!(
             with(|change| change.allowed_origins = Some(vec!["https://a.example".to_owned(), "*".to_owned()])),
             "allowed_origins.1"

@@ -73,11 +73,7 @@ impl Door {
 
     /// The cookie that takes it away.
     pub(super) fn no_cookie(&self) -> String {
-        format!(
-            "{}=; Path=/; Max-Age=0; {}",
-            self.cookie_name,
-            self.cookie_attributes()
-        )
+        format!("{}=; Path=/; Max-Age=0; {}", self.cookie_name, self.cookie_attributes())
     }
 
     fn cookie_attributes(&self) -> &'static str {
@@ -89,9 +85,7 @@ impl Door {
     }
 
     fn of(request: &HttpRequest) -> Result<Self> {
-        let rules = request
-            .app_data::<web::Data<DoorRules>>()
-            .ok_or(Error::VisitorUnknown)?;
+        let rules = request.app_data::<web::Data<DoorRules>>().ok_or(Error::VisitorUnknown)?;
         let text = |name: HeaderName| {
             let mut values = request.headers().get_all(name);
             // Two of them are none: nobody knows which of them is meant.
@@ -101,11 +95,7 @@ impl Door {
         let cookie = request.cookie(&rules.cookie_name);
         if request.extensions().get::<Caller>().is_some() {
             let is_visitor_too = cookie.is_some();
-            return Err(if is_visitor_too {
-                Error::AmbiguousCredentials
-            } else {
-                Error::VisitorsOnly
-            });
+            return Err(if is_visitor_too { Error::AmbiguousCredentials } else { Error::VisitorsOnly });
         }
         if request.headers().get_all(header::AUTHORIZATION).count() > 1 {
             return Err(Error::AmbiguousCredentials);
@@ -135,11 +125,7 @@ impl Door {
         };
         let user_agent = text(header::USER_AGENT);
         let language = text(header::ACCEPT_LANGUAGE);
-        let said = format!(
-            "{}\n{}",
-            user_agent.unwrap_or_default(),
-            language.unwrap_or_default()
-        );
+        let said = format!("{}\n{}", user_agent.unwrap_or_default(), language.unwrap_or_default());
         let mut fingerprint = hex::encode(Sha256::digest(said.as_bytes()));
         fingerprint.truncate(FINGERPRINT_DIGITS);
         Ok(Self {
@@ -177,8 +163,6 @@ fn bearer(header: &str) -> Option<&str> {
 fn first_language(accepted: &str) -> Option<String> {
     let first = accepted.split([',', ';']).next()?.trim();
     let is_language = (2..=20).contains(&first.len())
-        && first
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_language.then(|| first.to_owned())
 }

@@ -74,11 +74,7 @@ impl Shared {
 
         if let Err(failure) = outcome {
             // What the owner of an embed pays is nothing to its visitors.
-            let shown = if plan.talker.is_visitor {
-                Settlement::Nothing
-            } else {
-                due.settlement
-            };
+            let shown = if plan.talker.is_visitor { Settlement::Nothing } else { due.settlement };
             say_failure(&mut writer, failure, shown, &transcript, Timestamp(now));
         }
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));

@@ -124,9 +124,7 @@ impl Shared {
         if chatflow.price.is_free() {
             return Ok(Hold::None);
         }
-        let hold = self
-            .accounting
-            .hold(&plan.turn_id, &plan.talker.payer, chatflow, now);
+        let hold = self.accounting.hold(&plan.turn_id, &plan.talker.payer, chatflow, now);
         Ok(chatflow.price.hold(hold.await?))
     }
 

@@ -281,8 +281,7 @@ impl Shared {
             if plan.talker.is_visitor {
                 return Ok(());
             }
-            let (session_id, user_id, flow_id) =
-                (&plan.session_id, &plan.talker.id, &plan.chatflow.flowise_id);
+            let (session_id, user_id, flow_id) = (&plan.session_id, &plan.talker.id, &plan.chatflow.flowise_id);
             if !plan.is_new_session {
                 let at = question.asked_at;
                 return self.sessions.go_on(session_id, user_id, text, at).await;

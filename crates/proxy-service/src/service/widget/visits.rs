@@ -98,8 +98,7 @@ impl WidgetKeys {
             Some(secret) => secret.expose_secret().to_owned(),
             None => derived.hash("widget", "tokens of visitors"),
         };
-        let ticket_key =
-            Sealing::new(&SecretString::from(token_key.as_str()))?.hash("widget", "page tickets");
+        let ticket_key = Sealing::new(&SecretString::from(token_key.as_str()))?.hash("widget", "page tickets");
         let sealing = match &config.data_encryption_key {
             Some(key) => Sealing::new(key)?,
             None => derived,
@@ -185,10 +184,7 @@ impl Visits {
             }
             return Ok((embed, Entry::App));
         }
-        let named = named.or_else(|| {
-            page.filter(|_| *from == CameFrom::Ourselves)
-                .and_then(embed_named_by)
-        });
+        let named = named.or_else(|| page.filter(|_| *from == CameFrom::Ourselves).and_then(embed_named_by));
         if let Some(current) = current
             && named.as_ref().is_none_or(|named| *named == current.embed_id)
         {
@@ -218,11 +214,7 @@ impl Visits {
         }
         let ticket = self.tickets.verify(ticket, self.clock.now());
         let ticket = ticket.or(Err(Error::TicketRefused))?;
-        if wish
-            .embed_id
-            .as_ref()
-            .is_some_and(|named| *named != ticket.embed_id)
-        {
+        if wish.embed_id.as_ref().is_some_and(|named| *named != ticket.embed_id) {
             return Err(Error::TicketRefused);
         }
         let embed = self.embeds.open(Some(&ticket.embed_id)).await?;
@@ -232,12 +224,7 @@ impl Visits {
         if !self.used_tickets.insert(&ticket.id, ticket.expires_at).await? {
             return Err(Error::TicketRefused);
         }
-        Ok((
-            embed,
-            Entry::Page {
-                parent: ticket.parent,
-            },
-        ))
+        Ok((embed, Entry::Page { parent: ticket.parent }))
     }
 
     /// The session behind these credentials, if it may be used from there.
@@ -254,11 +241,7 @@ impl Visits {
     async fn look(&self, credentials: &Credentials) -> Result<Option<Visitor>> {
         let now = self.clock.now();
         let by_cookie = match &credentials.cookie {
-            Some(secret) => {
-                self.visitors
-                    .find_by_secret(&hash(secret.expose_secret()), now)
-                    .await?
-            }
+            Some(secret) => self.visitors.find_by_secret(&hash(secret.expose_secret()), now).await?,
             None => None,
         };
         let named = credentials.token.as_ref();
@@ -299,11 +282,7 @@ impl Visits {
         if !is_due && messages == 0 {
             return Ok(false);
         }
-        if !self
-            .visitors
-            .prolong(&visitor.session_id, messages, until, now)
-            .await?
-        {
+        if !self.visitors.prolong(&visitor.session_id, messages, until, now).await? {
             return Err(Error::VisitorUnknown);
         }
         visitor.expires_at = until;
@@ -325,9 +304,7 @@ impl Visits {
 /// The embed that a page of ours was loaded for: its address says so, also where the page itself does not know.
 fn embed_named_by(page: &Url) -> Option<String> {
     let mut pairs = page.query_pairs();
-    pairs
-        .find(|(name, _)| name == "embed")
-        .map(|(_, id)| id.into_owned())
+    pairs.find(|(name, _)| name == "embed").map(|(_, id)| id.into_owned())
 }
 
 /// 244 random bits.

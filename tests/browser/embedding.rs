@@ -94,7 +94,7 @@ async fn a_page_of_a_foreign_site_is_refused() {
             .platform
             .mongo()
             .database
-            .collection::<bson::Document>("visitors")
+            .collection::<bson::Document>("visitor_sessions")
             .count_documents(bson::doc! {})
             .await
             .unwrap(),

@@ -143,7 +143,7 @@ async fn a_session_that_is_over_is_replaced_without_a_word() {
         .platform
         .mongo()
         .database
-        .collection::<bson::Document>("widget_sessions");
+        .collection::<bson::Document>("visitor_sessions");
     sessions.delete_many(bson::doc! {}).await.unwrap();
     assert!(!stage.ask("Second").await.is_empty());
     assert_eq!(

@@ -19,7 +19,6 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
     /// The chat server as the browser knows it.
     pub(crate) chat: String,
-    pub(crate) owner_id: String,
 }
 
 impl Stage {
@@ -37,18 +36,8 @@ impl Stage {
             &chat,
             &format!("<script src=\"{chat}/widget/embed.js?embed=shop\" async></script>"),
         );
-        platform.chatter("owner", CREDITS).await;
+        let owner_id = platform.chatter("owner", CREDITS).await.id;
         let admin = platform.admin().await;
-        let owner = admin
-            .auth
-            .get("/api/admin/users/by-email/owner@example.com")
-            .await
-            .expect(200);
-        let owner_id = owner.body["_id"]
-            .as_str()
-            .or(owner.body["user"]["_id"].as_str())
-            .unwrap()
-            .to_owned();
         let embed = json!({
             "id": "shop",
             "name": "Northwind Books",
@@ -74,7 +63,6 @@ impl Stage {
             browser: Browser::start().await,
             site,
             chat,
-            owner_id,
         }
     }
 

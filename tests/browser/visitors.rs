@@ -62,7 +62,7 @@ async fn an_answer_is_seen_while_it_is_written_and_found_again() {
     stage.platform.until_all_is_settled().await;
     let spent = stage
         .platform
-        .count("SELECT coalesce(sum(remaining), 0)::bigint AS count FROM credit_allocations")
+        .count("SELECT coalesce(sum(remaining_credits), 0)::bigint AS count FROM credit_allocations")
         .await;
     assert_eq!(spent, CREDITS - 2, "its owner pays");
 }
@@ -106,7 +106,7 @@ async fn conversations_never_know_of_each_other() {
         let predictions = stage.platform.flowise.predictions();
         predictions
             .into_iter()
-            .map(|prediction| prediction.body["chatId"].to_string())
+            .map(|prediction| serde_json::from_str::<serde_json::Value>(&prediction.body).unwrap()["chatId"].to_string())
             .collect::<Vec<_>>()
     };
     assert_eq!(chats().len(), 2);

@@ -93,7 +93,7 @@ async fn hostile_text_stays_text() {
         return [...found, ...foreign];";
     let found = bench
         .browser
-        .run_with(&asynchronous(script), json!([CORPUS]))
+        .run_with(&asynchronous(script), json!([CORPUS.to_vec()]))
         .await;
     assert_eq!(strings(&found), Vec::<String>::new());
     let stopped: Vec<_> = bench

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use system_tests::{browser::Browser, programs::root};
 
 /// As the chat page has it: no markup from text, by the browser's own check.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A browser that shows an empty page from which the modules can be imported.

@@ -158,16 +158,9 @@ impl Browser {
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            let shown = self.try_to(
-                Method::POST,
-                "/execute/sync",
-                &json!({ "script": "return document.body.innerText", "args": [] }),
-            );
-            panic!(
-                "in vain: {expression}\n{:?}\n{:?}",
-                shown.await,
-                self.console().await
-            );
+            let script = json!({ "script": "return document.body.innerText", "args": [] });
+            let shown = self.try_to(Method::POST, "/execute/sync", &script).await;
+            panic!("in vain: {expression}\n{shown:?}\n{:?}", self.console().await);
         }
     }
 

@@ -101,6 +101,24 @@ make up again, or check FLOWISE_API_KEY. The answer was: $answer"
     say "assigned $USER_USERNAME to $count chatflows"
 }
 
+# An embed for the demo page: the stand-in n8n answers, the user pays. One that is there stays as it is.
+set_up_embed() {
+    local admin_token="$1" answer user_id proxy port
+    [ "$USES_N8N_STAND_IN" = yes ] || return 0
+    proxy="$(service_url proxy-service)"
+    answer="$(http GET "$(service_url auth-service)/api/admin/users/by-email/$USER_EMAIL" "$admin_token")"
+    expect_ok "find the user" "$answer"
+    user_id="$(printf '%s' "$answer" | json_field _id)"
+    port="${proxy##*:}"
+    answer="$(http POST "$proxy/api/v1/embeds" "$admin_token" \
+        "{\"id\":\"default\",\"name\":\"Demo\",\"owner_id\":\"$user_id\",\"allowed_origins\":[\"http://127.0.0.1:$port\",\"http://localhost:$port\"],\"backend\":{\"type\":\"n8n\",\"webhook_url\":\"$(service_url stand-in-n8n)/webhook/stream-agent\"}}")"
+    case "$(http_status)" in
+    2??) say "made an embed for the demo page" ;;
+    409) ;;
+    *) say "could not make an embed for the demo page: status $(http_status), $answer" ;;
+    esac
+}
+
 set_up_accounts() {
     local admin_token
     admin_token="$(log_in "$BOOTSTRAP_ADMIN_USERNAME" "$BOOTSTRAP_ADMIN_PASSWORD")"
@@ -109,6 +127,7 @@ If the password was changed since, give it:  make up BOOTSTRAP_ADMIN_PASSWORD=..
     set_up_user "$admin_token"
     set_up_credits "$admin_token"
     set_up_chatflows "$admin_token"
+    set_up_embed "$admin_token"
     rm -f "$HTTP_STATUS_FILE"
 }
 

@@ -1,5 +1,6 @@
 //! What the system tests and the benchmark stand on: a Flowise that answers from recordings, an n8n, and a load generator.
 
+pub mod browser;
 pub mod cluster;
 pub mod fleet;
 pub mod flowise;

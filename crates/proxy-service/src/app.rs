@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, routes, visitor_cors},
+    routes::{PublicBase, WidgetPages, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
@@ -93,6 +93,7 @@ impl App {
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
+        let widget_pages = WidgetPages::new(config.public_base_url.clone());
 
         let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
         let upload_memory = web::Data::new(upload_memory);
@@ -123,6 +124,7 @@ impl App {
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|app| widget.register(app))
+                .configure(|app| widget_pages.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);

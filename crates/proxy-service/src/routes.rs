@@ -21,10 +21,12 @@ mod table_body;
 mod turns;
 mod uploads;
 mod visitors;
+mod widget;
 
 pub(crate) use self::{
     files::PublicBase,
     visitors::{DoorRules, visitor_cors},
+    widget::WidgetPages,
 };
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
@@ -66,6 +68,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     uploads::table(routes);
     visitors::table(routes);
     embeds::table(routes);
+    widget::table(routes);
 }
 
 /// An address from a body or a query.

@@ -5,3 +5,4 @@ mod catalog;
 mod turns;
 mod upstream;
 mod widget;
+mod widget_pages;

@@ -16,7 +16,10 @@ use crate::{
         visitor_text::{context, message},
     },
     error::{Error, Result},
-    routes::predict::{event_stream, framing_of, idempotency_key, stream_of},
+    routes::{
+        predict::{event_stream, framing_of, idempotency_key, stream_of},
+        turns::canonical,
+    },
     service::{
         turns::{Answered, Begun},
         widget::{
@@ -45,6 +48,11 @@ pub(super) fn table(routes: &mut Routes<'_>) {
         .post(&format!("{CHAT}/message"), Access::Optional, send_message)
         .post(&format!("{CHAT}/stream"), Access::Optional, stream_message)
         .get(&format!("{CHAT}/stream"), Access::Optional, stream_query)
+        .post(
+            &format!("{CHAT}/stream/{{turn_id}}/stop"),
+            Access::Public,
+            stop_visitor_turn,
+        )
         .get(&format!("{CHAT}/history"), Access::Optional, show_visitor_history)
         // Under its older name a signed-in person's history is deleted.
         .get("/chat/history", Access::Optional, show_visitor_history)
@@ -158,6 +166,19 @@ async fn stream_query(
     })
 }
 
+/// `POST /api/v1/chat/stream/{turn_id}/stop`: no more of this answer. It is over when this is answered.
+#[tracing::instrument(skip_all)]
+async fn stop_visitor_turn(
+    door: Door,
+    turn_id: Path<String>,
+    visits: web::Data<Visits>,
+    talks: web::Data<Talks>,
+) -> Result<HttpResponse> {
+    let visitor = visits.find(&door.credentials, &door.from).await?;
+    talks.stop(&visitor, &canonical(&turn_id)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 async fn answer_as_events(
     door: &Door,
     visits: &Visits,
@@ -230,7 +251,10 @@ fn said(request: &HttpRequest, door: &Door, body: SendMessage) -> Result<Said> {
 }
 
 fn named(conversation: Option<String>) -> Result<Option<String>> {
-    if conversation.as_deref().is_some_and(|name| !is_conversation_name(name)) {
+    if conversation
+        .as_deref()
+        .is_some_and(|name| !is_conversation_name(name))
+    {
         let message = "must have 1 to 64 letters, digits, - and _";
         return Err(Error::invalid("conversation_id", message));
     }
@@ -268,7 +292,10 @@ async fn show_own_visitor_history(
 async fn history_of(visitor: &Visitor, query: HistoryQuery, histories: &Histories) -> Result<HttpResponse> {
     let limit = query.limit.unwrap_or(HISTORY_LIMIT);
     if !(1..=HISTORY_LIMIT_MAX).contains(&limit) {
-        return Err(Error::invalid("limit", format!("must be from 1 to {HISTORY_LIMIT_MAX}")));
+        return Err(Error::invalid(
+            "limit",
+            format!("must be from 1 to {HISTORY_LIMIT_MAX}"),
+        ));
     }
     let conversation = named(query.conversation_id)?;
     let offset = query.offset.unwrap_or_default().min(u64::from(u32::MAX));

@@ -22,8 +22,7 @@ const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 const REQUEST_HEADERS: &str = "accept, authorization, content-type, idempotency-key, x-request-id";
 
-const ANSWER_HEADERS: &str =
-    "idempotency-replayed, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, \
+const ANSWER_HEADERS: &str = "idempotency-replayed, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, \
      x-ratelimit-reset, x-request-id, x-turn-id";
 
 /// The middleware, for `actix_web::middleware::from_fn`.
@@ -64,8 +63,11 @@ fn is_for_visitors(request: &ServiceRequest) -> bool {
     path.starts_with("/api/v1/session/")
         || path == "/api/v1/chat/message"
         || path == "/api/v1/chat/stream"
+        || path.starts_with("/api/v1/chat/stream/")
         || (path == "/api/v1/chat/history" && method == b"GET")
-        || (path.starts_with("/api/v1/chat/history/") && !path.ends_with("/export") && !path.ends_with("/search"))
+        || (path.starts_with("/api/v1/chat/history/")
+            && !path.ends_with("/export")
+            && !path.ends_with("/search"))
 }
 
 async fn is_allowed(request: &ServiceRequest, origin: &HeaderValue) -> bool {

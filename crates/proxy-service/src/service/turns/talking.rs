@@ -237,6 +237,7 @@ impl Shared {
             self.mark_content(plan, talk);
             talk.deliver().await?;
             if !heard? {
+                self.metrics.unread(answer.unread());
                 return answer.verdict();
             }
         }

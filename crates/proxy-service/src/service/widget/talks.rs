@@ -57,7 +57,11 @@ pub(crate) enum Reply {
 impl Talks {
     /// Answers by these turns, for these sessions.
     pub(crate) fn new(turns: Turns, visits: Visits, people: People) -> Self {
-        Self { turns, visits, people }
+        Self {
+            turns,
+            visits,
+            people,
+        }
     }
 
     /// Begins the answer to a message; says whether the session's cookie has to be renewed.
@@ -87,6 +91,14 @@ impl Talks {
             Err(Error::InsufficientCredits { .. }) => Err(Error::BudgetReached),
             Err(error) => Err(error),
         }
+    }
+
+    /// Ends one of the visitor's answers, that the next message need not wait for it. What was said is kept and paid for.
+    pub(crate) async fn stop(&self, visitor: &Visitor, turn_id: &str) -> Result<()> {
+        self.turns
+            .stop_turn_of(&visitor.talker_id(), turn_id)
+            .await
+            .map(drop)
     }
 
     async fn turn_of(&self, visitor: &Visitor, embed: Arc<Embed>, said: Said) -> Result<VisitorTurn> {

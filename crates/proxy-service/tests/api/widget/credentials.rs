@@ -27,7 +27,7 @@ async fn nothing_a_visitor_holds_opens_a_route_for_people_or_services() {
         let path = row.path.replace(['{', '}'], "");
         for token in [&visitor.token, &n8n_token, &ticket, &secret.to_owned(), &visitor.session_id] {
             let request = client
-                .request(Method::from_bytes(row.method.as_str().as_bytes()).unwrap(), &path)
+                .request(row.method.as_str().parse().unwrap(), &path)
                 .bearer_auth(token)
                 .header("cookie", &visitor.cookie);
             let answer = client.send(request.json(&json!({}))).await;

@@ -55,7 +55,8 @@ async fn an_address_is_told_what_is_left_and_kept_out_when_it_goes_on() {
     let blocked = validate(&visitor, "203.0.113.1").await;
     let blocked = blocked.expect_problem(429, "temporarily_blocked");
     assert!((200..=300).contains(&blocked.body["retry_after"].as_u64().unwrap()));
-    assert!(!header(&blocked, "ratelimit").contains("block"));
+    let told = blocked.headers.get("ratelimit");
+    assert!(told.is_none_or(|told| !told.to_str().unwrap().contains("block")));
 
     validate(&visitor, "203.0.113.2").await.expect(200);
     let forged = validate(&visitor, "203.0.113.9, 203.0.113.1").await;
@@ -116,8 +117,9 @@ async fn more_visitors_than_usual_chat_from_one_address_where_the_operator_lets_
         ..ProtectionConfig::default()
     };
     let app = app(limits, None).await;
+    let (visitor, client) = (app.visitor().await, app.client());
     for _ in 0..70 {
-        let pupil = app.visitor().await;
-        validate(&pupil, "127.0.0.1").await.expect(200);
+        let request = visitor.request(Method::GET, "/api/v1/session/validate");
+        client.send(request).await.expect(200);
     }
 }

@@ -84,8 +84,14 @@ async fn everything_can_be_read_and_has_a_name() {
     }
     browser.resize(1200, 800).await;
     assert_eq!(strings(&browser.run(FAULTS).await), Vec::<String>::new(), "wide");
-    browser.run("document.querySelector('#subtitle').style.color = '#777'").await;
-    assert_eq!(strings(&browser.run(FAULTS).await).len(), 1, "a fault would be found");
+    browser
+        .run("document.querySelector('#subtitle').style.color = '#777'")
+        .await;
+    assert_eq!(
+        strings(&browser.run(FAULTS).await).len(),
+        1,
+        "a fault would be found"
+    );
 }
 
 #[actix_web::test]

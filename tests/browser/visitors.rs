@@ -106,7 +106,9 @@ async fn conversations_never_know_of_each_other() {
         let predictions = stage.platform.flowise.predictions();
         predictions
             .into_iter()
-            .map(|prediction| serde_json::from_str::<serde_json::Value>(&prediction.body).unwrap()["chatId"].to_string())
+            .map(|prediction| {
+                serde_json::from_str::<serde_json::Value>(&prediction.body).unwrap()["chatId"].to_string()
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(chats().len(), 2);

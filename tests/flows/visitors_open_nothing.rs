@@ -28,8 +28,16 @@ async fn no_token_of_a_visitor_opens_a_route_of_any_service() {
     };
     let mut tokens = Vec::new();
     for secret in [ACCESS_SECRET, SERVICE_SECRET] {
-        tokens.push(VisitorTokens::new(secret.as_bytes(), life).mint(&visitor, now).unwrap());
-        tokens.push(PageTickets::new(secret.as_bytes(), life).mint("default", None, now).unwrap());
+        tokens.push(
+            VisitorTokens::new(secret.as_bytes(), life)
+                .mint(&visitor, now)
+                .unwrap(),
+        );
+        tokens.push(
+            PageTickets::new(secret.as_bytes(), life)
+                .mint("default", None, now)
+                .unwrap(),
+        );
     }
     let mut tried = 0;
     for (service, table) in tables() {

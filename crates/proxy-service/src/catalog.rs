@@ -29,8 +29,9 @@ use crate::{
         user_sync::UserSync,
     },
     store::{
-        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, embeds::EmbedStore, feeds::FeedStore,
-        groups::GroupStore, leases::LeaseStore, people::PersonStore, usage_days::UsageDayStore,
+        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore,
+        embeds::EmbedStore, feeds::FeedStore, groups::GroupStore, leases::LeaseStore, people::PersonStore,
+        usage_days::UsageDayStore,
     },
 };
 

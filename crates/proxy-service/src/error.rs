@@ -459,8 +459,10 @@ impl Error {
                 "credits and prices cannot be read at the moment; try again",
             )
             .retry_after(5),
-            Self::Embeds(_) => Problem::new(status, code, "the chat is not available at the moment; try again")
-                .retry_after(5),
+            Self::Embeds(_) => {
+                Problem::new(status, code, "the chat is not available at the moment; try again")
+                    .retry_after(5)
+            }
             Self::EmbedNotFound
             | Self::EmbedIdTaken
             | Self::EmbedConfigured

@@ -51,7 +51,14 @@ impl Widget {
         let embeds = Embeds::new(store.clone(), catalog.people.clone(), widget, clock.clone());
         let used = UsedTicketStore::open(database).await?;
         let visitors = VisitorStore::open(database).await?;
-        let visits = Visits::new(embeds.clone(), visitors.clone(), used, keys, widget, clock.clone());
+        let visits = Visits::new(
+            embeds.clone(),
+            visitors.clone(),
+            used,
+            keys,
+            widget,
+            clock.clone(),
+        );
         let (_, messages, turn_rows) = turns.stores();
         let histories = Histories {
             visitors,

@@ -395,7 +395,10 @@ mod tests {
 
     #[test]
     fn of_a_page_its_address_is_kept() {
-        assert_eq!(page_url_of("https://a.example/x?y#z").as_deref(), Some("https://a.example/x?y"));
+        assert_eq!(
+            page_url_of("https://a.example/x?y#z").as_deref(),
+            Some("https://a.example/x?y")
+        );
         assert_eq!(page_url_of("javascript:alert(1)"), None);
     }
 

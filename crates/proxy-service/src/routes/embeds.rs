@@ -87,7 +87,10 @@ struct BudgetBody {
 }
 
 /// Called only when the member is there: `null` takes a limit away, a missing member leaves it.
-#[expect(clippy::option_option, reason = "a missing member, null and a number are three wishes")]
+#[expect(
+    clippy::option_option,
+    reason = "a missing member, null and a number are three wishes"
+)]
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -131,7 +134,10 @@ impl BackendBody {
             ("flowise", Some(chatflow_id)) if self.webhook_url.is_none() && self.api_key.is_none() => {
                 Ok(BackendChange::Flowise { chatflow_id })
             }
-            ("n8n", Some(_)) => Err(Error::invalid("backend.chatflow_id", "is of chatflows of Flowise only")),
+            ("n8n", Some(_)) => Err(Error::invalid(
+                "backend.chatflow_id",
+                "is of chatflows of Flowise only",
+            )),
             ("flowise", Some(_)) => Err(Error::invalid("backend", "has members of n8n only")),
             ("flowise", None) => Err(Error::invalid("backend.chatflow_id", "is required")),
             _ => Err(Error::invalid("backend.type", "must be n8n or flowise")),
@@ -199,7 +205,11 @@ async fn rotate_embed_key(
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse> {
     let (embed, key) = embeds.rotate_app_key(&id).await?;
-    let previous = embed.app_key.previous.as_ref().filter(|(_, until)| clock.now() < *until);
+    let previous = embed
+        .app_key
+        .previous
+        .as_ref()
+        .filter(|(_, until)| clock.now() < *until);
     Ok(HttpResponse::Created()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(json!({
@@ -258,7 +268,10 @@ fn backend_of(backend: &Backend, now: DateTime<Utc>) -> Value {
     match backend {
         Backend::Flowise { chatflow_id } => json!({ "type": backend.kind(), "chatflow_id": chatflow_id }),
         Backend::N8n(webhook) => {
-            let previous = webhook.previous_api_key.as_ref().filter(|(_, until)| now < *until);
+            let previous = webhook
+                .previous_api_key
+                .as_ref()
+                .filter(|(_, until)| now < *until);
             json!({
                 "type": backend.kind(),
                 "webhook_url": webhook.url.as_str(),

@@ -159,17 +159,24 @@ impl EmbedStore {
     /// Takes somebody who is gone out of what they paid for: nothing answers there any more.
     pub(crate) async fn close_of(&self, owner_id: &str) -> Result<u64> {
         let update = doc! { "$set": { "is_active": false }, "$currentDate": { "updated_at": true } };
-        let closed = self.documents.update_many(doc! { "owner_id": owner_id, "is_active": true }, update);
+        let closed = self
+            .documents
+            .update_many(doc! { "owner_id": owner_id, "is_active": true }, update);
         Ok(closed.await?.modified_count)
     }
 
     fn document(&self, embed: &Embed) -> Result<Document> {
         let time = |time: &DateTime<Utc>| bson::DateTime::from_chrono(*time);
         let previous_app_key = embed.app_key.previous.as_ref();
-        let origins: Vec<_> = embed.allowed_origins.iter().map(OriginPattern::to_string).collect();
+        let origins: Vec<_> = embed
+            .allowed_origins
+            .iter()
+            .map(OriginPattern::to_string)
+            .collect();
         let limit = |limit: Option<u32>| limit.map(i64::from);
         let by_language = embed.texts.iter();
-        let by_language = by_language.map(|(language, texts)| (language.clone(), texts_document(texts).into()));
+        let by_language =
+            by_language.map(|(language, texts)| (language.clone(), texts_document(texts).into()));
         let by_language: Document = by_language.collect();
         Ok(doc! {
             "_id": &embed.id,
@@ -202,7 +209,9 @@ impl EmbedStore {
     fn backend_document(&self, id: &str, backend: &Backend) -> Result<Document> {
         let seal = |key: &SecretString| self.sealing.seal(&context(id), key.expose_secret().as_bytes());
         let webhook = match backend {
-            Backend::Flowise { chatflow_id } => return Ok(doc! { "type": "flowise", "chatflow_id": chatflow_id }),
+            Backend::Flowise { chatflow_id } => {
+                return Ok(doc! { "type": "flowise", "chatflow_id": chatflow_id });
+            }
             Backend::N8n(webhook) => webhook,
         };
         let previous = webhook.previous_api_key.as_ref();
@@ -237,7 +246,8 @@ impl EmbedStore {
                 previous_api_key,
                 previous_until,
             } => {
-                let open = |sealed: Option<String>| sealed.map(|sealed| self.open_key(&row.id, &sealed)).transpose();
+                let open =
+                    |sealed: Option<String>| sealed.map(|sealed| self.open_key(&row.id, &sealed)).transpose();
                 Backend::N8n(Webhook {
                     url: webhook_url.parse().or(Err(damaged()))?,
                     shown_nodes,
@@ -278,13 +288,16 @@ impl EmbedStore {
     fn open_key(&self, id: &str, sealed: &str) -> Result<SecretString> {
         let key = self.sealing.open(&context(id), sealed)?;
         let key = String::from_utf8(key.expose_secret().to_vec());
-        key.map(SecretString::from).or_else(|_| Err(EmbedStoreError::Damaged(id.to_owned())))
+        key.map(SecretString::from)
+            .or_else(|_| Err(EmbedStoreError::Damaged(id.to_owned())))
     }
 }
 
 fn texts_document(texts: &Texts) -> Document {
     let texts = texts.iter();
-    texts.map(|(name, text)| (name.clone(), text.as_str().into())).collect()
+    texts
+        .map(|(name, text)| (name.clone(), text.as_str().into()))
+        .collect()
 }
 
 /// What a key is sealed for.

@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::door::Door;
 use crate::{
-    domain::{origin::Origin, visitor::{Visitor, page_url_of}},
+    domain::{
+        origin::Origin,
+        visitor::{Visitor, page_url_of},
+    },
     error::{Error, Result},
     service::widget::{
         histories::Histories,
@@ -25,7 +28,11 @@ const TEXT_BYTES_MAX: usize = 2_048;
 pub(super) fn table(routes: &mut Routes<'_>) {
     const SESSION: &str = "/api/v1/session";
     routes
-        .post(&format!("{SESSION}/create"), Access::Public, create_visitor_session)
+        .post(
+            &format!("{SESSION}/create"),
+            Access::Public,
+            create_visitor_session,
+        )
         .get(
             &format!("{SESSION}/validate"),
             Access::Public,
@@ -36,7 +43,11 @@ pub(super) fn table(routes: &mut Routes<'_>) {
             Access::Public,
             destroy_visitor_session,
         )
-        .get(&format!("{SESSION}/stats"), Access::Admin, show_visitor_statistics);
+        .get(
+            &format!("{SESSION}/stats"),
+            Access::Admin,
+            show_visitor_statistics,
+        );
 }
 
 /// What is said of the embed's site and of browsers is not believed: the headers of the request are.
@@ -159,9 +170,12 @@ async fn show_visitor_statistics(
     histories: web::Data<Histories>,
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse> {
-    let midnight = clock.now().date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
-    let (sessions, messages) =
-        futures_util::try_join!(visits.count(None), histories.count_since(midnight))?;
+    let midnight = clock
+        .now()
+        .date_naive()
+        .and_time(chrono::NaiveTime::MIN)
+        .and_utc();
+    let (sessions, messages) = futures_util::try_join!(visits.count(None), histories.count_since(midnight))?;
     Ok(HttpResponse::Ok().json(json!({
         "active_sessions": sessions,
         "messages_today": messages,

@@ -25,7 +25,13 @@ async fn nothing_a_visitor_holds_opens_a_route_for_people_or_services() {
             continue;
         }
         let path = row.path.replace(['{', '}'], "");
-        for token in [&visitor.token, &n8n_token, &ticket, &secret.to_owned(), &visitor.session_id] {
+        for token in [
+            &visitor.token,
+            &n8n_token,
+            &ticket,
+            &secret.to_owned(),
+            &visitor.session_id,
+        ] {
             let request = client
                 .request(row.method.as_str().parse().unwrap(), &path)
                 .bearer_auth(token)
@@ -52,10 +58,19 @@ async fn signed_in_people_have_no_visitors_routes() {
             (Method::GET, "/api/v1/chat/stream?message=hello"),
             (Method::GET, "/api/v1/chat/history"),
         ] {
-            let alone = app.from_our_page(method.clone(), path).bearer_auth(&token).json(&body);
-            app.client().send(alone).await.expect_problem(403, "visitors_only");
+            let alone = app
+                .from_our_page(method.clone(), path)
+                .bearer_auth(&token)
+                .json(&body);
+            app.client()
+                .send(alone)
+                .await
+                .expect_problem(403, "visitors_only");
             let both = visitor.request(method, path).bearer_auth(&token).json(&body);
-            app.client().send(both).await.expect_problem(400, "ambiguous_credentials");
+            app.client()
+                .send(both)
+                .await
+                .expect_problem(400, "ambiguous_credentials");
         }
     }
     assert!(app.n8n.asked().is_empty());
@@ -68,13 +83,28 @@ async fn two_credentials_that_differ_are_refused() {
     let body = json!({ "message": "hello" });
     for token in [two.token.as_str(), "expired.or.forged"] {
         let mixed = one.request(Method::POST, MESSAGE).bearer_auth(token).json(&body);
-        app.client().send(mixed).await.expect_problem(400, "ambiguous_credentials");
+        app.client()
+            .send(mixed)
+            .await
+            .expect_problem(400, "ambiguous_credentials");
     }
-    let twice = one.request(Method::POST, MESSAGE).bearer_auth(&one.token).bearer_auth(&two.token);
-    app.client().send(twice.json(&body)).await.expect_problem(400, "ambiguous_credentials");
-    let same = one.request(Method::POST, MESSAGE).bearer_auth(&one.token).json(&body);
+    let twice = one
+        .request(Method::POST, MESSAGE)
+        .bearer_auth(&one.token)
+        .bearer_auth(&two.token);
+    app.client()
+        .send(twice.json(&body))
+        .await
+        .expect_problem(400, "ambiguous_credentials");
+    let same = one
+        .request(Method::POST, MESSAGE)
+        .bearer_auth(&one.token)
+        .json(&body);
     app.client().send(same).await.expect(200);
     let query = format!("{MESSAGE}?token={}&session_id={}", one.token, one.session_id);
     let query = app.from_our_page(Method::POST, &query).json(&body);
-    app.client().send(query).await.expect_problem(401, "session_invalid");
+    app.client()
+        .send(query)
+        .await
+        .expect_problem(401, "session_invalid");
 }

@@ -26,17 +26,40 @@ async fn the_existing_widget_gets_a_session_and_an_answer_with_its_cookie_only()
         .expect(200);
     let set_cookie = created.headers["set-cookie"].to_str().unwrap();
     assert!(set_cookie.starts_with("chat_session_id="), "{set_cookie}");
-    assert!(set_cookie.ends_with("; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"), "{set_cookie}");
+    assert!(
+        set_cookie.ends_with("; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"),
+        "{set_cookie}"
+    );
     assert!(created.body["n8n_token"].is_null());
     let session_id = created.body["session_id"].as_str().unwrap();
-    assert!(!set_cookie.contains(session_id), "whoever knows the id has not the cookie");
+    assert!(
+        !set_cookie.contains(session_id),
+        "whoever knows the id has not the cookie"
+    );
 
-    let stream = app.client().send(event_source(&app, &cookie_of(&created))).await.expect(200);
+    let stream = app
+        .client()
+        .send(event_source(&app, &cookie_of(&created)))
+        .await
+        .expect(200);
     assert_eq!(stream.headers["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(stream.headers["x-accel-buffering"], "no");
-    assert!(stream.headers["cache-control"].to_str().unwrap().contains("no-transform"));
-    assert!(!stream.text.contains("event:"), "events have no names: {}", stream.text);
-    assert!(stream.text.starts_with("retry: "), "it is not asked twice: {}", stream.text);
+    assert!(
+        stream.headers["cache-control"]
+            .to_str()
+            .unwrap()
+            .contains("no-transform")
+    );
+    assert!(
+        !stream.text.contains("event:"),
+        "events have no names: {}",
+        stream.text
+    );
+    assert!(
+        stream.text.starts_with("retry: "),
+        "it is not asked twice: {}",
+        stream.text
+    );
     assert_eq!(text_of(&stream.text), "Hello world");
     assert_eq!(data_of(&stream.text).first().unwrap(), r#"{"type":"begin"}"#);
 }
@@ -53,11 +76,20 @@ async fn a_page_of_ours_whose_session_is_over_gets_another_one_by_itself() {
     }
     assert_eq!(app.count("visitor_sessions").await, 2);
 
-    let strange = app.client().request(Method::GET, STREAM).header("cookie", "chat_session_id=gone");
-    app.client().send(strange).await.expect_problem(403, "invalid_origin");
+    let strange = app
+        .client()
+        .request(Method::GET, STREAM)
+        .header("cookie", "chat_session_id=gone");
+    app.client()
+        .send(strange)
+        .await
+        .expect_problem(403, "invalid_origin");
     let asked_before = app.n8n.asked().len();
     let foreign = event_source(&app, "").header("origin", super::support::FOREIGN);
-    app.client().send(foreign).await.expect_problem(403, "invalid_origin");
+    app.client()
+        .send(foreign)
+        .await
+        .expect_problem(403, "invalid_origin");
     assert_eq!(app.n8n.asked().len(), asked_before);
 }
 
@@ -81,7 +113,13 @@ async fn on_https_the_cookie_reaches_frames_on_other_sites() {
     })
     .await;
     let request = app.client().request(Method::POST, "/api/v1/session/create");
-    let created = app.create(request.header("origin", "https://chat.school.example")).await.expect(200);
+    let created = app
+        .create(request.header("origin", "https://chat.school.example"))
+        .await
+        .expect(200);
     let cookie = created.headers["set-cookie"].to_str().unwrap();
-    assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=None; Partitioned"), "{cookie}");
+    assert!(
+        cookie.ends_with("; HttpOnly; Secure; SameSite=None; Partitioned"),
+        "{cookie}"
+    );
 }

@@ -16,15 +16,24 @@ async fn the_owner_pays_and_the_report_tells_for_which_embed() {
     app.app.is_quiet().await;
 
     let hold = app.app.accounting.hold();
-    assert_eq!((hold.user_id.as_str(), hold.model_id.as_str()), (OWNER, "embed:default"));
+    assert_eq!(
+        (hold.user_id.as_str(), hold.model_id.as_str()),
+        (OWNER, "embed:default")
+    );
     assert_eq!((hold.credits, hold.state), (PRICE, HoldState::Captured(PRICE)));
     let asked = app.app.accounting.asked();
-    let settled = asked.iter().find(|asked| asked.path.ends_with("/finalize")).unwrap();
+    let settled = asked
+        .iter()
+        .find(|asked| asked.path.ends_with("/finalize"))
+        .unwrap();
     assert_eq!(settled.body["usage"]["service"], "widget");
     assert_eq!(settled.body["usage"]["operation"], "embed:default");
 
     let usage = async || app.admin().get("/api/v1/embeds/default/usage").await.expect(200);
-    eventually("the report has it", async || usage().await.body["total"]["turns"] == 1).await;
+    eventually("the report has it", async || {
+        usage().await.body["total"]["turns"] == 1
+    })
+    .await;
     let usage = usage().await;
     assert_eq!(usage.body["total"]["credits"], PRICE);
     assert_eq!(usage.body["rows"][0]["user_id"], OWNER);
@@ -46,8 +55,15 @@ async fn an_owner_who_cannot_pay_is_apologised_for() {
     let visitor = app.visitor().await;
     let streamed = visitor.stream(&json!({ "message": "hello" })).await.expect(200);
     assert_eq!(text_of(&streamed.text), "We are closed.");
-    let said = visitor.say("hello").await.expect_problem(402, "embed_budget_reached");
-    assert!(!said.text.contains("available\":") && !said.text.contains(&BALANCE.to_string()), "{}", said.text);
+    let said = visitor
+        .say("hello")
+        .await
+        .expect_problem(402, "embed_budget_reached");
+    assert!(
+        !said.text.contains("available\":") && !said.text.contains(&BALANCE.to_string()),
+        "{}",
+        said.text
+    );
     assert!(app.n8n.asked().is_empty());
     assert_eq!(app.count("turns").await, 0);
 }
@@ -82,7 +98,10 @@ async fn what_an_answer_that_never_came_would_have_cost_is_free_for_the_next() {
     visitor.stream(&json!({ "message": "hello" })).await.expect(200);
     app.n8n.answer(super::support::lines(&["Hello"]));
     visitor.say("hello").await.expect(200);
-    visitor.say("hello").await.expect_problem(402, "embed_budget_reached");
+    visitor
+        .say("hello")
+        .await
+        .expect_problem(402, "embed_budget_reached");
 }
 
 #[actix_web::test]

@@ -21,9 +21,13 @@ async fn only_pages_of_allowed_origins_begin_sessions() {
         create().header("origin", FOREIGN),
         create().header("origin", "null"),
         create().header("origin", "not an origin"),
-        create().header("origin", FOREIGN).header("referer", format!("{}/widget/", app.own())),
+        create()
+            .header("origin", FOREIGN)
+            .header("referer", format!("{}/widget/", app.own())),
         create().header("sec-fetch-site", "cross-site"),
-        create().header("sec-fetch-site", "cross-site").header("referer", format!("{SITE}/")),
+        create()
+            .header("sec-fetch-site", "cross-site")
+            .header("referer", format!("{SITE}/")),
         create().header("referer", format!("{FOREIGN}/")),
     ] {
         app.create(request).await.expect_problem(403, "invalid_origin");
@@ -52,13 +56,21 @@ async fn a_session_is_worth_nothing_from_another_origin() {
         ] {
             let from = |origin: &str| validate().header(name, value.as_str()).header("origin", origin);
             client.send(from(&good)).await.expect(200);
-            client.send(from(FOREIGN)).await.expect_problem(403, "invalid_origin");
-            client.send(from("null")).await.expect_problem(403, "invalid_origin");
+            client
+                .send(from(FOREIGN))
+                .await
+                .expect_problem(403, "invalid_origin");
+            client
+                .send(from("null"))
+                .await
+                .expect_problem(403, "invalid_origin");
             let nowhere = validate().header(name, value.as_str());
             client.send(nowhere).await.expect_problem(403, "invalid_origin");
         }
     }
-    let crossed = validate().header("cookie", &on_site.cookie).header("origin", app.own());
+    let crossed = validate()
+        .header("cookie", &on_site.cookie)
+        .header("origin", app.own());
     client.send(crossed).await.expect_problem(403, "invalid_origin");
 }
 
@@ -77,18 +89,28 @@ async fn a_ticket_is_good_for_a_minute_and_for_one_session() {
     };
     let now = clock.now();
     let ticket = app.ticket("default", Some(SITE), now);
-    create(&ticket, "another").await.expect_problem(403, "invalid_ticket");
+    create(&ticket, "another")
+        .await
+        .expect_problem(403, "invalid_ticket");
     let created = create(&ticket, "default").await.expect(200);
-    create(&ticket, "default").await.expect_problem(403, "invalid_ticket");
-    create("forged", "default").await.expect_problem(403, "invalid_ticket");
+    create(&ticket, "default")
+        .await
+        .expect_problem(403, "invalid_ticket");
+    create("forged", "default")
+        .await
+        .expect_problem(403, "invalid_ticket");
     create(&app.ticket("default", Some(FOREIGN), now), "default")
         .await
         .expect_problem(403, "invalid_origin");
-    create(&app.ticket("nothing", None, now), "nothing").await.expect_problem(404, "embed_not_found");
+    create(&app.ticket("nothing", None, now), "nothing")
+        .await
+        .expect_problem(404, "embed_not_found");
 
     let late = app.ticket("default", Some(SITE), now);
     clock.advance(TimeDelta::seconds(60));
-    create(&late, "default").await.expect_problem(403, "invalid_ticket");
+    create(&late, "default")
+        .await
+        .expect_problem(403, "invalid_ticket");
 
     let elsewhere = app.client().request(Method::POST, CREATE).header("origin", SITE);
     let body = json!({ "ticket": app.ticket("default", Some(SITE), clock.now()) });
@@ -102,7 +124,10 @@ async fn a_ticket_is_good_for_a_minute_and_for_one_session() {
     assert_eq!(valid.body["origin_domain"], "www.school.example");
     let another = visitor.request(Method::POST, CREATE).json(&json!({}));
     let another = app.client().send(another).await.expect(200);
-    assert_ne!(another.body["session_id"], visitor.session_id, "a session is proof enough for another");
+    assert_ne!(
+        another.body["session_id"], visitor.session_id,
+        "a session is proof enough for another"
+    );
 }
 
 #[actix_web::test]
@@ -113,7 +138,9 @@ async fn apps_begin_sessions_with_the_embeds_key_and_without_a_browser() {
     .await;
     let client = app.client();
     let create = |key: &str| client.request(Method::POST, CREATE).header("x-embed-key", key);
-    app.create(create("wrong")).await.expect_problem(403, "invalid_origin");
+    app.create(create("wrong"))
+        .await
+        .expect_problem(403, "invalid_origin");
     app.create(create("first").header("origin", FOREIGN))
         .await
         .expect_problem(403, "invalid_origin");
@@ -122,10 +149,16 @@ async fn apps_begin_sessions_with_the_embeds_key_and_without_a_browser() {
 
     let bearer = || client.with_token(&visitor.token);
     bearer().get(VALIDATE).await.expect(200);
-    let said = bearer().post("/api/v1/chat/message", &json!({ "message": "hello" })).await.expect(200);
+    let said = bearer()
+        .post("/api/v1/chat/message", &json!({ "message": "hello" }))
+        .await
+        .expect(200);
     assert_eq!(said.body["response"], "Hello world");
     let from_a_page = bearer().request(Method::GET, VALIDATE).header("origin", SITE);
-    client.send(from_a_page).await.expect_problem(403, "invalid_origin");
+    client
+        .send(from_a_page)
+        .await
+        .expect_problem(403, "invalid_origin");
 }
 
 #[actix_web::test]
@@ -142,11 +175,16 @@ async fn validate_says_what_the_documented_one_says() {
     assert_eq!(both.body["internal_token_valid"], true);
     for request in [
         app.from_our_page(Method::GET, VALIDATE),
-        app.from_our_page(Method::GET, VALIDATE).header("cookie", "chat_session_id=guessed"),
-        app.from_our_page(Method::GET, VALIDATE).header("cookie", format!("chat_session_id={}", visitor.session_id)),
+        app.from_our_page(Method::GET, VALIDATE)
+            .header("cookie", "chat_session_id=guessed"),
+        app.from_our_page(Method::GET, VALIDATE)
+            .header("cookie", format!("chat_session_id={}", visitor.session_id)),
         app.from_our_page(Method::GET, VALIDATE).bearer_auth("forged"),
     ] {
-        app.client().send(request).await.expect_problem(401, "session_invalid");
+        app.client()
+            .send(request)
+            .await
+            .expect_problem(401, "session_invalid");
     }
 }
 
@@ -158,7 +196,11 @@ async fn a_session_lasts_as_long_as_it_is_used() {
     for _ in 0..3 {
         clock.advance(TimeDelta::hours(23));
         let valid = visitor.get(VALIDATE).await.expect(200);
-        assert_eq!(cookie_of(&valid), visitor.cookie, "the cookie is renewed, not replaced");
+        assert_eq!(
+            cookie_of(&valid),
+            visitor.cookie,
+            "the cookie is renewed, not replaced"
+        );
     }
     let soon = visitor.get(VALIDATE).await.expect(200);
     assert!(!soon.headers.contains_key("set-cookie"), "not at every request");
@@ -176,13 +218,21 @@ async fn ending_a_session_forgets_what_was_said() {
     assert_eq!(app.count("chat_messages").await, 4);
 
     let end = || visitor.request(Method::DELETE, DESTROY);
-    let foreign = app.client().request(Method::DELETE, DESTROY).header("cookie", &visitor.cookie);
+    let foreign = app
+        .client()
+        .request(Method::DELETE, DESTROY)
+        .header("cookie", &visitor.cookie);
     app.client()
         .send(foreign.header("origin", FOREIGN))
         .await
         .expect_problem(403, "invalid_origin");
     let ended = app.client().send(end()).await.expect(200);
-    assert!(ended.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert!(
+        ended.headers["set-cookie"]
+            .to_str()
+            .unwrap()
+            .contains("Max-Age=0")
+    );
     assert_eq!(app.count("chat_messages").await, 2);
     assert!(!app.dump("chat_messages").await.contains("a secret"));
     assert_eq!(app.count("visitor_sessions").await, 1);
@@ -200,7 +250,10 @@ async fn nothing_in_the_database_opens_a_session() {
     let (_, secret) = visitor.cookie.split_once('=').unwrap();
     let stored = app.dump("visitor_sessions").await;
     assert!(stored.contains(&visitor.session_id));
-    assert!(!stored.contains(secret) && !stored.contains(&visitor.token), "{stored}");
+    assert!(
+        !stored.contains(secret) && !stored.contains(&visitor.token),
+        "{stored}"
+    );
 }
 
 #[actix_web::test]
@@ -209,6 +262,12 @@ async fn statistics_are_for_administrators() {
     let visitor = app.visitor().await;
     visitor.say("hello").await.expect(200);
     let stats = app.admin().get("/api/v1/session/stats").await.expect(200);
-    assert_eq!((&stats.body["active_sessions"], &stats.body["messages_today"]), (&json!(1), &json!(2)));
-    visitor.get("/api/v1/session/stats").await.expect_problem(401, "missing_token");
+    assert_eq!(
+        (&stats.body["active_sessions"], &stats.body["messages_today"]),
+        (&json!(1), &json!(2))
+    );
+    visitor
+        .get("/api/v1/session/stats")
+        .await
+        .expect_problem(401, "missing_token");
 }

@@ -56,7 +56,11 @@ impl FakeN8n {
             async move { steps }
         })
         .await;
-        Self { server, answer, asked }
+        Self {
+            server,
+            answer,
+            asked,
+        }
     }
 
     /// What it answers from now on.
@@ -74,7 +78,8 @@ impl FakeN8n {
 pub(crate) fn lines(items: &[&str]) -> Vec<Step> {
     let mut text = String::from("{\"type\":\"begin\",\"metadata\":{\"nodeName\":\"AI Agent\"}}\n");
     for item in items {
-        text += &json!({ "type": "item", "content": item, "metadata": { "nodeName": "AI Agent" } }).to_string();
+        text +=
+            &json!({ "type": "item", "content": item, "metadata": { "nodeName": "AI Agent" } }).to_string();
         text.push('\n');
     }
     text += "{\"type\":\"end\",\"metadata\":{\"nodeName\":\"AI Agent\"}}\n";
@@ -190,12 +195,15 @@ impl WidgetApp {
 
     /// A visitor on a page of ours.
     pub(crate) async fn visitor(&self) -> Visitor<'_> {
-        let answer = self.create(self.from_our_page(Method::POST, "/api/v1/session/create")).await;
+        let answer = self
+            .create(self.from_our_page(Method::POST, "/api/v1/session/create"))
+            .await;
         self.visitor_of(answer.expect(200))
     }
 
     pub(crate) async fn create(&self, request: RequestBuilder) -> Answer {
-        let body = json!({ "origin_domain": "localhost", "page_url": "https://www.school.example/contact#top" });
+        let body =
+            json!({ "origin_domain": "localhost", "page_url": "https://www.school.example/contact#top" });
         self.client().send(request.json(&body)).await
     }
 
@@ -229,7 +237,13 @@ impl WidgetApp {
     pub(crate) async fn dump(&self, collection: &str) -> String {
         use futures_util::TryStreamExt as _;
         let collection = self.app.mongo.database.collection::<bson::Document>(collection);
-        let found: Vec<_> = collection.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+        let found: Vec<_> = collection
+            .find(doc! {})
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
         format!("{found:?}")
     }
 }
@@ -246,7 +260,9 @@ pub(crate) struct Visitor<'a> {
 impl Visitor<'_> {
     /// A request of their page.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.app.from_our_page(method, path).header("cookie", &self.cookie)
+        self.app
+            .from_our_page(method, path)
+            .header("cookie", &self.cookie)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -256,7 +272,10 @@ impl Visitor<'_> {
     /// Says something and waits for the whole answer.
     pub(crate) async fn say(&self, message: &str) -> Answer {
         let request = self.request(Method::POST, "/api/v1/chat/message");
-        self.app.client().send(request.json(&json!({ "message": message }))).await
+        self.app
+            .client()
+            .send(request.json(&json!({ "message": message })))
+            .await
     }
 
     /// Says something and reads the events.
@@ -285,7 +304,10 @@ pub(crate) fn text_of(stream: &str) -> String {
     let data = data_of(stream);
     let (done, rest) = data.split_last().expect("a stream has an end");
     assert_eq!(done, "[DONE]", "{stream}");
-    let events: Vec<Value> = rest.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+    let events: Vec<Value> = rest
+        .iter()
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
     assert_eq!(events.first().unwrap()["type"], "begin", "{stream}");
     assert_eq!(events.last().unwrap()["type"], "end", "{stream}");
     let items = events.iter().filter(|event| event["type"] == "item");

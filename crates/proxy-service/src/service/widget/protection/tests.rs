@@ -5,11 +5,7 @@ use test_support::redis_url;
 use uuid::Uuid;
 
 use super::*;
-use crate::{
-    config::LimitsConfig,
-    domain::pace::Pace,
-    service::limits::Limits,
-};
+use crate::{config::LimitsConfig, domain::pace::Pace, service::limits::Limits};
 
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
@@ -86,7 +82,11 @@ async fn an_address_passes_up_to_its_limit_and_is_kept_out_when_it_goes_on() {
             ruling.told.iter().all(|told| told.limit != Limit::Block),
             "blocks are not shown among the limits"
         );
-        assert_eq!(knock(&protection, fresh_address(), 1).await, ["ok"], "nobody else is");
+        assert_eq!(
+            knock(&protection, fresh_address(), 1).await,
+            ["ok"],
+            "nobody else is"
+        );
         assert_eq!(protection.blocks.with_label_values(&["spree"]).get(), 1);
     }
 }
@@ -114,7 +114,11 @@ async fn an_address_that_is_over_its_limit_again_and_again_is_kept_out_for_longe
 async fn who_is_refused_by_one_limit_takes_nothing_of_the_others() {
     for is_shared in [false, true] {
         let protection = protection(config(), is_shared);
-        let (loud, quiet, embed) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+        let (loud, quiet, embed) = (
+            Uuid::new_v4().to_string(),
+            Uuid::new_v4().to_string(),
+            Uuid::new_v4().to_string(),
+        );
         let of = |session| Speaker {
             embed_id: &embed,
             limits: MessageLimits {
@@ -131,7 +135,11 @@ async fn who_is_refused_by_one_limit_takes_nothing_of_the_others() {
         }
         assert_eq!(codes[..3], [("ok", None); 3]);
         assert_eq!(codes[3..6], [("rate_limited", Some(Limit::WidgetSession)); 3]);
-        assert_eq!(codes[6..8], [("ok", None); 2], "the embed had two left, shared: {is_shared}");
+        assert_eq!(
+            codes[6..8],
+            [("ok", None); 2],
+            "the embed had two left, shared: {is_shared}"
+        );
         assert_eq!(codes[8], ("rate_limited", Some(Limit::EmbedMinute)));
     }
 }
@@ -148,8 +156,13 @@ async fn a_class_of_two_hundred_behind_one_address_gets_through_where_the_operat
         let session = format!("pupil-{pupil}");
         protection.note_session(address).await;
         for _ in 0..3 {
-            assert_eq!(code(&protection.of_request(address, Some("school.example")).await), "ok");
-            let ruling = protection.of_message(&speaker(&session, address), "Was ist ein Baum?").await;
+            assert_eq!(
+                code(&protection.of_request(address, Some("school.example")).await),
+                "ok"
+            );
+            let ruling = protection
+                .of_message(&speaker(&session, address), "Was ist ein Baum?")
+                .await;
             assert_eq!(code(&ruling), "ok");
         }
     }
@@ -166,7 +179,13 @@ async fn sites_have_a_limit_of_their_own_and_zero_is_none() {
     };
     let protection = protection(config, false);
     let mut codes = Vec::new();
-    for site in [Some("a.example"), Some("a.example"), Some("a.example"), Some("b.example"), None] {
+    for site in [
+        Some("a.example"),
+        Some("a.example"),
+        Some("a.example"),
+        Some("b.example"),
+        None,
+    ] {
         codes.push(code(&protection.of_request(fresh_address(), site).await));
     }
     assert_eq!(codes, ["ok", "ok", "rate_limited", "ok", "ok"]);
@@ -189,7 +208,10 @@ async fn what_looks_wrong_is_logged_or_refused_as_the_operator_wants() {
         },
         false,
     );
-    assert_eq!(code(&blocking.of_message(&curl("two"), "test").await), "message_refused");
+    assert_eq!(
+        code(&blocking.of_message(&curl("two"), "test").await),
+        "message_refused"
+    );
     let question = "How do I select and update a row -- or drop a table?";
     assert_eq!(code(&blocking.of_message(&curl("two"), question).await), "ok");
 }
@@ -202,7 +224,14 @@ async fn a_session_that_looks_like_somebody_elses_is_ended_where_the_operator_wa
     };
     let protection = protection(blocking, false);
     let session = "moved";
-    assert_eq!(code(&protection.of_message(&speaker(session, fresh_address()), "Hello").await), "ok");
+    assert_eq!(
+        code(
+            &protection
+                .of_message(&speaker(session, fresh_address()), "Hello")
+                .await
+        ),
+        "ok"
+    );
     let elsewhere = fresh_address();
     for _ in 0..6 {
         protection.note_session(elsewhere).await;
@@ -212,7 +241,21 @@ async fn a_session_that_looks_like_somebody_elses_is_ended_where_the_operator_wa
         ..speaker(session, elsewhere)
     };
     let ruling = protection.of_message(&thief, "Hello").await;
-    assert!(matches!(ruling.outcome, Err(Error::Blocked { retry_after_secs: 3_600 })), "{ruling:?}");
-    assert_eq!(code(&protection.of_message(&speaker(session, elsewhere), "Hello").await), "temporarily_blocked");
-    assert_eq!(code(&protection.of_message(&speaker("other", elsewhere), "Hello").await), "ok");
+    assert!(
+        matches!(
+            ruling.outcome,
+            Err(Error::Blocked {
+                retry_after_secs: 3_600
+            })
+        ),
+        "{ruling:?}"
+    );
+    assert_eq!(
+        code(&protection.of_message(&speaker(session, elsewhere), "Hello").await),
+        "temporarily_blocked"
+    );
+    assert_eq!(
+        code(&protection.of_message(&speaker("other", elsewhere), "Hello").await),
+        "ok"
+    );
 }

@@ -25,7 +25,11 @@ fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
 /// A visitor asks for their session, as somebody at this address.
 async fn validate(visitor: &Visitor<'_>, address: &str) -> Answer {
     let request = visitor.request(Method::GET, "/api/v1/session/validate");
-    visitor.app.client().send(request.header("x-forwarded-for", address)).await
+    visitor
+        .app
+        .client()
+        .send(request.header("x-forwarded-for", address))
+        .await
 }
 
 #[actix_web::test]
@@ -80,7 +84,10 @@ async fn a_session_and_an_embed_have_limits_of_their_own_and_nothing_is_asked_be
     streamed.expect_problem(429, "rate_limited");
     two.say("one").await.expect(200);
     let refused = two.say("two").await.expect_problem(429, "rate_limited");
-    assert!(header(&refused, "ratelimit").contains("\"embed-minute\";r=0;"), "{refused:?}");
+    assert!(
+        header(&refused, "ratelimit").contains("\"embed-minute\";r=0;"),
+        "{refused:?}"
+    );
     assert_eq!(app.n8n.asked().len(), 3);
     assert_eq!(app.count("turns").await, 3, "who is refused leaves nothing");
 }
@@ -97,14 +104,18 @@ async fn what_looks_like_a_machines_is_asked_or_refused_as_the_operator_wants() 
         let says = async |message: &str| {
             let request = visitor.request(Method::POST, "/api/v1/chat/message");
             let request = request.header("user-agent", "python-requests/2.32");
-            app.client().send(request.json(&json!({ "message": message }))).await
+            app.client()
+                .send(request.json(&json!({ "message": message })))
+                .await
         };
         let answer = says("test").await;
         assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
         if status == 400 {
             answer.expect_problem(400, "message_refused");
         }
-        says("SELECT price FROM menu; -- how much is <b>this</b>?").await.expect(200);
+        says("SELECT price FROM menu; -- how much is <b>this</b>?")
+            .await
+            .expect(200);
         assert_eq!(app.app.metric("widget_threats_total", "bot").await, 1);
     }
 }

@@ -117,6 +117,24 @@ set_up_embed() {
     expect_ok "make the embed" "$answer"
 }
 
+# The embed `n8n`, in which the stand-in n8n answers and for which the user pays. One that is there stays as it is.
+set_up_n8n_embed() {
+    local admin_token="$1" answer user_id proxy port
+    [ "$USES_N8N_STAND_IN" = yes ] || return 0
+    proxy="$(service_url proxy-service)"
+    answer="$(http GET "$(service_url auth-service)/api/admin/users/by-email/$USER_EMAIL" "$admin_token")"
+    expect_ok "find the user" "$answer"
+    user_id="$(printf '%s' "$answer" | json_field _id)"
+    port="${proxy##*:}"
+    answer="$(http POST "$proxy/api/v1/embeds" "$admin_token" \
+        "{\"id\":\"n8n\",\"name\":\"Demo of n8n\",\"owner_id\":\"$user_id\",\"allowed_origins\":[\"http://127.0.0.1:$port\",\"http://localhost:$port\"],\"backend\":{\"type\":\"n8n\",\"webhook_url\":\"$(service_url stand-in-n8n)/webhook/stream-agent\"}}")"
+    case "$(http_status)" in
+    2??) say "made the embed that $proxy/widget/demo?embed=n8n shows" ;;
+    409) ;;
+    *) say "could not make the embed n8n: status $(http_status), $answer" ;;
+    esac
+}
+
 set_up_accounts() {
     local admin_token
     admin_token="$(log_in "$BOOTSTRAP_ADMIN_USERNAME" "$BOOTSTRAP_ADMIN_PASSWORD")"
@@ -126,6 +144,7 @@ If the password was changed since, give it:  make up BOOTSTRAP_ADMIN_PASSWORD=..
     set_up_credits "$admin_token"
     set_up_chatflows "$admin_token"
     set_up_embed "$admin_token"
+    set_up_n8n_embed "$admin_token"
     rm -f "$HTTP_STATUS_FILE"
 }
 

@@ -7,6 +7,7 @@
 mod credentials;
 mod embeds;
 mod existing_widget;
+mod limits;
 mod messages;
 mod money;
 mod sessions;

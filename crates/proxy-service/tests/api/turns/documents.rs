@@ -1,7 +1,5 @@
 //! The files of a school: tables, documents and names in any script.
 
-use serde_json::json;
-
 use super::support::{
     TestApp, User,
     files::{png, upload},

@@ -29,4 +29,6 @@ mod registration_to_first_credits;
 mod roles;
 mod same_ids;
 mod secrets_change;
+mod secrets_stay_out;
 mod stand_in_flowise;
+mod web_client;

@@ -2,5 +2,6 @@
 
 mod access;
 mod catalog;
+mod config;
 mod turns;
 mod upstream;

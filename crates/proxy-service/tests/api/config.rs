@@ -19,7 +19,7 @@ fn read(changes: &[(&str, &str)]) -> Result<Config, String> {
     variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     variables.extend(changes);
     let env = Env::from_pairs(variables);
-    Config::from_env(&env).map_err(|_| env.mistakes().join("; "))
+    Config::from_env(&env).map_err(|_told| env.mistakes().join("; "))
 }
 
 #[test]

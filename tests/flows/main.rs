@@ -24,6 +24,7 @@ mod logout_reaches_everybody;
 mod outages;
 mod payment_table;
 mod people_leave;
+mod price_by_usage;
 mod proxy_is_killed;
 mod registration_to_first_credits;
 mod roles;

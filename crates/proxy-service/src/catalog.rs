@@ -10,6 +10,7 @@ use crate::{
     balance::BalanceClient,
     catalog_source::CatalogSource,
     config::Config,
+    prices::PriceClient,
     service::{
         access::Access,
         assignments::Assignments,
@@ -76,6 +77,7 @@ impl Catalog {
         let group_rows = GroupStore::open(database).await?;
         let usage_rows = UsageDayStore::open(database).await?;
         let departures = DepartureStore::open(database).await?;
+        let prices = PriceClient::new(http.clone(), config, tokens.clone());
         let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
         let tasks = lifecycle.tasks().clone();
 
@@ -129,6 +131,7 @@ impl Catalog {
                 group_rows.clone(),
                 copies.clone(),
                 access.clone(),
+                prices,
                 clock.clone(),
             ),
             crowds: Crowds::new(people.clone(), assignments.clone(), groups.clone(), tasks.clone()),

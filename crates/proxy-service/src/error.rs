@@ -229,7 +229,7 @@ pub(crate) enum Error {
     ForeignToken(#[from] common_jwt::Invalid),
     /// accounting-service is away, or answers what we cannot read.
     #[error("accounting-service could not be asked")]
-    BalanceUnavailable(#[source] Failure),
+    AccountingFailed(#[source] Failure),
 }
 
 /// What a request handler returns.
@@ -281,7 +281,7 @@ impl Error {
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
-            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
+            Self::AccountingUnavailable | Self::AccountingFailed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
             }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
@@ -381,8 +381,8 @@ impl Error {
                 "signing in is not possible at the moment; try again",
             )
             .retry_after(5),
-            Self::BalanceUnavailable(_) => {
-                Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
+            Self::AccountingFailed(_) => {
+                Problem::new(status, code, "credits and prices cannot be read; try again").retry_after(5)
             }
             Self::ChatflowAccessDenied
             | Self::ChatflowNotFound

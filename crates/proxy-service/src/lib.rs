@@ -13,6 +13,7 @@ mod error;
 mod flowise;
 mod health;
 mod limits;
+mod prices;
 mod relay;
 mod routes;
 mod service;

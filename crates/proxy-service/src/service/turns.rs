@@ -32,7 +32,7 @@ use tracing::Instrument as _;
 
 use self::{
     metrics::TurnMetrics,
-    opening::{Opened, Opening},
+    opening::{Held, Opened, Opening},
     resuming::Readers,
     running::{Entered, Live, Running},
     talking::Begin,
@@ -113,8 +113,8 @@ pub(crate) enum Begun {
 pub(crate) struct WholeAnswer {
     /// The text.
     pub(crate) text: String,
-    /// Credits paid.
-    pub(crate) cost: i64,
+    /// Credits paid; `None` when accounting-service has not said it yet.
+    pub(crate) cost: Option<i64>,
     /// The session it belongs to.
     pub(crate) session_id: String,
     /// Whether it is whole.
@@ -415,7 +415,11 @@ impl Shared {
         let _active = self.metrics.begin();
         // The middle of a turn is long; what its beginning and its end need has room only then.
         let refused_or_known = match Box::pin(self.open_turn(&plan, &mut head)).await {
-            Ok(Opening::Held(admitted, counted)) => {
+            Ok(Opening::Held(Held {
+                admitted,
+                counted,
+                hold,
+            })) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);
@@ -424,6 +428,7 @@ impl Shared {
                     live: entered.live.clone(),
                     watch,
                     admitted,
+                    hold,
                     files,
                     history,
                 };

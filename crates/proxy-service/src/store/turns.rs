@@ -20,7 +20,10 @@ use super::{
     Result,
     writer::{Change, WriteError, Writer},
 };
-use crate::domain::turn::{Due, KEPT, new_turn_id};
+use crate::domain::{
+    payment::Hold,
+    turn::{Due, KEPT, new_turn_id},
+};
 
 pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
@@ -56,7 +59,8 @@ pub(crate) struct NewTurn<'a> {
     pub(crate) user_id: &'a str,
     pub(crate) session_id: &'a str,
     pub(crate) chatflow_id: &'a str,
-    pub(crate) held: i64,
+    /// What pays for it. How much is held for a price by usage only accounting-service's answer says.
+    pub(crate) hold: Hold,
     pub(crate) slot: i32,
     pub(crate) key: Option<&'a Key>,
     /// What the caller reads of it: the name of a delivery.
@@ -151,13 +155,16 @@ impl TurnStore {
             "state": RUNNING,
             "slot": turn.slot,
             "delivery": turn.delivery,
-            "held": turn.held,
+            "held": turn.hold.credits(),
             "content": false,
             "attempts": 0_i64,
             "owner": &self.owner,
             "due_at": time(now + self.lease),
             "created_at": time(now),
         };
+        if let Hold::ByUsage { estimated_tokens, .. } = turn.hold {
+            document.insert("estimated_tokens", estimated_tokens);
+        }
         if let Some(key) = turn.key {
             document.insert("idempotency_key", &key.key);
             document.insert("fingerprint", &key.fingerprint);
@@ -236,10 +243,11 @@ impl TurnStore {
         Ok(row.map(Known::from))
     }
 
-    /// Notes that content has come: from now on the turn is paid for, even if this process dies.
-    pub(crate) async fn mark_content(&self, id: &str) -> Result<(), WriteError> {
+    /// Notes that content has come: from now on the turn is paid for, even if this process dies. How much is held then
+    /// must be known as well.
+    pub(crate) async fn mark_content(&self, id: &str, held: i64) -> Result<(), WriteError> {
         let filter = doc! { "_id": id, "state": RUNNING };
-        let change = Change::update(filter, doc! { "$set": { "content": true } });
+        let change = Change::update(filter, doc! { "$set": { "content": true, "held": held } });
         self.writer.write(change).await
     }
 
@@ -253,7 +261,8 @@ impl TurnStore {
     ) -> Result<(), WriteError> {
         let mut set = doc! {
             "state": SETTLING,
-            "settlement": settlement_to_bson(due.settlement),
+            "held": due.held,
+            "settlement": settlement_to_bson(due.settlement, due.settlement.cost()),
             "success": due.success,
             "total_tokens": due.total_tokens,
             "ended_at": time(now),
@@ -273,17 +282,23 @@ impl TurnStore {
         self.writer.write(Change::update(filter, update)).await
     }
 
-    /// Notes that accounting-service knows.
-    pub(crate) async fn mark_settled(&self, id: &str, now: DateTime<Utc>) -> Result<(), WriteError> {
+    /// Notes that accounting-service knows, and what it says was paid.
+    pub(crate) async fn mark_settled(
+        &self,
+        due: &Due,
+        paid: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
         let set = doc! {
             "state": SETTLED,
+            "settlement": settlement_to_bson(due.settlement, Some(paid)),
             "settled_at": time(now),
             "expires_at": time(now + KEPT),
             "usage_due": true,
         };
         let update = doc! { "$set": set, "$unset": { "due_at": "", "owner": "", "slot": "" } };
         // Told twice, it is reported once.
-        let filter = doc! { "_id": id, "state": { "$ne": SETTLED } };
+        let filter = doc! { "_id": &due.id, "state": { "$ne": SETTLED } };
         self.writer.write(Change::update(filter, update)).await
     }
 

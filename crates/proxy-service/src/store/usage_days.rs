@@ -67,7 +67,7 @@ struct TurnRow {
 
 #[derive(Deserialize)]
 struct SettlementRow {
-    credits: i64,
+    credits: Option<i64>,
 }
 
 impl UsageDayStore {
@@ -261,7 +261,10 @@ impl From<TurnRow> for EndedTurn {
             chatflow_id: row.chatflow_id,
             began_at: row.created_at.to_chrono(),
             success: row.success.unwrap_or(false),
-            credits: row.settlement.map_or(0, |settlement| settlement.credits),
+            credits: row
+                .settlement
+                .and_then(|settlement| settlement.credits)
+                .unwrap_or(0),
             total_tokens: row.total_tokens,
         }
     }

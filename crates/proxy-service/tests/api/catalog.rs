@@ -11,6 +11,7 @@ mod chatflows;
 mod credits;
 mod doors;
 pub(crate) mod fakes;
+mod prices;
 mod settings;
 mod sign_in;
 mod silence;

@@ -15,6 +15,7 @@
 //! | M2 check, then deduct | `flows/holds_never_overspend`, `sessions::turns_that_begin_together…` |
 //! | M3 accounting away is "no credits" | `accounting`, `flows/outages`, `proofs/outages_under_load` |
 //! | M4 usage twice or never | `flows/payment_table`, `payment`, `takeover`, `proofs/streams_killed` |
+//! | M5 the cost is always 1 | `by_usage`, `catalog/prices`, `flows/price_by_usage` |
 //! | M6 settled with the user's token | `accounting::a_token_that_runs_out…`; the fake one checks who calls |
 //! | M7 a retry is charged again | `idempotency` |
 //! | A1 one chat blocks all others | `stream::an_answer_that_hangs_holds_up_nobody_else` |
@@ -38,6 +39,7 @@ pub(crate) mod support;
 
 mod accounting;
 mod bad_input;
+mod by_usage;
 mod documents;
 mod files;
 mod history;

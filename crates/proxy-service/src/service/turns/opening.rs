@@ -7,7 +7,11 @@ use tokio::sync::oneshot;
 use crate::{
     accounting::HoldRefused,
     admission::{Admitted, TurnedAway},
-    domain::{failure::Failure, payment::Settlement, turn::Due},
+    domain::{
+        failure::Failure,
+        payment::{Hold, Settlement},
+        turn::Due,
+    },
     error::{Error, Result},
     service::caps::Counted,
     store::turns::{Conflict, Key, Known, NewTurn, Stage},
@@ -21,10 +25,21 @@ const ATTEMPTS: i32 = 4;
 /// A turn that may go on, to those who run it.
 #[derive(Debug)]
 pub(super) enum Opening {
-    /// It has a place at Flowise, is counted where turns are capped, and its credits are held.
-    Held(Admitted, Counted),
+    /// Its credits are held.
+    Held(Held),
     /// It was had before.
     Known(Known),
+}
+
+/// What a turn has that may go on.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// A place at Flowise.
+    pub(super) admitted: Admitted,
+    /// Its number, where turns are capped.
+    pub(super) counted: Counted,
+    /// What pays for it.
+    pub(super) hold: Hold,
 }
 
 /// A turn that may go on, to those who asked for it.
@@ -77,19 +92,14 @@ impl Shared {
                 return Err(error);
             }
         };
-        let price = plan.chatflow.price;
-        if price <= 0 {
-            return Ok(Opening::Held(admitted, counted));
-        }
-        let now = self.clock.now();
-        let hold = self
-            .accounting
-            .hold(&plan.turn_id, &plan.user, &plan.chatflow.flowise_id, price, now)
-            .await;
-        let refused = match hold {
-            Ok(()) => {
-                self.metrics.held(price);
-                return Ok(Opening::Held(admitted, counted));
+        let refused = match self.hold(plan).await {
+            Ok(hold) => {
+                self.metrics.held(hold.credits());
+                return Ok(Opening::Held(Held {
+                    admitted,
+                    counted,
+                    hold,
+                }));
             }
             Err(refused) => refused,
         };
@@ -106,6 +116,16 @@ impl Shared {
             HoldRefused::TooMany { retry_after_secs } => Error::TooManyOpenHolds { retry_after_secs },
             HoldRefused::Unavailable | HoldRefused::Unknown => Error::AccountingUnavailable,
         })
+    }
+
+    /// Holds what the turn may cost.
+    async fn hold(&self, plan: &Plan) -> Result<Hold, HoldRefused> {
+        let (chatflow, now) = (&plan.chatflow, self.clock.now());
+        if chatflow.price.is_free() {
+            return Ok(Hold::None);
+        }
+        let hold = self.accounting.hold(&plan.turn_id, &plan.user, chatflow, now);
+        Ok(chatflow.price.hold(hold.await?))
     }
 
     /// Waits for a place at Flowise, as long as there is somebody who waits for the answer and the service goes on.
@@ -138,7 +158,7 @@ impl Shared {
                 user_id: &plan.user.id,
                 session_id: &plan.session_id,
                 chatflow_id: &plan.chatflow.flowise_id,
-                held: plan.chatflow.price,
+                hold: plan.chatflow.price.hold_to_be(),
                 slot,
                 key: plan.key.as_ref(),
                 delivery: plan.delivery.name(),
@@ -203,7 +223,7 @@ impl Shared {
             id: plan.turn_id.clone(),
             user_id: plan.user.id.clone(),
             chatflow_id: plan.chatflow.flowise_id.clone(),
-            held: plan.chatflow.price,
+            held: plan.chatflow.price.hold_to_be().credits(),
             settlement: Settlement::Void,
             success: false,
             total_tokens: None,

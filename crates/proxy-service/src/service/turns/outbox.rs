@@ -7,7 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::{
-    domain::{failure::Failure, payment::Settlement},
+    domain::failure::Failure,
     store::{
         messages::Place,
         turns::{Overdue, Stage, StoredAnswer},
@@ -122,7 +122,7 @@ impl Shared {
         } = overdue;
         if stage == Stage::Running {
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
-            let lost = matches!(due.settlement, Settlement::Capture(_)).then(|| StoredAnswer {
+            let lost = due.settlement.is_capture().then(|| StoredAnswer {
                 text: String::new(),
                 metadata: None,
                 failure: Some(Failure::Broken.sentence().to_owned()),
@@ -148,10 +148,9 @@ impl Shared {
             }
             self.recover(place, began_at).await;
         }
-        if self.tell(&due).await {
-            self.note_settled(&due).await;
-        } else {
-            self.postpone(due).await;
+        match self.tell(&due).await {
+            Some(paid) => self.note_settled(&due, paid).await,
+            None => self.postpone(due).await,
         }
     }
 

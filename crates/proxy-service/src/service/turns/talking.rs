@@ -14,6 +14,7 @@ use crate::{
         ask::{Message, Upload},
         failure::Failure,
         framing::EventWriter,
+        payment::Hold,
         transcript::{Inside, Transcript},
         upstream_ids::address_of,
     },
@@ -27,6 +28,8 @@ pub(super) struct Begin {
     pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
     pub(super) admitted: Admitted,
+    /// What pays for it.
+    pub(super) hold: Hold,
     pub(super) files: Gathered,
     /// Earlier messages that the client sent along.
     pub(super) history: Vec<Message>,
@@ -36,6 +39,7 @@ pub(super) struct Begin {
 pub(super) struct Talk {
     pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
+    pub(super) hold: Hold,
     pub(super) transcript: Transcript,
     pub(super) writer: EventWriter,
     pub(super) outcome: Result<(), Failure>,
@@ -66,12 +70,14 @@ impl Shared {
             live,
             watch,
             admitted,
+            hold,
             files,
             history,
         } = begun;
         let mut talk = Talk {
             live,
             watch,
+            hold,
             transcript: Transcript::new(&plan.session_id)
                 .showing(Inside::of(plan.chatflow.show_inner_events)),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
@@ -196,9 +202,9 @@ impl Shared {
         if plan.delivery == Delivery::Whole {
             return;
         }
-        let (shared, turn_id) = (self.clone(), plan.turn_id.clone());
+        let (shared, turn_id, held) = (self.clone(), plan.turn_id.clone(), talk.hold.credits());
         self.tasks.spawn(async move {
-            if let Err(error) = shared.turns.mark_content(&turn_id).await {
+            if let Err(error) = shared.turns.mark_content(&turn_id, held).await {
                 tracing::warn!(%error, turn_id, "the content of a turn could not be noted");
             }
         });

@@ -30,5 +30,7 @@ mod registration_to_first_credits;
 mod roles;
 mod same_ids;
 mod secrets_change;
+mod secrets_stay_out;
 mod stand_in_flowise;
 mod visitors_open_nothing;
+mod web_client;

@@ -237,11 +237,9 @@ impl Accounting {
 /// something else, which is another request. The hold ends once all the same.
 fn settlement_key(due: &Due, kind: &str, body: &Value) -> String {
     let digest = Sha256::digest(body.to_string());
-    let digest = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("{}:{kind}:{digest:016x}", due.id)
+    let start = digest.iter().take(8);
+    let start = start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{}:{kind}:{start:016x}", due.id)
 }
 
 fn capture_body(due: &Due, member: &str, actual: i64) -> Value {

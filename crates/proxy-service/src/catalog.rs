@@ -79,12 +79,7 @@ impl Catalog {
         let group_rows = GroupStore::open(database).await?;
         let usage_rows = UsageDayStore::open(database).await?;
         let departures = DepartureStore::open(database).await?;
-        let prices = PriceClient::new(
-            http.clone(),
-            config.accounting_url.clone(),
-            tokens.clone(),
-            clock.clone(),
-        );
+        let prices = PriceClient::new(http.clone(), config, tokens.clone());
         let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
         let tasks = lifecycle.tasks().clone();
 

@@ -453,12 +453,9 @@ impl Error {
                 "signing in is not possible at the moment; try again",
             )
             .retry_after(5),
-            Self::AccountingFailed(_) => Problem::new(
-                status,
-                code,
-                "credits and prices cannot be read at the moment; try again",
-            )
-            .retry_after(5),
+            Self::AccountingFailed(_) => {
+                Problem::new(status, code, "credits and prices cannot be read; try again").retry_after(5)
+            }
             Self::Embeds(_) => {
                 Problem::new(status, code, "the chat is not available at the moment; try again")
                     .retry_after(5)

@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
+    config::Config,
     error::{Error, Result},
     upstream::{Failure, read_json},
 };
@@ -27,13 +28,13 @@ pub(crate) struct PriceClient {
 }
 
 impl PriceClient {
-    /// A client of the service at `base`.
-    pub(crate) fn new(http: reqwest::Client, base: Url, tokens: ServiceTokens, clock: Clock) -> Self {
+    /// A client of the service that the configuration names.
+    pub(crate) fn new(http: reqwest::Client, config: &Config, tokens: ServiceTokens) -> Self {
         Self {
             http,
-            base,
+            base: config.accounting_url.clone(),
             tokens,
-            clock,
+            clock: config.clock.clone(),
         }
     }
 

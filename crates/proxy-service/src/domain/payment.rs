@@ -106,136 +106,78 @@ pub fn settle(ending: Ending, delivered: bool, tokens: Option<i64>, hold: Hold) 
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        Ending::{Broken, Completed},
+        Settlement::{Capture, CaptureTokens, Nothing, Void},
+        *,
+    };
+
+    /// What happened: how it ended, whether content had gone out, the tokens, and what becomes of the hold.
+    type Line = (&'static str, Ending, bool, Option<i64>, Settlement);
+
+    fn check(hold: Hold, table: &[Line]) {
+        for (what, ending, delivered, tokens, expected) in table {
+            assert_eq!(settle(*ending, *delivered, *tokens, hold), *expected, "{what}");
+        }
+    }
 
     #[test]
-    fn every_line_of_the_payment_table() {
-        use Ending::{Broken, Completed};
-        use Settlement::{Capture, CaptureTokens, Nothing, Void};
+    fn every_line_of_the_payment_table_at_a_flat_price() {
+        let table = [
+            ("before content", Broken, false, None, Void),
+            ("before content, tokens known", Broken, false, Some(2), Void),
+            ("answered", Completed, true, Some(2), Capture(5)),
+            ("answered without any text", Completed, false, None, Capture(5)),
+            ("after content", Broken, true, None, Capture(5)),
+            ("after content, tokens known", Broken, true, Some(9), Capture(5)),
+        ];
+        check(Hold::flat(5), &table);
+        for free in [Hold::flat(0), Hold::flat(-1)] {
+            check(free, &table.map(|line| (line.0, line.1, line.2, line.3, Nothing)));
+        }
+    }
 
-        let flat = Hold::Flat(5);
-        let usage = Hold::ByUsage {
-            credits: 12,
-            estimated_tokens: 4_000,
-        };
-        let unsaid = Hold::ByUsage {
-            credits: 0,
+    #[test]
+    fn every_line_of_the_payment_table_at_a_price_by_usage() {
+        let hold = |credits| Hold::ByUsage {
+            credits,
             estimated_tokens: 4_000,
         };
         let table = [
+            ("before content", Broken, false, None, Void),
+            ("before content, tokens known", Broken, false, Some(2), Void),
+            ("answered", Completed, true, Some(77), CaptureTokens(77)),
             (
-                "a free chatflow, broken",
-                Broken,
-                false,
-                None,
-                Hold::None,
-                Nothing,
-            ),
-            (
-                "a free chatflow, answered",
-                Completed,
-                true,
-                Some(3),
-                Hold::None,
-                Nothing,
-            ),
-            ("before content", Broken, false, None, flat, Void),
-            ("before content, tokens known", Broken, false, Some(2), flat, Void),
-            ("answered", Completed, true, Some(2), flat, Capture(5)),
-            (
-                "answered without any text",
-                Completed,
-                false,
-                None,
-                flat,
-                Capture(5),
-            ),
-            ("after content", Broken, true, Some(9), flat, Capture(5)),
-            ("by usage, before content", Broken, false, None, usage, Void),
-            (
-                "by usage, before content, tokens known",
-                Broken,
-                false,
-                Some(2),
-                usage,
-                Void,
-            ),
-            (
-                "by usage, before accounting-service answered",
-                Broken,
-                false,
-                None,
-                unsaid,
-                Void,
-            ),
-            (
-                "by usage, answered",
-                Completed,
-                true,
-                Some(77),
-                usage,
-                CaptureTokens(77),
-            ),
-            (
-                "by usage, answered without any text",
+                "answered without text",
                 Completed,
                 false,
                 Some(77),
-                usage,
                 CaptureTokens(77),
             ),
+            ("answered, uncounted", Completed, true, None, CaptureTokens(4_000)),
             (
-                "by usage, answered, nobody counted",
-                Completed,
-                true,
-                None,
-                usage,
-                CaptureTokens(4_000),
-            ),
-            (
-                "by usage, answered, counted as nothing",
+                "answered, counted as 0",
                 Completed,
                 true,
                 Some(0),
-                usage,
                 CaptureTokens(4_000),
             ),
             (
-                "by usage, after content, tokens known",
+                "after content, tokens known",
                 Broken,
                 true,
                 Some(77),
-                usage,
                 CaptureTokens(77),
             ),
-            (
-                "by usage, after content, tokens unknown",
-                Broken,
-                true,
-                None,
-                usage,
-                Capture(12),
-            ),
-            (
-                "by usage, after content, counted as nothing",
-                Broken,
-                true,
-                Some(0),
-                usage,
-                Capture(12),
-            ),
-            (
-                "by usage, after content, and neither tokens nor hold known",
-                Broken,
-                true,
-                None,
-                unsaid,
-                CaptureTokens(4_000),
-            ),
+            ("after content, uncounted", Broken, true, None, Capture(12)),
+            ("after content, counted as 0", Broken, true, Some(0), Capture(12)),
         ];
-        for (what, ending, delivered, tokens, hold, expected) in table {
-            assert_eq!(settle(ending, delivered, tokens, hold), expected, "{what}");
-        }
+        check(hold(12), &table);
+        let before_accounting_answered = [
+            ("before content", Broken, false, None, Void),
+            ("after content", Broken, true, None, CaptureTokens(4_000)),
+        ];
+        check(hold(0), &before_accounting_answered);
     }
 
     fn endings() -> impl Strategy<Value = Ending> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod catalog;
+mod config;
 mod turns;
 mod upstream;
 mod widget;

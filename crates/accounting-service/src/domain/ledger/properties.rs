@@ -289,6 +289,7 @@ fn ask(
 
 fn foreign_hold(now: DateTime<Utc>) -> Hold {
     Hold {
+        price_id: None,
         id: Uuid::nil(),
         key: key(FOREIGN),
         user_id: UserId::parse("bbbbbbbbbbbbbbbbbbbbbbbb").unwrap(),

@@ -28,7 +28,7 @@ pub(crate) struct TestApp {
     pub(crate) behind: Behind,
     pub(crate) tokens: TestTokens,
     pub(crate) anybody: Client,
-    _replica: Replica,
+    replica: Replica,
 }
 
 /// One process of the service.
@@ -140,13 +140,18 @@ impl TestApp {
             tokens: TestTokens::at(Clock::System.now()),
             anybody: replica.client(),
             behind,
-            _replica: replica,
+            replica,
         }
     }
 
     /// Another process on the same database.
     pub(crate) async fn second_replica(&self) -> Replica {
         Replica::start(self.behind.config()).await
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.replica.url
     }
 
     /// A client signed in as this person.

@@ -330,7 +330,7 @@ async fn a_turn_that_died_before_it_knew_its_hold_costs_nothing() {
     app.is_quiet().await;
 
     assert_eq!(app.accounting.hold().state, HoldState::Voided);
-    assert!(app.flowise.asked().is_empty());
+    assert!(app.flowise.predictions().is_empty());
     asking.abort();
 }
 

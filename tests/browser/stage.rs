@@ -117,10 +117,14 @@ impl Stage {
         self.last().await
     }
 
+    /// Sends a message; its answer has begun to be waited for when this returns.
     pub(crate) async fn send(&self, message: &str) {
+        let count = "document.querySelectorAll('.message').length";
+        let before = self.browser.run(&format!("return {count}")).await;
         self.browser
             .write("#input", &format!("{message}{}", system_tests::browser::ENTER))
             .await;
+        self.browser.until(&format!("{count} === {before} + 2")).await;
     }
 
     /// Waits until the newest answer is in this state, and no question after it has none.

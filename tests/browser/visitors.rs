@@ -32,7 +32,12 @@ async fn an_answer_is_seen_while_it_is_written_and_found_again() {
         .await;
     let first = stage.last().await;
     stage.until_last("writing").await;
-    assert_eq!(browser.run("return document.querySelector('#send').ariaLabel").await, "Stop the answer");
+    assert_eq!(
+        browser
+            .run("return document.querySelector('#send').ariaLabel")
+            .await,
+        "Stop the answer"
+    );
     assert_eq!(
         browser
             .run("return document.querySelector('#spoken').textContent")
@@ -84,7 +89,12 @@ async fn an_answer_can_be_stopped() {
 
     assert_eq!(stage.last().await, kept, "what was there stays");
     assert_eq!(browser.text(".note").await, "You stopped this answer.");
-    assert_eq!(browser.run("return document.querySelector('#send').ariaLabel").await, "Send");
+    assert_eq!(
+        browser
+            .run("return document.querySelector('#send').ariaLabel")
+            .await,
+        "Send"
+    );
     assert!(
         !stage.ask("Shorter, please").await.is_empty(),
         "the conversation goes on at once"

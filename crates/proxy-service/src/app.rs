@@ -58,13 +58,7 @@ impl App {
         )?;
         lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
 
-        let limits = Limits::new(&config.limits, &metrics)?;
-        let protection = Protection::new(
-            config.widget.protection,
-            limits.clone(),
-            config.clock.clone(),
-            &metrics,
-        )?;
+        let (limits, protection) = limits_of(&config, &metrics)?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
@@ -88,15 +82,16 @@ impl App {
         let leases = LeaseStore::new(&database, Uuid::new_v4().to_string());
         let housekeeping = turns.housekeeping(&config, widget.histories.clone(), leases);
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
-        let conversations = web::Data::new(turns.conversations());
-        let files = web::Data::new(turns.files());
+        let (conversations, files) = (
+            web::Data::new(turns.conversations()),
+            web::Data::new(turns.files()),
+        );
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
         let widget_pages = WidgetPages::new(config.public_base_url.clone());
 
-        let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
-        let upload_memory = web::Data::new(upload_memory);
+        let upload_memory = web::Data::new(UploadMemory::new(config.upload_memory_bytes_max, &metrics)?);
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
@@ -233,4 +228,11 @@ fn authenticator(
         cookie: None,
         session_check: None,
     })
+}
+
+fn limits_of(config: &Config, metrics: &Metrics) -> anyhow::Result<(Limits, Protection)> {
+    let limits = Limits::new(&config.limits, metrics)?;
+    let clock = config.clock.clone();
+    let protection = Protection::new(config.widget.protection, limits.clone(), clock, metrics)?;
+    Ok((limits, protection))
 }

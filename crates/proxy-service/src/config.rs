@@ -263,36 +263,15 @@ impl Config {
             admission: flowise.admission,
             ..n8n?
         };
-        let is_services = |secret: &Option<SecretString>| {
-            let is_same =
-                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
-            secret.as_ref().is_some_and(is_same)
-        };
-        if is_services(&jwt_access_secret) || is_services(&previous) {
-            return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
-        }
-        // n8n's workflows hold it to check our tokens with: it must not be good for any other.
-        let is_known_to_n8n = |secret: &&SecretString| {
-            let known = n8n.token_secret.as_ref();
-            known.is_some_and(|known| known.expose_secret() == secret.expose_secret())
-        };
         let widget = widget?;
-        let ours = [
-            jwt_access_secret.as_ref(),
-            previous.as_ref(),
-            Some(&service_jwt_secret),
-            widget.token_secret.as_ref(),
-        ];
-        if ours.iter().flatten().any(is_known_to_n8n) {
-            return Err(env.mistake("SESSION_SECRET_KEY must be different from every other secret"));
-        }
-        let visitors = &widget.token_secret;
-        let is_visitors = |other: &Option<SecretString>| {
-            let pair = visitors.as_ref().zip(other.as_ref());
-            pair.is_some_and(|(ours, other)| ours.expose_secret() == other.expose_secret())
+        let ours = OurSecrets {
+            access: [jwt_access_secret.as_ref(), previous.as_ref()],
+            service: &service_jwt_secret,
+            visitors: widget.token_secret.as_ref(),
+            n8n: n8n.token_secret.as_ref(),
         };
-        if is_services(visitors) || is_visitors(&jwt_access_secret) || is_visitors(&previous) {
-            return Err(env.mistake("JWT_SECRET_KEY must be different from every other secret"));
+        if let Some(mistake) = ours.mistake() {
+            return Err(env.mistake(mistake));
         }
         Ok(Self {
             host: host?,
@@ -339,6 +318,35 @@ impl Config {
             log_level: log_level?,
             clock: Clock::System,
         })
+    }
+}
+
+/// Secrets that sign different things, and so must differ.
+struct OurSecrets<'a> {
+    access: [Option<&'a SecretString>; 2],
+    service: &'a SecretString,
+    visitors: Option<&'a SecretString>,
+    /// Workflows hold it to check our tokens with: it must not be good for any other.
+    n8n: Option<&'a SecretString>,
+}
+
+impl OurSecrets<'_> {
+    fn mistake(&self) -> Option<&'static str> {
+        let is_among = |secret: Option<&SecretString>, others: &[Option<&SecretString>]| {
+            let mut others = others.iter().flatten();
+            secret.is_some_and(|one| others.any(|other| one.expose_secret() == other.expose_secret()))
+        };
+        let [access, previous] = self.access;
+        let service = Some(self.service);
+        if is_among(service, &[access, previous]) {
+            Some("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different")
+        } else if is_among(self.n8n, &[access, previous, service, self.visitors]) {
+            Some("SESSION_SECRET_KEY must be different from every other secret")
+        } else if is_among(self.visitors, &[access, previous, service]) {
+            Some("JWT_SECRET_KEY must be different from every other secret")
+        } else {
+            None
+        }
     }
 }
 

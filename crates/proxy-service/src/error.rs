@@ -385,82 +385,81 @@ impl Error {
     /// The answer. A failure of ours says nothing about our inside.
     pub(crate) fn problem(&self) -> Problem {
         let (status, code) = self.status_and_code();
+        if let Self::Invalid(field) = self {
+            return Problem::invalid(status, vec![field.clone()]);
+        }
+        let problem = self.with_members(Problem::new(status, code, self.detail()));
+        match self.retry_after_secs() {
+            Some(secs) => problem.retry_after(secs),
+            None => problem,
+        }
+    }
+
+    /// What is said to whoever asked.
+    fn detail(&self) -> String {
+        if let Self::TurnFailed(failure) = self {
+            return failure.sentence().to_owned();
+        }
+        // The address goes to the administrator who sent it, not into logs.
+        if let Self::UserNotFound(who) = self {
+            let (kind, text) = match who {
+                Who::Email(email) => ("email", email.as_str()),
+                Who::Id(id) => ("id", id.as_str()),
+            };
+            return format!("User with {kind} '{text}' not found in external system.");
+        }
+        let inner = [
+            (
+                matches!(self, Self::Database(_)),
+                "the service cannot reach its database; try again",
+            ),
+            (
+                matches!(self, Self::AuthUnavailable(_) | Self::ForeignToken(_)),
+                "signing in is not possible at the moment; try again",
+            ),
+            (
+                matches!(self, Self::AccountingFailed(_)),
+                "credits and prices cannot be read; try again",
+            ),
+            (
+                matches!(self, Self::Embeds(_)),
+                "the chat is not available at the moment; try again",
+            ),
+        ];
+        let outer = inner.into_iter().find(|(is_it, _)| *is_it);
+        outer.map_or_else(|| self.to_string(), |(_, sentence)| sentence.to_owned())
+    }
+
+    /// When it is worth another try, where that is known.
+    fn retry_after_secs(&self) -> Option<u64> {
         match self {
-            Self::Invalid(field) => Problem::invalid(status, vec![field.clone()]),
-            Self::Database(_) => {
-                Problem::new(status, code, "the service cannot reach its database; try again").retry_after(1)
-            }
-            Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
-                .with("required", *required)
-                .with("available", *available),
             Self::TooManyOpenHolds { retry_after_secs }
             | Self::TooManyAttempts { retry_after_secs }
             | Self::UpstreamBusy { retry_after_secs }
-            | Self::UpstreamCircuitOpen { retry_after_secs } => {
-                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
-            }
-            // Documented clients read it in the body.
-            Self::RateLimited { retry_after_secs } | Self::Blocked { retry_after_secs } => {
-                Problem::new(status, code, self.to_string())
-                    .with("retry_after", *retry_after_secs)
-                    .retry_after(*retry_after_secs)
-            }
-            Self::DailyCapReached {
-                scope,
-                limit,
-                resets_at,
-                retry_after_secs,
-            } => Problem::new(status, code, self.to_string())
-                .with("scope", *scope)
-                .with("limit", *limit)
-                .with("resets_at", Timestamp(*resets_at).to_string())
-                .retry_after(*retry_after_secs),
-            Self::BodyTooLarge { limit_bytes } => {
-                Problem::new(status, code, self.to_string()).with("limit_bytes", *limit_bytes)
-            }
-            Self::TotpRequired {
-                pending_token,
-                expires_in_secs,
-            } => Problem::new(status, code, self.to_string())
-                .with("totp_required", true)
-                .with("pending_token", pending_token.expose_secret())
-                .with("expires_in", *expires_in_secs),
-            Self::IdempotencyInProgress { turn_id } => Problem::new(status, code, self.to_string())
-                .with("turn_id", turn_id.as_str())
-                .retry_after(1),
-            Self::TurnRunning {
-                turn_id: Some(turn_id),
-            } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
-            Self::Busy
+            | Self::UpstreamCircuitOpen { retry_after_secs }
+            | Self::RateLimited { retry_after_secs }
+            | Self::Blocked { retry_after_secs }
+            | Self::DailyCapReached { retry_after_secs, .. } => Some(*retry_after_secs),
+            Self::Database(_)
+            | Self::IdempotencyInProgress { .. }
+            | Self::Busy
             | Self::Overloaded
             | Self::TooManyTurns { .. }
             | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable
-            | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
-            Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
-            // The address goes to the administrator who sent it, not into logs.
-            Self::UserNotFound(who) => {
-                let (kind, text) = match who {
-                    Who::Email(email) => ("email", email.as_str()),
-                    Who::Id(id) => ("id", id.as_str()),
-                };
-                let detail = format!("User with {kind} '{text}' not found in external system.");
-                Problem::new(status, code, detail)
-            }
-            Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
-                status,
-                code,
-                "signing in is not possible at the moment; try again",
-            )
-            .retry_after(5),
-            Self::AccountingFailed(_) => {
-                Problem::new(status, code, "credits and prices cannot be read; try again").retry_after(5)
-            }
-            Self::Embeds(_) => {
-                Problem::new(status, code, "the chat is not available at the moment; try again")
-                    .retry_after(5)
-            }
-            Self::EmbedNotFound
+            | Self::Stopping => Some(1),
+            Self::AuthUnavailable(_)
+            | Self::ForeignToken(_)
+            | Self::AccountingFailed(_)
+            | Self::Embeds(_) => Some(5),
+            Self::Invalid(_)
+            | Self::InsufficientCredits { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::TotpRequired { .. }
+            | Self::TurnRunning { .. }
+            | Self::TurnFailed(_)
+            | Self::UserNotFound(_)
+            | Self::EmbedNotFound
             | Self::EmbedIdTaken
             | Self::EmbedConfigured
             | Self::EmbedChanged
@@ -500,10 +499,48 @@ impl Error {
             | Self::TokenRefused
             | Self::Forbidden
             | Self::SessionIdInvalid
-            | Self::TurnRunning { turn_id: None }
             | Self::TurnNotFound
             | Self::TurnEventsGone
-            | Self::IdempotencyKeyReused => Problem::new(status, code, self.to_string()),
+            | Self::IdempotencyKeyReused => None,
+        }
+    }
+
+    /// The members that documented clients read beside the common ones.
+    fn with_members(&self, problem: Problem) -> Problem {
+        if let Self::InsufficientCredits { required, available } = self {
+            problem.with("required", *required).with("available", *available)
+        } else if let Self::RateLimited { retry_after_secs } | Self::Blocked { retry_after_secs } = self {
+            problem.with("retry_after", *retry_after_secs)
+        } else if let Self::DailyCapReached {
+            scope,
+            limit,
+            resets_at,
+            ..
+        } = self
+        {
+            problem
+                .with("scope", *scope)
+                .with("limit", *limit)
+                .with("resets_at", Timestamp(*resets_at).to_string())
+        } else if let Self::BodyTooLarge { limit_bytes } = self {
+            problem.with("limit_bytes", *limit_bytes)
+        } else if let Self::TotpRequired {
+            pending_token,
+            expires_in_secs,
+        } = self
+        {
+            problem
+                .with("totp_required", true)
+                .with("pending_token", pending_token.expose_secret())
+                .with("expires_in", *expires_in_secs)
+        } else if let Self::IdempotencyInProgress { turn_id }
+        | Self::TurnRunning {
+            turn_id: Some(turn_id),
+        } = self
+        {
+            problem.with("turn_id", turn_id.as_str())
+        } else {
+            problem
         }
     }
 }

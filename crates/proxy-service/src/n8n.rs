@@ -149,14 +149,14 @@ impl N8n {
             };
             match self.read_head(backend, response) {
                 ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(()) => match keys.next() {
-                    Some(next) => key = next,
-                    None => {
+                ControlFlow::Continue(()) => {
+                    let Some(next) = keys.next() else {
                         // The visitor may do nothing about it; the operator has to know.
                         tracing::warn!("n8n refuses the key of a webhook");
                         return Err(Failure::Refused);
-                    }
-                },
+                    };
+                    key = next;
+                }
             }
         }
     }

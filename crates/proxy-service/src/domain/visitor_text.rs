@@ -62,14 +62,13 @@ pub fn context(told: &Map<String, Value>) -> Result<Map<String, Value>, &'static
         .iter()
         .filter(|(name, _)| CONTEXT_KEYS.contains(&name.as_str()));
     let kept = known.filter_map(|(name, value)| {
-        let value = match value {
-            Value::Object(members) if name == "custom_data" => {
-                let members = members
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), plain(value)?)));
-                Value::Object(members.collect())
-            }
-            value => plain(value)?,
+        let value = if let (Value::Object(members), "custom_data") = (value, name.as_str()) {
+            let members = members
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), plain(value)?)));
+            Value::Object(members.collect())
+        } else {
+            plain(value)?
         };
         Some((name.clone(), value))
     });

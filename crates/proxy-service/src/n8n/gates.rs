@@ -27,7 +27,7 @@ const OTHERS: &str = "n8n-others";
 pub(super) struct Gates {
     limits: AdmissionLimits,
     metrics: AdmissionMetrics,
-    gates: Arc<Mutex<Known>>,
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Gates {
         Self {
             limits,
             metrics: metrics.clone(),
-            gates: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -71,6 +71,6 @@ impl Gates {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -69,16 +69,24 @@ struct BackendBody {
 }
 
 #[derive(Deserialize)]
+#[expect(
+    clippy::option_option,
+    reason = "a missing member, null and a number are three wishes"
+)]
 struct LimitsBody {
-    #[serde(default, deserialize_with = "given")]
-    per_minute: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "given")]
-    per_hour: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "given")]
-    per_day: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given", rename = "per_minute")]
+    minute: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given", rename = "per_hour")]
+    hour: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given", rename = "per_day")]
+    day: Option<Option<u32>>,
 }
 
 #[derive(Deserialize)]
+#[expect(
+    clippy::option_option,
+    reason = "a missing member, null and a number are three wishes"
+)]
 struct BudgetBody {
     #[serde(default, deserialize_with = "given")]
     credits_per_day: Option<Option<i64>>,
@@ -106,9 +114,9 @@ impl UpdateEmbed {
             backend: self.backend.map(BackendBody::change).transpose()?,
             price: self.price,
             limits: self.limits.map(|limits| LimitsChange {
-                per_minute: limits.per_minute,
-                per_hour: limits.per_hour,
-                per_day: limits.per_day,
+                per_minute: limits.minute,
+                per_hour: limits.hour,
+                per_day: limits.day,
             }),
             budget: self.budget.map(|budget| BudgetChange {
                 per_day: budget.credits_per_day,

@@ -224,7 +224,7 @@ enum Target {
         flow_id: String,
     },
     /// A workflow of n8n.
-    N8n(Workflow),
+    N8n(Box<Workflow>),
 }
 
 impl Target {
@@ -487,12 +487,11 @@ impl Shared {
         let _active = self.metrics.begin();
         // The middle of a turn is long; what its beginning and its end need has room only then.
         let refused_or_known = match Box::pin(self.open_turn(&plan, &mut head)).await {
-            Ok(Opening::Held(held)) => {
-                let Held {
-                    admitted,
-                    counted,
-                    hold,
-                } = held;
+            Ok(Opening::Held(Held {
+                admitted,
+                counted,
+                hold,
+            })) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);

@@ -87,9 +87,12 @@ enum BackendRow {
 
 #[derive(Deserialize)]
 struct LimitsRow {
-    per_minute: Option<i64>,
-    per_hour: Option<i64>,
-    per_day: Option<i64>,
+    #[serde(rename = "per_minute")]
+    minute: Option<i64>,
+    #[serde(rename = "per_hour")]
+    hour: Option<i64>,
+    #[serde(rename = "per_day")]
+    day: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -265,9 +268,9 @@ impl EmbedStore {
             backend,
             price: row.price,
             limits: MessageLimits {
-                per_minute: limit(row.limits.per_minute),
-                per_hour: limit(row.limits.per_hour),
-                per_day: limit(row.limits.per_day),
+                per_minute: limit(row.limits.minute),
+                per_hour: limit(row.limits.hour),
+                per_day: limit(row.limits.day),
             },
             budget: Budget {
                 per_day: row.budget.per_day,
@@ -289,7 +292,7 @@ impl EmbedStore {
         let key = self.sealing.open(&context(id), sealed)?;
         let key = String::from_utf8(key.expose_secret().to_vec());
         key.map(SecretString::from)
-            .or_else(|_| Err(EmbedStoreError::Damaged(id.to_owned())))
+            .map_err(|_not_text| EmbedStoreError::Damaged(id.to_owned()))
     }
 }
 

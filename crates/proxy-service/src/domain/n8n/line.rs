@@ -42,12 +42,12 @@ impl Line {
             "begin" => Self::Begin { node: node() },
             "item" => Self::Item {
                 node: node(),
-                content: match raw.content {
-                    Value::String(text) => text,
-                    other => match tell(&other) {
-                        Told::Text(text) => text,
-                        Told::Error | Told::Nothing => String::new(),
-                    },
+                content: if let Value::String(text) = raw.content {
+                    text
+                } else if let Told::Text(text) = tell(&raw.content) {
+                    text
+                } else {
+                    String::new()
                 },
             },
             "end" => Self::End { node: node() },

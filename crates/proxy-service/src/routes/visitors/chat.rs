@@ -143,9 +143,12 @@ async fn stream_query(
             };
             let visit = visits.begin(wish, &door.from, door.page.as_ref(), None).await;
             // Whoever may not begin a session without a ticket is told that there is none.
-            let visit = visit.map_err(|error| match error {
-                Error::TicketRefused => Error::VisitorUnknown,
-                error => error,
+            let visit = visit.map_err(|error| {
+                if matches!(error, Error::TicketRefused) {
+                    Error::VisitorUnknown
+                } else {
+                    error
+                }
             })?;
             door.note_session().await;
             door.credentials.cookie = Some(visit.secret);
@@ -157,12 +160,11 @@ async fn stream_query(
     let (reply, is_renewed) = talks.stream(&mut visitor, said).await?;
     let mut response = head_of(&reply);
     renew(&mut response, &door, &visits, is_renewed || is_new);
-    Ok(match reply {
-        Reply::Streaming(Begun::Streaming { events, .. }) => {
-            let first = stream::iter([Ok(Bytes::from_static(ASK_ONCE))]);
-            response.streaming(first.chain(events))
-        }
-        reply => response.body(whole_of(reply)),
+    Ok(if let Reply::Streaming(Begun::Streaming { events, .. }) = reply {
+        let first = stream::iter([Ok(Bytes::from_static(ASK_ONCE))]);
+        response.streaming(first.chain(events))
+    } else {
+        response.body(whole_of(reply))
     })
 }
 
@@ -189,9 +191,10 @@ async fn answer_as_events(
     let (reply, is_renewed) = talks.stream(visitor, said).await?;
     let mut response = head_of(&reply);
     renew(&mut response, door, visits, is_renewed);
-    Ok(match reply {
-        Reply::Streaming(Begun::Streaming { events, .. }) => response.streaming(events),
-        reply => response.body(whole_of(reply)),
+    Ok(if let Reply::Streaming(Begun::Streaming { events, .. }) = reply {
+        response.streaming(events)
+    } else {
+        response.body(whole_of(reply))
     })
 }
 
@@ -302,7 +305,7 @@ async fn history_of(visitor: &Visitor, query: HistoryQuery, histories: &Historie
     let (messages, total) = histories
         .list(visitor, conversation.as_deref(), offset, limit)
         .await?;
-    let messages: Vec<_> = messages.into_iter().map(message_body).collect();
+    let messages: Vec<_> = messages.iter().map(message_body).collect();
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(json!({
@@ -312,7 +315,7 @@ async fn history_of(visitor: &Visitor, query: HistoryQuery, histories: &Historie
         })))
 }
 
-fn message_body(message: Message) -> Value {
+fn message_body(message: &Message) -> Value {
     json!({
         "id": message.id,
         "role": message.role,

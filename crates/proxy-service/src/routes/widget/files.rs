@@ -128,7 +128,9 @@ impl WidgetFiles {
         let assets = format!("assets/{version}");
         // A browser that knows all modules from the start loads them at once, not one import after the other.
         let modules = PARTS.iter().map(|(name, _)| *name);
-        let modules = modules.filter(|name| name.ends_with(".js") && !["main.js", "demo.js"].contains(name));
+        let modules = modules.filter(|name| {
+            matches!(name.rsplit_once('.'), Some((_, "js"))) && !["main.js", "demo.js"].contains(name)
+        });
         let preloads: Vec<_> = modules
             .map(|name| format!("<link rel=\"modulepreload\" href=\"{assets}/{name}\">"))
             .collect();

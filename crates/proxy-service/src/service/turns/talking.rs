@@ -61,7 +61,7 @@ pub(super) struct Talk {
 /// An answer that has begun.
 enum Answering {
     Flowise(Reply),
-    N8n(n8n::Answer),
+    N8n(Box<n8n::Answer>),
 }
 
 /// A question in the history.
@@ -162,7 +162,7 @@ impl Shared {
                 Target::N8n(workflow) => {
                     let message = workflow.message(plan.ask.question.as_str());
                     let answer = self.n8n.ask(admitted, &workflow.backend, &message).await;
-                    answer.map(Answering::N8n)
+                    answer.map(|answer| Answering::N8n(Box::new(answer)))
                 }
             }
         };
@@ -212,7 +212,7 @@ impl Shared {
     async fn relay_workflow(
         self: &Arc<Self>,
         plan: &Plan,
-        mut answer: n8n::Answer,
+        mut answer: Box<n8n::Answer>,
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         let mut is_apart = true;

@@ -130,7 +130,10 @@ impl Turns {
                     keys: webhook.keys(self.shared.clock.now()),
                     shown_nodes: webhook.shown_nodes.clone(),
                 };
-                (Target::N8n(workflow_of(&turn, backend)), session_id.clone())
+                (
+                    Target::N8n(Box::new(workflow_of(&turn, backend))),
+                    session_id.clone(),
+                )
             }
         };
         let request = ChatRequest {

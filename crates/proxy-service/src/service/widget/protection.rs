@@ -222,7 +222,6 @@ impl Protection {
             "a message looks wrong"
         );
         match self.config.response {
-            ThreatResponse::Log => Ok(()),
             ThreatResponse::Slow => {
                 tokio::time::sleep(SLOWED_BY).await;
                 Ok(())
@@ -234,7 +233,7 @@ impl Protection {
                 })
             }
             ThreatResponse::Block if threat.is_of_text() => Err(Error::MessageRefused),
-            ThreatResponse::Block => Ok(()),
+            ThreatResponse::Log | ThreatResponse::Block => Ok(()),
         }
     }
 

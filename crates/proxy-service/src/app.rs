@@ -48,15 +48,7 @@ impl App {
         let database = client.database(&config.mongodb_database);
 
         let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
-        let revocations = RevocationSet::default();
-        let feed = RevocationFeed::new(
-            config.auth_url.as_str(),
-            tokens.clone(),
-            revocations.clone(),
-            config.clock.clone(),
-            &metrics,
-        )?;
-        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+        let revocations = follow_revocations(&config, tokens.clone(), &metrics, &lifecycle)?;
 
         let (limits, protection) = limits_of(&config, &metrics)?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
@@ -235,4 +227,17 @@ fn limits_of(config: &Config, metrics: &Metrics) -> anyhow::Result<(Limits, Prot
     let clock = config.clock.clone();
     let protection = Protection::new(config.widget.protection, limits.clone(), clock, metrics)?;
     Ok((limits, protection))
+}
+
+fn follow_revocations(
+    config: &Config,
+    tokens: ServiceTokens,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<RevocationSet> {
+    let revocations = RevocationSet::default();
+    let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
+    let feed = RevocationFeed::new(url, tokens, revocations.clone(), clock, metrics)?;
+    lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    Ok(revocations)
 }

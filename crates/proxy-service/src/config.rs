@@ -239,9 +239,8 @@ impl Config {
         let upload_memory = env
             .var("UPLOAD_MEMORY_BYTES_MAX")
             .within(64 << 20..=1 << 40, 256 << 20);
-        let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
-        let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
-        let retention_days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64);
+        let file_limits = FileLimits::from_env(env);
+        let history_retention = history_retention(env);
         let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
@@ -270,9 +269,7 @@ impl Config {
             visitors: widget.token_secret.as_ref(),
             n8n: n8n.token_secret.as_ref(),
         };
-        if let Some(mistake) = ours.mistake() {
-            return Err(env.mistake(mistake));
-        }
+        ours.check(env)?;
         Ok(Self {
             host: host?,
             port: port?,
@@ -297,13 +294,8 @@ impl Config {
             limits: limits?,
             prompt_chars_max: prompt_chars_max?,
             upload_memory_bytes_max: upload_memory?,
-            file_limits: FileLimits {
-                files_max: files_max?,
-                bytes_max: file_bytes_max?,
-            },
-            history_retention: Some(retention_days?)
-                .filter(|days| *days > 0)
-                .map(|days| Duration::from_secs(days * 86_400)),
+            file_limits: file_limits?,
+            history_retention: history_retention?,
             running_turns_per_user_max: running_turns?,
             heartbeat: Duration::from_secs(heartbeat_secs?),
             abandoned_turn_drain: Duration::from_secs(drain_secs?),
@@ -321,6 +313,23 @@ impl Config {
     }
 }
 
+impl FileLimits {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
+        let bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
+        Ok(Self {
+            files_max: files_max?,
+            bytes_max: bytes_max?,
+        })
+    }
+}
+
+/// How long conversations are kept; for ever when nothing is said.
+fn history_retention(env: &Env) -> Result<Option<Duration>, Invalid> {
+    let days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64)?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 86_400)))
+}
+
 /// Secrets that sign different things, and so must differ.
 struct OurSecrets<'a> {
     access: [Option<&'a SecretString>; 2],
@@ -331,6 +340,10 @@ struct OurSecrets<'a> {
 }
 
 impl OurSecrets<'_> {
+    fn check(&self, env: &Env) -> Result<(), Invalid> {
+        self.mistake().map_or(Ok(()), |mistake| Err(env.mistake(mistake)))
+    }
+
     fn mistake(&self) -> Option<&'static str> {
         let is_among = |secret: Option<&SecretString>, others: &[Option<&SecretString>]| {
             let mut others = others.iter().flatten();

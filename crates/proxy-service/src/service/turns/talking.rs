@@ -60,7 +60,7 @@ pub(super) struct Talk {
 
 /// An answer that has begun.
 enum Answering {
-    Flowise(Reply),
+    Flowise(Box<Reply>),
     N8n(Box<n8n::Answer>),
 }
 
@@ -113,12 +113,14 @@ impl Shared {
         let answering = Box::pin(self.ask(plan, &mut admitted, enclosed, talk)).await?;
         match answering {
             Answering::N8n(answer) => return self.relay_workflow(plan, answer, talk).await,
-            Answering::Flowise(Reply::Stream(events)) => self.relay(plan, events, talk).await?,
-            Answering::Flowise(Reply::Whole(body)) => {
-                talk.transcript.accept_whole(&body, &mut talk.writer)?;
-                self.mark_content(plan, talk);
-                talk.deliver().await?;
-            }
+            Answering::Flowise(reply) => match *reply {
+                Reply::Stream(events) => self.relay(plan, events, talk).await?,
+                Reply::Whole(body) => {
+                    talk.transcript.accept_whole(&body, &mut talk.writer)?;
+                    self.mark_content(plan, talk);
+                    talk.deliver().await?;
+                }
+            },
         }
         talk.transcript.verdict()
     }
@@ -157,7 +159,7 @@ impl Shared {
             match &plan.target {
                 Target::Flowise { flow_id } => {
                     let reply = self.flowise.ask(admitted, flow_id, &mut prediction).await;
-                    reply.map(Answering::Flowise)
+                    reply.map(|reply| Answering::Flowise(Box::new(reply)))
                 }
                 Target::N8n(workflow) => {
                     let message = workflow.message(plan.ask.question.as_str());

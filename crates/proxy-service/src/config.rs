@@ -257,11 +257,7 @@ impl Config {
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
         let service_jwt_secret = service_jwt_secret?;
         let flowise = flowise?;
-        let n8n = N8nConfig {
-            event_bytes_max: flowise.event_bytes_max,
-            admission: flowise.admission,
-            ..n8n?
-        };
+        let n8n = n8n?.beside(&flowise);
         let widget = widget?;
         let ours = OurSecrets {
             access: [jwt_access_secret.as_ref(), previous.as_ref()],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
 use secrecy::SecretString;
 
-use super::AdmissionLimits;
+use super::{AdmissionLimits, Upstream};
 
 /// How n8n is called.
 #[derive(Clone, Debug)]
@@ -48,6 +48,15 @@ impl N8nConfig {
             error_grace: Duration::from_secs(grace_secs?),
             ..Self::default()
         })
+    }
+
+    /// With what it shares with Flowise.
+    pub(super) fn beside(self, flowise: &Upstream) -> Self {
+        Self {
+            event_bytes_max: flowise.event_bytes_max,
+            admission: flowise.admission,
+            ..self
+        }
     }
 }
 

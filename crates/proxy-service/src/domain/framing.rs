@@ -224,7 +224,7 @@ mod tests {
                 "data: [DONE]",
             ]
         );
-        assert_eq!(written.lines.iter().filter(|byte| **byte == b'\n').count(), 5);
+        assert_eq!(String::from_utf8_lossy(&written.lines).matches('\n').count(), 5);
     }
 
     #[test]

@@ -226,7 +226,7 @@ async fn every_recorded_exchange_comes_to_its_end() {
         match expected {
             Some(failure) => assert_eq!((said.as_str(), outcome), ("", Err(failure)), "{case}"),
             None if is_endless && said.ends_with('!') => {
-                assert_eq!(outcome, Err(Failure::Reported), "{case}")
+                assert_eq!(outcome, Err(Failure::Reported), "{case}");
             }
             None if is_endless => assert_eq!(outcome, Err(Failure::IdleTimeout), "{case}"),
             None => assert_ne!(outcome, Err(Failure::Broken), "{case} {said}"),

@@ -317,7 +317,7 @@ fn lines_leave_as_soon_as_they_are_whole() {
     let mut pieces = Vec::new();
     parser
         .push(stream(&["begin", "item a"]).as_bytes(), |piece| {
-            pieces.push(piece)
+            pieces.push(piece);
         })
         .unwrap();
     assert_eq!(pieces, [Piece::Begin, Piece::Item("a".to_owned())]);

@@ -164,23 +164,22 @@ impl MessageStore {
     }
 
     /// Whether the question of a turn was stored.
-    pub(crate) async fn has_question(&self, place: Place<'_>) -> Result<bool> {
+    pub(crate) async fn has_message(&self, place: Place<'_>, role: &str) -> Result<bool> {
         let filter = doc! {
-            "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": "user",
+            "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": role,
         };
         Ok(self.messages.find_one(filter).await?.is_some())
     }
 
+    /// Whether the question of a turn still waits for its answer.
+    pub(crate) async fn has_pending_question(&self, place: Place<'_>) -> Result<bool> {
+        Ok(self.messages.find_one(pending_question(place)).await?.is_some())
+    }
+
     /// Says of the question of a turn that died that it has no whole answer.
     pub(crate) async fn fail_question(&self, place: Place<'_>) -> Result<()> {
-        let filter = doc! {
-            "user_id": place.user,
-            "session_id": place.session,
-            "turn_id": place.turn,
-            "status": QuestionStatus::Pending.as_str(),
-        };
         let update = doc! { "$set": { "status": QuestionStatus::Failed.as_str() } };
-        self.messages.update_many(filter, update).await?;
+        self.messages.update_many(pending_question(place), update).await?;
         Ok(())
     }
 
@@ -356,6 +355,15 @@ pub(super) fn beyond(operator: &str, place: Cursor) -> Document {
         { "created_at": { operator: at } },
         { "created_at": at, "_id": { operator: place.id } },
     ] }
+}
+
+fn pending_question(place: Place<'_>) -> Document {
+    doc! {
+        "user_id": place.user,
+        "session_id": place.session,
+        "turn_id": place.turn,
+        "status": QuestionStatus::Pending.as_str(),
+    }
 }
 
 fn message(place: Place<'_>, role: &str, content: &str, now: DateTime<Utc>) -> Document {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -139,20 +140,31 @@ impl Shared {
                 tracing::warn!(%error, turn_id = due.id, "a turn that was taken over is left for later");
                 return;
             }
-            let place = Place {
-                turn: &due.id,
-                user: &talker_id,
-                chatflow: &due.chatflow_id,
-                session: &session_id,
-            };
-            if let Err(error) = self.messages.fail_question(place).await {
-                tracing::warn!(%error, turn_id = due.id, "a question stays marked as pending");
-            }
-            self.recover(place, began_at).await;
         }
+        let place = Place {
+            turn: &due.id,
+            user: &talker_id,
+            chatflow: &due.chatflow_id,
+            session: &session_id,
+        };
+        self.close_history(place, stage, began_at).await;
         match self.tell(&due).await {
             Some(paid) => self.note_settled(&due, paid).await,
             None => self.postpone(due).await,
+        }
+    }
+
+    /// Ends a turn in the history. A process may also have died when the settlement was written down and this was not.
+    async fn close_history(&self, place: Place<'_>, stage: Stage, began_at: DateTime<Utc>) {
+        let closing = async {
+            if stage != Stage::Running && !self.messages.has_pending_question(place).await? {
+                return Ok(());
+            }
+            self.recover(place, began_at).await;
+            self.messages.fail_question(place).await
+        };
+        if let Err(error) = closing.await {
+            tracing::warn!(%error, turn_id = place.turn, "a question stays marked as pending");
         }
     }
 

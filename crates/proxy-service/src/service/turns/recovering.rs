@@ -17,8 +17,7 @@ use crate::{
 };
 
 impl Shared {
-    /// Stores the part of the answer that was written down. Whoever does this has written down before that the turn is
-    /// over, so it happens at most once.
+    /// Stores the part of the answer that was written down, unless that was done before.
     pub(super) async fn recover(&self, place: Place<'_>, began_at: DateTime<Utc>) {
         if let Err(error) = self.try_recover(place, began_at).await {
             tracing::warn!(%error, turn_id = place.turn, "what was left of an answer could not be stored");
@@ -53,8 +52,9 @@ impl Shared {
             return Ok(());
         }
         let now = self.clock.now();
-        let is_stored = self.messages.has_question(place).await?;
-        if is_stored && transcript.has_content() {
+        let is_open = self.messages.has_message(place, "user").await?
+            && !self.messages.has_message(place, "assistant").await?;
+        if is_open && transcript.has_content() {
             let (content, notes) = (transcript.content(), transcript.notes());
             self.messages
                 .insert_answer(place, &content, &notes, began_at, now)

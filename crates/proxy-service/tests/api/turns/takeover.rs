@@ -94,6 +94,46 @@ async fn a_settlement_that_a_process_died_over_is_made_at_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_whose_process_died_between_its_settlement_and_its_answer_waits_no_longer() {
+    let app = with_manual_clock().await;
+    let alice = app.user("alice").await;
+    let dying = Replica::start(app.config.clone()).await;
+    app.accounting.on_settle(Mode::Cut);
+    app.at(&dying, &alice).chat(&json!({})).await;
+    eventually("its events are written down", async || {
+        app.count("turn_events").await == 1
+    })
+    .await;
+    dying.kill();
+    // As if the settlement had been written down and nothing after it.
+    let messages = app.mongo.database.collection::<bson::Document>("chat_messages");
+    messages.delete_many(doc! { "role": "assistant" }).await.unwrap();
+    let pending = doc! { "$set": { "status": "pending" } };
+    messages
+        .update_many(doc! { "role": "user" }, pending)
+        .await
+        .unwrap();
+    let events = app.mongo.database.collection::<bson::Document>("turn_events");
+    let unended = doc! { "$set": { "ends": false } };
+    events.update_many(doc! {}, unended).await.unwrap();
+
+    app.accounting.on_settle(Mode::Normal);
+    app.config.clock.advance(TimeDelta::minutes(2));
+    let _next = Replica::start(app.config.clone()).await;
+    app.is_quiet().await;
+
+    assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
+    let kept = app.messages().await;
+    let of = |index: usize, name: &str| kept[index].get_str(name).unwrap().to_owned();
+    assert_eq!((kept.len(), of(0, "status").as_str()), (2, "failed"));
+    assert_eq!(of(1, "role"), "assistant");
+    assert!(
+        of(1, "content").contains("Mock reply"),
+        "what was written down is kept"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_paid_turn_whose_answer_died_is_not_run_again_under_its_key() {
     let app = with_manual_clock().await;
     let alice = app.user("alice").await;

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::programs::{Program, free_address, path_of, root};
 
 /// How long a test waits for something that has to come about; it fails then, so that it ends.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// WebDriver's name for an element in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";

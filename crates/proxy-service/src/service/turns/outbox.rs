@@ -121,7 +121,17 @@ impl Shared {
             stage,
             began_at,
         } = overdue;
+        let place = Place {
+            turn: &due.id,
+            user: &due.user_id,
+            chatflow: &due.chatflow_id,
+            session: &session_id,
+        };
         if stage == Stage::Running {
+            if let Err(error) = self.mend_session(place, began_at).await {
+                tracing::warn!(%error, turn_id = due.id, "a conversation is left for later");
+                return;
+            }
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
             let lost = due.settlement.is_capture().then(|| StoredAnswer {
                 text: String::new(),
@@ -139,12 +149,6 @@ impl Shared {
                 return;
             }
         }
-        let place = Place {
-            turn: &due.id,
-            user: &due.user_id,
-            chatflow: &due.chatflow_id,
-            session: &session_id,
-        };
         self.close_history(place, stage, began_at).await;
         match self.tell(&due).await {
             Some(paid) => self.note_settled(&due, paid).await,

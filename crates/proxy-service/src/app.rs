@@ -26,8 +26,9 @@ use crate::{
     widget::Widget,
 };
 
-/// How long a database may be looked for, where the address does not say.
-const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a database may be looked for, where the address does not say. The driver looks twice, and whoever asks is
+/// told soon.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A service that is bound and ready to run.
 pub struct App {

@@ -163,12 +163,14 @@ impl MessageStore {
             .await
     }
 
-    /// Whether the question of a turn was stored.
-    pub(crate) async fn has_message(&self, place: Place<'_>, role: &str) -> Result<bool> {
+    /// What `role` said in a turn, if it was stored.
+    pub(crate) async fn find_said(&self, place: Place<'_>, role: &str) -> Result<Option<Message>> {
         let filter = doc! {
             "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": role,
         };
-        Ok(self.messages.find_one(filter).await?.is_some())
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let said = messages.find_one(filter).projection(doc! { "metadata": 0 });
+        Ok(said.await?.map(Message::from))
     }
 
     /// Whether the question of a turn still waits for its answer.

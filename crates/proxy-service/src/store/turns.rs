@@ -32,7 +32,7 @@ pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 pub(super) const COLLECTION: &str = "turns";
 
 /// How long the beginning of a turn may take to be written.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(6);
+const OPENING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One running turn a session.
 const ONE_RUNNING: &str = "one_running_turn";

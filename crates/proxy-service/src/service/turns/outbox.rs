@@ -123,7 +123,19 @@ impl Shared {
             began_at,
             flow_id: _,
         } = overdue;
+        let place = Place {
+            turn: &due.id,
+            user: &talker_id,
+            chatflow: &due.chatflow_id,
+            session: &session_id,
+        };
         if stage == Stage::Running {
+            // Visitors' sessions are no conversations in anybody's list; somebody else pays for them.
+            let is_visitor = talker_id != due.user_id;
+            if !is_visitor && let Err(error) = self.mend_session(place, began_at).await {
+                tracing::warn!(%error, turn_id = due.id, "a conversation is left for later");
+                return;
+            }
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
             let lost = due.settlement.is_capture().then(|| StoredAnswer {
                 text: String::new(),
@@ -141,12 +153,6 @@ impl Shared {
                 return;
             }
         }
-        let place = Place {
-            turn: &due.id,
-            user: &talker_id,
-            chatflow: &due.chatflow_id,
-            session: &session_id,
-        };
         self.close_history(place, stage, began_at).await;
         match self.tell(&due).await {
             Some(paid) => self.note_settled(&due, paid).await,

@@ -75,6 +75,39 @@ async fn a_turn_of_a_dead_process_is_settled_once_by_the_replicas_that_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_never_stands_without_its_conversation_nor_a_conversation_without_its_question() {
+    for (lost, kept) in [("chat_sessions", 1), ("chat_messages", 0)] {
+        let app = with_manual_clock().await;
+        let alice = app.user("alice").await;
+        let dying = Replica::start(app.config.clone()).await;
+        app.flowise.answer(vec![Step::Hang]);
+        let _stream = app.at(&dying, &alice).begin(&json!({})).await;
+        app.flowise.is_asked().await;
+        for collection in ["chat_sessions", "chat_messages"] {
+            eventually("both are written", async || app.count(collection).await == 1).await;
+        }
+        dying.kill();
+        // As if the process had died between the two writes.
+        let collection = app.mongo.database.collection::<bson::Document>(lost);
+        collection.delete_many(doc! {}).await.unwrap();
+
+        let _next = Replica::start(app.config.clone()).await;
+        app.config.clock.advance(TimeDelta::seconds(31));
+        app.is_quiet().await;
+
+        assert_eq!(app.accounting.hold().state, HoldState::Voided);
+        assert_eq!(app.count("chat_messages").await, kept, "{lost}");
+        let sessions = alice.client.get("/api/v1/chat/sessions").await.expect(200).body;
+        let sessions = sessions["sessions"].as_array().unwrap();
+        assert_eq!(sessions.len(), usize::try_from(kept).unwrap(), "{lost}");
+        if let Some(session) = sessions.first() {
+            let asked = User::body(&json!({}))["question"].clone();
+            assert_eq!(session["topic"], asked, "it begins with the question");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_that_a_process_died_over_is_made_at_the_next_start() {
     let app = with_manual_clock().await;
     let alice = app.user("alice").await;

@@ -1,7 +1,6 @@
 //! The chat widget in a real browser: what it makes of text, and what visitors of other people's pages do with it.
 
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on stops where it is"

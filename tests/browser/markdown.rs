@@ -170,7 +170,7 @@ async fn no_text_is_too_deep_or_too_odd_to_be_drawn() {
         "a_ *b ".repeat(10_000),
         "`".repeat(5_001),
         (1..200)
-            .map(|length| format!("{} ", "`".repeat(length)))
+            .flat_map(|length| ["`".repeat(length), " ".to_owned()])
             .collect(),
         "[a](".repeat(5_000),
         "|".repeat(5_000) + "\n" + &"-|".repeat(5_000),
@@ -181,7 +181,7 @@ async fn no_text_is_too_deep_or_too_odd_to_be_drawn() {
         "\u{202e}\u{0}\u{feff}\u{2028}".repeat(100),
         "![".repeat(10_000) + &"](https://a.example)".repeat(1_000),
         (0..3_000)
-            .map(|depth| format!("{}- x\n", " ".repeat(depth % 200)))
+            .flat_map(|depth| [" ".repeat(depth % 200), "- x\n".to_owned()])
             .collect(),
         "~~a~~".repeat(5_000),
         "\\".repeat(20_001),

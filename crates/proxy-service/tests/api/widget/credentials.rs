@@ -17,7 +17,7 @@ async fn nothing_a_visitor_holds_opens_a_route_for_people_or_services() {
     visitor.say("hello").await.expect(200);
     let n8n_token = app.n8n.asked()[0].body["jwt_token"].as_str().unwrap().to_owned();
     let (_, secret) = visitor.cookie.split_once('=').unwrap();
-    let ticket = app.ticket("default", None, app.app.config.clock.now());
+    let ticket = WidgetApp::ticket("default", None, app.app.config.clock.now());
     let client = Client::new(app.own());
     let mut looked_at = 0;
     for row in rows(proxy_service::routes) {
@@ -59,7 +59,7 @@ async fn signed_in_people_have_no_visitors_routes() {
             (Method::GET, "/api/v1/chat/history"),
         ] {
             let alone = app
-                .from_our_page(method.clone(), path)
+                .request_of_our_page(method.clone(), path)
                 .bearer_auth(&token)
                 .json(&body);
             app.client()
@@ -102,7 +102,7 @@ async fn two_credentials_that_differ_are_refused() {
         .json(&body);
     app.client().send(same).await.expect(200);
     let query = format!("{MESSAGE}?token={}&session_id={}", one.token, one.session_id);
-    let query = app.from_our_page(Method::POST, &query).json(&body);
+    let query = app.request_of_our_page(Method::POST, &query).json(&body);
     app.client()
         .send(query)
         .await

@@ -126,7 +126,7 @@ async fn a_made_embed_answers_with_its_own_key_and_at_its_own_price() {
     let request = request
         .header("origin", app.own())
         .json(&json!({ "embed": "site" }));
-    let visitor = app.visitor_of(app.client().send(request).await.expect(200));
+    let visitor = app.visitor_of(&app.client().send(request).await.expect(200));
     visitor.say("hello").await.expect(200);
     assert_eq!(
         app.n8n.asked()[0].headers["authorization"],

@@ -21,7 +21,7 @@ async fn the_existing_widget_gets_a_session_and_an_answer_with_its_cookie_only()
     let app = WidgetApp::spawn().await;
 
     let created = app
-        .create(app.from_our_page(Method::POST, "/api/v1/session/create"))
+        .create(app.request_of_our_page(Method::POST, "/api/v1/session/create"))
         .await
         .expect(200);
     let set_cookie = created.headers["set-cookie"].to_str().unwrap();
@@ -100,7 +100,7 @@ async fn where_tickets_are_wanted_nothing_begins_by_itself() {
         .send(event_source(&app, "chat_session_id=gone"))
         .await
         .expect_problem(401, "session_invalid");
-    app.create(app.from_our_page(Method::POST, "/api/v1/session/create"))
+    app.create(app.request_of_our_page(Method::POST, "/api/v1/session/create"))
         .await
         .expect_problem(403, "invalid_ticket");
     assert_eq!(app.count("visitor_sessions").await, 0);

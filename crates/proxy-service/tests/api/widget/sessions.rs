@@ -45,7 +45,7 @@ async fn a_session_is_worth_nothing_from_another_origin() {
         .create(client.request(Method::POST, CREATE).header("origin", SITE))
         .await
         .expect(200);
-    let on_site = app.visitor_of(on_site);
+    let on_site = app.visitor_of(&on_site);
     let ours = app.visitor().await;
     let validate = || client.request(Method::GET, VALIDATE);
 
@@ -84,11 +84,11 @@ async fn a_ticket_is_good_for_a_minute_and_for_one_session() {
     .await;
     let create = async |ticket: &str, embed: &str| {
         let body = json!({ "ticket": ticket, "embed": embed });
-        let request = app.from_our_page(Method::POST, CREATE);
+        let request = app.request_of_our_page(Method::POST, CREATE);
         app.client().send(request.json(&body)).await
     };
     let now = clock.now();
-    let ticket = app.ticket("default", Some(SITE), now);
+    let ticket = WidgetApp::ticket("default", Some(SITE), now);
     create(&ticket, "another")
         .await
         .expect_problem(403, "invalid_ticket");
@@ -99,27 +99,27 @@ async fn a_ticket_is_good_for_a_minute_and_for_one_session() {
     create("forged", "default")
         .await
         .expect_problem(403, "invalid_ticket");
-    create(&app.ticket("default", Some(FOREIGN), now), "default")
+    create(&WidgetApp::ticket("default", Some(FOREIGN), now), "default")
         .await
         .expect_problem(403, "invalid_origin");
-    create(&app.ticket("nothing", None, now), "nothing")
+    create(&WidgetApp::ticket("nothing", None, now), "nothing")
         .await
         .expect_problem(404, "embed_not_found");
 
-    let late = app.ticket("default", Some(SITE), now);
+    let late = WidgetApp::ticket("default", Some(SITE), now);
     clock.advance(TimeDelta::seconds(60));
     create(&late, "default")
         .await
         .expect_problem(403, "invalid_ticket");
 
     let elsewhere = app.client().request(Method::POST, CREATE).header("origin", SITE);
-    let body = json!({ "ticket": app.ticket("default", Some(SITE), clock.now()) });
+    let body = json!({ "ticket": WidgetApp::ticket("default", Some(SITE), clock.now()) });
     app.client()
         .send(elsewhere.json(&body))
         .await
         .expect_problem(403, "invalid_origin");
 
-    let visitor = app.visitor_of(created);
+    let visitor = app.visitor_of(&created);
     let valid = visitor.get(VALIDATE).await.expect(200);
     assert_eq!(valid.body["origin_domain"], "www.school.example");
     let another = visitor.request(Method::POST, CREATE).json(&json!({}));
@@ -145,7 +145,7 @@ async fn apps_begin_sessions_with_the_embeds_key_and_without_a_browser() {
         .await
         .expect_problem(403, "invalid_origin");
     let created = app.create(create("first")).await.expect(200);
-    let visitor = app.visitor_of(created);
+    let visitor = app.visitor_of(&created);
 
     let bearer = || client.with_token(&visitor.token);
     bearer().get(VALIDATE).await.expect(200);
@@ -174,12 +174,13 @@ async fn validate_says_what_the_documented_one_says() {
     let both = app.client().send(both).await.expect(200);
     assert_eq!(both.body["internal_token_valid"], true);
     for request in [
-        app.from_our_page(Method::GET, VALIDATE),
-        app.from_our_page(Method::GET, VALIDATE)
+        app.request_of_our_page(Method::GET, VALIDATE),
+        app.request_of_our_page(Method::GET, VALIDATE)
             .header("cookie", "chat_session_id=guessed"),
-        app.from_our_page(Method::GET, VALIDATE)
+        app.request_of_our_page(Method::GET, VALIDATE)
             .header("cookie", format!("chat_session_id={}", visitor.session_id)),
-        app.from_our_page(Method::GET, VALIDATE).bearer_auth("forged"),
+        app.request_of_our_page(Method::GET, VALIDATE)
+            .bearer_auth("forged"),
     ] {
         app.client()
             .send(request)
@@ -239,7 +240,7 @@ async fn ending_a_session_forgets_what_was_said() {
     app.client().send(end()).await.expect(200);
     visitor.get(VALIDATE).await.expect_problem(401, "session_invalid");
     visitor.say("again").await.expect_problem(401, "session_invalid");
-    let none = app.from_our_page(Method::DELETE, DESTROY);
+    let none = app.request_of_our_page(Method::DELETE, DESTROY);
     app.client().send(none).await.expect_problem(400, "no_session");
 }
 

@@ -185,7 +185,7 @@ impl WidgetApp {
     }
 
     /// A request of a page of ours.
-    pub(crate) fn from_our_page(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request_of_our_page(&self, method: Method, path: &str) -> RequestBuilder {
         let own = self.own();
         self.client()
             .request(method, path)
@@ -196,9 +196,9 @@ impl WidgetApp {
     /// A visitor on a page of ours.
     pub(crate) async fn visitor(&self) -> Visitor<'_> {
         let answer = self
-            .create(self.from_our_page(Method::POST, "/api/v1/session/create"))
+            .create(self.request_of_our_page(Method::POST, "/api/v1/session/create"))
             .await;
-        self.visitor_of(answer.expect(200))
+        self.visitor_of(&answer.expect(200))
     }
 
     pub(crate) async fn create(&self, request: RequestBuilder) -> Answer {
@@ -207,22 +207,22 @@ impl WidgetApp {
         self.client().send(request.json(&body)).await
     }
 
-    pub(crate) fn visitor_of(&self, answer: Answer) -> Visitor<'_> {
+    pub(crate) fn visitor_of(&self, answer: &Answer) -> Visitor<'_> {
         Visitor {
             app: self,
-            cookie: cookie_of(&answer),
+            cookie: cookie_of(answer),
             token: answer.body["internal_token"].as_str().unwrap().to_owned(),
             session_id: answer.body["session_id"].as_str().unwrap().to_owned(),
         }
     }
 
     /// A ticket of a page within the site, minted at `now`.
-    pub(crate) fn ticket(&self, embed: &str, parent: Option<&str>, now: DateTime<Utc>) -> String {
+    pub(crate) fn ticket(embed: &str, parent: Option<&str>, now: DateTime<Utc>) -> String {
         let parent = parent.map(|parent| Origin::parse(parent).unwrap());
-        self.tickets().mint(embed, parent.as_ref(), now).unwrap()
+        Self::tickets().mint(embed, parent.as_ref(), now).unwrap()
     }
 
-    fn tickets(&self) -> PageTickets {
+    fn tickets() -> PageTickets {
         let sealing = common_sealing::Sealing::new(&TOKEN_SECRET.into()).unwrap();
         let key = sealing.hash("widget", "page tickets");
         PageTickets::new(key.as_bytes(), TimeDelta::seconds(60))
@@ -261,7 +261,7 @@ impl Visitor<'_> {
     /// A request of their page.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.app
-            .from_our_page(method, path)
+            .request_of_our_page(method, path)
             .header("cookie", &self.cookie)
     }
 
@@ -302,7 +302,7 @@ pub(crate) fn data_of(stream: &str) -> Vec<String> {
 #[track_caller]
 pub(crate) fn text_of(stream: &str) -> String {
     let data = data_of(stream);
-    let (done, rest) = data.split_last().expect("a stream has an end");
+    let (done, rest) = data.split_last().unwrap();
     assert_eq!(done, "[DONE]", "{stream}");
     let events: Vec<Value> = rest
         .iter()

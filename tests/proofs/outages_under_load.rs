@@ -16,14 +16,13 @@ use system_tests::{
     flowise::{Behaviour, Rule},
     link::Link,
     person::Person,
-    platform::Platform,
     process::Process,
 };
 use test_support::redis_url;
 use tokio::task::JoinHandle;
 
 use crate::{
-    chats::{Leaves, PROGRAM, Seen, chat, check_books, check_history, people},
+    chats::{Leaves, PROGRAM, Seen, chat, check_books, check_history, people, platform_for_crowds},
     ledger::size,
 };
 
@@ -172,16 +171,9 @@ async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
     let away = Duration::from_millis(u64::try_from(size("PROVE_OUTAGE_MILLIS", 1_500)).unwrap());
     let clients = size("PROVE_OUTAGE_CLIENTS", 12);
     let open_secs = size("PROVE_BREAKER_OPEN_SECS", 2);
-    let platform = Platform::start_with(&[
+    let platform = platform_for_crowds(&[
         ("TURN_LEASE_SECS", "5"),
         ("UPSTREAM_BREAKER_OPEN_SECS", &open_secs.to_string()),
-        // They all come from one address, and knock without mercy.
-        ("RATE_LIMIT_ADDRESS_PER_SEC", "100000"),
-        ("RATE_LIMIT_ADDRESS_BURST", "1000000"),
-        ("RATE_LIMIT_USER_PER_SEC", "100000"),
-        ("RATE_LIMIT_USER_BURST", "1000000"),
-        ("MAX_RUNNING_TURNS_PER_USER", "1000"),
-        ("LOG_LEVEL", "error"),
     ])
     .await;
     let people = people(&platform, clients).await;

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod key_file;
 pub mod link;
 pub mod load;
+pub mod oidc;
 pub mod person;
 pub mod platform;
 pub mod process;

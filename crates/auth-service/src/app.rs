@@ -1,5 +1,6 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod federation;
 mod offline;
 mod people;
 mod secrets;
@@ -17,6 +18,7 @@ use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
 use self::{
+    federation::Doors,
     people::People,
     secrets::{Base, Secrets},
 };
@@ -96,6 +98,7 @@ struct Services {
     signing_keys: SigningKeys,
     introspection: Introspection,
     people: People,
+    doors: Doors,
     bulk: Bulk,
     imports: Imports,
 }
@@ -279,6 +282,7 @@ impl Services {
             mailer: &mailer,
         };
         let people = People::open(config, database, base).await?;
+        let mails = mailer.clone();
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -302,6 +306,15 @@ impl Services {
             audit.clone(),
             metrics,
         );
+        let base = federation::Base {
+            users: &users,
+            sessions: &session_store,
+            secrets: &secrets,
+            logins: &logins,
+            audit: &audit,
+            mailer: &mails,
+        };
+        let doors = Doors::open(config, database, base).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
@@ -325,6 +338,7 @@ impl Services {
             limits,
             revocations,
             people,
+            doors,
             bulk,
             imports,
         })
@@ -377,6 +391,7 @@ impl Services {
             .app_data(web::Data::new(self.bulk.clone()))
             .app_data(web::Data::new(self.imports.clone()));
         self.people.register(config);
+        self.doors.register(config);
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

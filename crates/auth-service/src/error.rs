@@ -5,6 +5,9 @@ use common_http::{FieldError, Problem};
 use common_jwt::SigningError;
 use mongodb::error::{ErrorKind, WriteFailure};
 
+mod federation;
+
+pub(crate) use self::federation::FederationError;
 use crate::sealing::Unopened;
 
 /// What this service's functions return.
@@ -188,6 +191,9 @@ pub(crate) enum Error {
     /// The database refused or was away.
     #[error("the database query failed")]
     Database(#[from] mongodb::error::Error),
+    /// Something about signing in by way of a provider.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
     /// A free code was not found in many tries: practically all are in use.
     #[error("no verification code is free")]
     CodesExhausted,
@@ -244,6 +250,7 @@ impl Error {
             Self::SecondFactorOff => (StatusCode::CONFLICT, "second_factor_not_enabled"),
             Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
             Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
+            Self::Federation(error) => error.status_and_code(),
             Self::HashQueueFull | Self::AdminsBusy | Self::TooManyExports => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy")
             }
@@ -279,6 +286,9 @@ impl Error {
         | Self::RateLimited { retry_after_secs } = self
         {
             return problem.retry_after(*retry_after_secs);
+        }
+        if let Self::Federation(error) = self {
+            return error.with_members(problem);
         }
         if let Self::InvalidRow { row, .. } = self {
             return problem.with("invalidUser", row.clone());

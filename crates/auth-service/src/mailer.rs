@@ -2,6 +2,7 @@
 
 mod addresses;
 mod administration;
+mod identities;
 mod letters;
 mod new_device;
 mod passwords;
@@ -323,6 +324,7 @@ mod tests {
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,
             version: 0,
+            identities: Vec::new(),
         }
     }
 

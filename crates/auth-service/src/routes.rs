@@ -39,6 +39,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     admin_sessions::routes(routes);
     audit::routes(routes);
     older_shapes(routes);
+    providers(routes);
     operation(routes);
     Contract::routes(routes);
 }
@@ -170,6 +171,50 @@ fn older_shapes(routes: &mut Routes<'_>) {
         .get("/api/v1/test", Public, v1::show_test)
         .put("/api/v1/auth/account", User, v1::update_account)
         .put("/api/v1/users/{user_id}", Admin, v1::update_user);
+}
+
+/// Signing in by way of providers, and the identities that are linked to accounts.
+fn providers(routes: &mut Routes<'_>) {
+    use Access::{Admin, Optional, Public, User};
+    let oauth = |path: &str| format!("/api/v1/auth/oauth/{path}");
+    routes
+        .get(&oauth("providers"), Public, v1::oauth::list_active_providers)
+        .post(&oauth("token"), Public, v1::oauth::redeem_code)
+        .post(&oauth("link/mail"), Public, v1::oauth::mail_link_code)
+        .post(&oauth("link/confirm"), Optional, v1::oauth::confirm_link)
+        .post(&oauth("connect/{provider}"), User, v1::oauth::begin_link)
+        .get(&oauth("{provider}/authorize"), Public, v1::oauth::begin_sign_in)
+        .get(&oauth("{provider}/callback"), Public, v1::oauth::receive_answer)
+        .post(&oauth("{provider}/callback"), Public, v1::oauth::redeem_answer)
+        .get(&oauth("{provider}/link"), User, v1::oauth::link_identity)
+        .delete(
+            "/api/v1/auth/account/oauth/{identity_id}",
+            User,
+            v1::oauth::unlink_own_identity,
+        )
+        .delete("/api/v1/auth/account/password", User, v1::remove_password)
+        .get(
+            "/api/v1/users/{user_id}/oauth-accounts",
+            Admin,
+            v1::providers::list_identities,
+        )
+        .delete(
+            "/api/v1/users/{user_id}/oauth-accounts/{identity_id}",
+            Admin,
+            v1::providers::unlink_identity,
+        )
+        .get("/api/v1/admin/oauth-providers", Admin, v1::providers::list_providers)
+        .post("/api/v1/admin/oauth-providers", Admin, v1::providers::create_provider)
+        .put(
+            "/api/v1/admin/oauth-providers/{provider_id}",
+            Admin,
+            v1::providers::update_provider,
+        )
+        .delete(
+            "/api/v1/admin/oauth-providers/{provider_id}",
+            Admin,
+            v1::providers::delete_provider,
+        );
 }
 
 /// For our other services and for operators.

@@ -49,6 +49,7 @@ pub(super) struct Secrets {
     pub(super) second_factors: SecondFactors,
     pub(super) reset_store: ResetStore,
     pub(super) resets: Resets,
+    pub(super) sealing: Sealing,
     testing: Testing,
 }
 
@@ -86,7 +87,7 @@ impl Secrets {
                 users: base.users.clone(),
                 credentials: credentials.clone(),
                 sessions: base.sessions,
-                sealing,
+                sealing: sealing.clone(),
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
@@ -131,6 +132,7 @@ impl Secrets {
             second_factors,
             reset_store,
             resets,
+            sealing,
             testing,
         })
     }

@@ -6,7 +6,7 @@ use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 
-use super::{email::EmailAddress, username::Username};
+use super::{email::EmailAddress, identity::Identity, username::Username};
 
 /// Names a user: 24 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
     /// A version number that older tools keep.
     pub version: i32,
+    /// Who they are elsewhere: what they can sign in with besides a password.
+    pub identities: Vec<Identity>,
 }
 
 impl User {
@@ -151,7 +153,7 @@ pub const NO_PASSWORD: &str = "!";
 impl User {
     /// Whether a password was ever chosen.
     pub fn has_password(&self) -> bool {
-        self.password_hash != NO_PASSWORD
+        self.password_hash != NO_PASSWORD && !self.password_hash.is_empty()
     }
 }
 

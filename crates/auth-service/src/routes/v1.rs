@@ -2,6 +2,8 @@
 //! others say `role`. What they do is what the routes under `/api` do.
 
 mod bodies;
+pub(crate) mod oauth;
+pub(crate) mod providers;
 
 use actix_web::{HttpResponse, web};
 use common_http::{Body, CurrentUser, Path};
@@ -10,7 +12,7 @@ use secrecy::ExposeSecret as _;
 
 use self::bodies::{
     Account, AccountUpdated, ListedPerson, LoggedIn, Person, PersonEnvelope, Register, RegisterOther,
-    Registered, UpdateAccount, UpdateOther,
+    Registered, RemovePassword, UpdateAccount, UpdateOther,
 };
 use crate::{
     domain::{
@@ -34,7 +36,7 @@ use crate::{
         registration::Registration,
         sessions::{EndReason, Sessions},
     },
-    store::users::UserStore,
+    store::{providers::ProviderStore, users::UserStore},
 };
 
 /// `POST /api/v1/auth/login`: opens a session.
@@ -144,12 +146,16 @@ pub(crate) async fn show_me(user: CurrentUser, users: web::Data<UserStore>) -> R
 }
 
 /// `GET /api/v1/auth/account`: the caller and the ways they can sign in.
-pub(crate) async fn show_account(user: CurrentUser, users: web::Data<UserStore>) -> Result<HttpResponse> {
+pub(crate) async fn show_account(
+    user: CurrentUser,
+    users: web::Data<UserStore>,
+    providers: web::Data<ProviderStore>,
+) -> Result<HttpResponse> {
     let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     Ok(HttpResponse::Ok().json(PersonEnvelope {
         message: None,
-        user: Account::from(user),
+        user: Account::new(user, &providers.list_names().await?),
     }))
 }
 
@@ -184,6 +190,20 @@ pub(crate) async fn update_account(
     };
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     Ok(HttpResponse::Ok().json(AccountUpdated::new(user, pair)))
+}
+
+/// `DELETE /api/v1/auth/account/password`: from now on only providers sign the caller in. Ends every session.
+pub(crate) async fn remove_password(
+    user: CurrentUser,
+    Body(body): Body<RemovePassword>,
+    origin: Origin,
+    credentials: web::Data<Credentials>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
+    credentials.remove(id, &body.current_password, &origin).await?;
+    Ok(HttpResponse::Ok().json(Done {
+        message: "Password removed; sign in by way of a linked provider",
+    }))
 }
 
 /// `PUT /api/v1/users/{user_id}`: what an administrator may change of somebody.

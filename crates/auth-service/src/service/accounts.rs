@@ -118,6 +118,7 @@ impl Accounts {
             created_at: now,
             updated_at: now,
             version: 0,
+            identities: Vec::new(),
         };
         self.users.insert(&user).await?;
         self.record("user_created", &[("role", role.as_str())], actor, user.id, origin)

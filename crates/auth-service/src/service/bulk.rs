@@ -274,6 +274,7 @@ impl Bulk {
             created_at: now,
             updated_at: now,
             version: 0,
+            identities: Vec::new(),
         })
     }
 

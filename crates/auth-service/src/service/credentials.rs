@@ -17,7 +17,7 @@ use crate::{
         session::AuthMethod,
         user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, FederationError, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
@@ -28,7 +28,7 @@ use crate::{
     store::{
         audit::{AuditEvent, AuditStore},
         resets::ResetStore,
-        users::{PasswordChange, UserStore},
+        users::{PasswordChange, UserStore, identities::Removal},
         verifications::VerificationStore,
     },
 };
@@ -188,6 +188,23 @@ impl Credentials {
         self.sessions.open(user_id, AuthMethod::PASSWORD, origin).await
     }
 
+    /// Takes the password away from somebody who knows it and can sign in without it. All sessions end.
+    pub(crate) async fn remove(&self, user_id: UserId, current: &SecretString, origin: &Origin) -> Result<()> {
+        let user = self.prove(user_id, current, origin).await?;
+        let now = self.clock.now();
+        let removal = self.users.remove_password(user_id, user.password_version, now).await?;
+        if removal != Removal::Removed {
+            return Err(FederationError::LastSignInMethod.into());
+        }
+        self.end_what_rests_on_the_old(user_id, EndReason::PasswordChange, Some(origin))
+            .await?;
+        self.record("password_removed", "ok", Some(user_id), user_id, Some(origin))
+            .await;
+        self.mailer
+            .send(Mail::password_removed(&user, origin, &self.public_url));
+        Ok(())
+    }
+
     /// Gives somebody a password that they have to change when they sign in. Returns them, and the password when we
     /// chose it.
     pub(crate) async fn give(
@@ -268,9 +285,11 @@ impl Credentials {
         Ok(true)
     }
 
+    /// Ends what rests on the password that a user had.
+    ///
     /// The new password is stored by now: a session that is opened with the old one meanwhile notices it by itself
     /// (`Logins`), and any other is found here.
-    async fn end_what_rests_on_the_old(
+    pub(crate) async fn end_what_rests_on_the_old(
         &self,
         user_id: UserId,
         reason: EndReason,

@@ -105,8 +105,9 @@ impl Logins {
         let attempt = self.refuse_shut_out(&user, attempt, origin).await?;
         self.renew_hash(&user, password).await;
         self.throttle.succeeded(attempt).await;
-        let method = match self.counted(self.pending.ask(&user, proof, origin).await)? {
-            Asked::Nothing => AuthMethod::PASSWORD,
+        let password = AuthMethod::PASSWORD;
+        let method = match self.counted(self.pending.ask(&user, &password, proof, origin).await)? {
+            Asked::Nothing => password,
             Asked::Answered => AuthMethod::PASSWORD_AND_TOTP,
             Asked::Later(pending) => {
                 self.record("second_factor_needed", known, None, origin).await;
@@ -118,8 +119,39 @@ impl Logins {
 
     /// Finishes a sign-in with the second factor it lacked.
     pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<TokenPair> {
-        let user = self.counted(self.pending.finish(token, proof, origin).await)?;
-        self.open(&user, AuthMethod::PASSWORD_AND_TOTP, origin).await
+        let (user, method) = self.counted(self.pending.finish(token, proof, origin).await)?;
+        self.open(&user, method.with_second_factor(), origin).await
+    }
+
+    /// Opens a session for somebody for whom a provider vouches, if `is_theirs` still holds once the session stands; or
+    /// asks for their second factor.
+    pub(crate) async fn open_vouched(
+        &self,
+        user: &User,
+        method: AuthMethod,
+        is_theirs: impl Fn(&User) -> bool,
+        origin: &Origin,
+    ) -> Result<SignIn> {
+        let known = Some(user.id);
+        if user.is_disabled {
+            self.record("disabled", known, None, origin).await;
+            return Err(Error::InvalidCredentials);
+        }
+        if !self.sign_in_rule.admits_address_of(user) {
+            self.record("not_verified", known, None, origin).await;
+            return Err(Error::EmailNotVerified);
+        }
+        if let Asked::Later(pending) = self.pending.ask(user, &method, None, origin).await? {
+            self.record("second_factor_needed", known, None, origin).await;
+            return Ok(SignIn::Pending(pending));
+        }
+        let pair = self.open(user, method, origin).await?;
+        if !is_theirs(&pair.user) {
+            let reason = EndReason::Revoked;
+            self.sessions.end(&pair.session_id, user.id, reason, Some(origin)).await?;
+            return Err(Error::InvalidCredentials);
+        }
+        Ok(SignIn::Done(pair))
     }
 
     /// The audit trail has it by now, from where the code was looked at.

@@ -5,6 +5,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod changes;
+pub(crate) mod identities;
 pub(crate) mod pages;
 
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use crate::{
         roles::RoleMap,
         user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, FederationError, Result},
 };
 
 /// How many users one round trip brings when all are listed.
@@ -74,6 +75,8 @@ struct UserRow {
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<identities::IdentityRow>,
     /// Whether other services have to hear of a change yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     untold: Option<changes::Mark>,
@@ -99,6 +102,8 @@ impl UserStore {
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
             super::sparse(doc! { changes::UNTOLD: 1 }),
+            identities::index(),
+            identities::provider_index(),
         ])
         .await?;
         rows.create_indexes(pages::indexes()).await?;
@@ -274,6 +279,7 @@ fn version_filter(version: i32) -> Bson {
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
         Some(message) if message.contains("index: username") => Error::UsernameTaken,
+        Some(message) if message.contains("index: identities") => FederationError::IdentityTaken.into(),
         Some(_) => Error::EmailTaken,
         None => Error::Database(error),
     }
@@ -297,6 +303,7 @@ impl UserStore {
             must_change_password: row.must_change_password,
             password_version: row.password_version,
             version: row.version,
+            identities: row.identities.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -317,6 +324,7 @@ impl From<&User> for UserRow {
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),
             version: user.version,
+            identities: user.identities.iter().map(Into::into).collect(),
             untold: None,
         }
     }

@@ -18,6 +18,9 @@ mod injection;
 mod introspection;
 mod mails;
 mod new_devices;
+mod oauth;
+#[path = "../../../../tests/src/oidc.rs"]
+mod oidc;
 mod operations;
 mod passwords;
 mod personal_data;

@@ -62,9 +62,11 @@ impl VerifiedIdentity {
     }
 }
 
-/// Letters, digits and `._-` of a name; what else it has would have to be typed at sign-in.
+/// Letters, digits and `._-` of a name, or of an address before its `@`; the rest would be hard to type.
 fn cleaned(name: &str) -> String {
-    name.chars()
+    let local = name.split('@').next().unwrap_or_default();
+    local
+        .chars()
         .filter(|character| character.is_ascii_alphanumeric() || "._-".contains(*character))
         .take(NAME_CHARS_MAX)
         .collect()
@@ -98,6 +100,6 @@ mod tests {
         let nameless = identity(&["田中", "<>"], Some("sakura@school.example"));
         assert_eq!(nameless.username(0).unwrap().as_str(), "sakura");
         assert_eq!(identity(&[], None).username(3).unwrap().as_str(), "user3");
-        assert_eq!(identity(&["a\u{202e}d@min"], None).username(0).unwrap().as_str(), "admin");
+        assert_eq!(identity(&["a\u{202e}da@school"], None).username(0).unwrap().as_str(), "ada");
     }
 }

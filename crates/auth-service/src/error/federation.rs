@@ -115,17 +115,20 @@ impl FederationError {
 
     /// What callers are told besides.
     pub(super) fn with_members(&self, problem: Problem) -> Problem {
-        match self {
-            Self::LinkNeeded {
-                token,
-                expires_in_secs,
-                proofs,
-            } => problem
+        if let Self::LinkNeeded {
+            token,
+            expires_in_secs,
+            proofs,
+        } = self
+        {
+            return problem
                 .with("link_token", token.expose_secret())
                 .with("expires_in", *expires_in_secs)
-                .with("proofs", json!(proofs)),
-            Self::ProviderUnreachable => problem.retry_after(5),
-            _ => problem,
+                .with("proofs", json!(proofs));
         }
+        if matches!(self, Self::ProviderUnreachable) {
+            return problem.retry_after(5);
+        }
+        problem
     }
 }

@@ -101,19 +101,12 @@ pub(crate) struct Holder {
 pub(crate) struct Returned {
     provider: Provider,
     flow: Flow,
-    /// Whether whoever brought it is whoever began it. If not, they only carry a code to them.
-    is_bound: bool,
 }
 
 impl Returned {
     /// Where the browser goes now.
     pub(crate) fn next(&self) -> Option<&str> {
         self.flow.next.as_deref()
-    }
-
-    /// Whether the one who brought the answer may have what it is worth.
-    pub(crate) fn is_bound(&self) -> bool {
-        self.is_bound
     }
 
     /// The sign-in with what is known now.
@@ -237,14 +230,7 @@ impl Federation {
         if !self.flows.take_flow(&state, now).await? {
             return Err(FederationError::InvalidState.into());
         }
-        Ok((
-            state,
-            Returned {
-                provider,
-                flow,
-                is_bound,
-            },
-        ))
+        Ok((state, Returned { provider, flow }))
     }
 
     /// Who the provider says that somebody is.

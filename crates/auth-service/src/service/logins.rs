@@ -105,9 +105,10 @@ impl Logins {
         let attempt = self.refuse_shut_out(&user, attempt, origin).await?;
         self.renew_hash(&user, password).await;
         self.throttle.succeeded(attempt).await;
-        let password = AuthMethod::PASSWORD;
-        let method = match self.counted(self.pending.ask(&user, &password, proof, origin).await)? {
-            Asked::Nothing => password,
+        let by_password = AuthMethod::PASSWORD;
+        let asked = self.pending.ask(&user, &by_password, proof, origin).await;
+        let method = match self.counted(asked)? {
+            Asked::Nothing => by_password,
             Asked::Answered => AuthMethod::PASSWORD_AND_TOTP,
             Asked::Later(pending) => {
                 self.record("second_factor_needed", known, None, origin).await;

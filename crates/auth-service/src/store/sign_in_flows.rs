@@ -208,13 +208,8 @@ impl SignInFlowStore {
         Ok(())
     }
 
-    /// The identity that waits under this token.
-    pub(crate) async fn find_link(&self, token: &OneTime, now: DateTime<Utc>) -> Result<Option<PendingLink>> {
-        let row = self.links.find_one(live(&token.hash(), now)).await?;
-        Ok(row.and_then(LinkRow::read))
-    }
-
-    /// The same, and counts a proof before its outcome is known; `None` also when none may be tried any more.
+    /// The identity that waits under this token; counts a proof before its outcome is known. `None` also when none may be
+    /// tried any more.
     pub(crate) async fn try_link(&self, token: &OneTime, now: DateTime<Utc>) -> Result<Option<PendingLink>> {
         let mut filter = live(&token.hash(), now);
         filter.insert("tries", doc! { "$lt": TRIES_MAX });

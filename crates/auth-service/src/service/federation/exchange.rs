@@ -187,24 +187,20 @@ impl Exchange {
             tracing::warn!(error = ?error, "a provider did not say who somebody is");
             FederationError::ProviderUnreachable
         })?;
-        match answer {
-            Value::Object(person) => Ok(person),
-            _ => Err(FederationError::IdentityUnclear.into()),
-        }
+        let Value::Object(person) = answer else {
+            return Err(FederationError::IdentityUnclear.into());
+        };
+        Ok(person)
     }
 }
 
 /// Who somebody is without an ID token: text or a number, never an address.
 fn subject_of(person: &Map<String, Value>) -> Result<String> {
-    let subject = match person.get("sub").or_else(|| person.get("id")) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) if number.is_u64() => number.to_string(),
-        _ => String::new(),
-    };
-    if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
-        return Err(FederationError::IdentityUnclear.into());
-    }
-    Ok(subject)
+    let given = person.get("sub").or_else(|| person.get("id"));
+    let number = || given.and_then(Value::as_u64).map(|number| number.to_string());
+    let subject = given.and_then(Value::as_str).map(str::to_owned).or_else(number);
+    let subject = subject.filter(|subject| (1..=SUBJECT_BYTES_MAX).contains(&subject.len()));
+    Ok(subject.ok_or(FederationError::IdentityUnclear)?)
 }
 
 fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -> Result<VerifiedIdentity> {
@@ -233,10 +229,11 @@ fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -
 /// A refusal of the code is the person's to repair; everything else is the provider's.
 fn unanswered(provider: &Provider, error: Unanswered) -> Error {
     tracing::warn!(error = ?error, provider = provider.name, "a provider did not answer as it should");
-    match error {
-        Unanswered::Status { status, body } if status.as_u16() == 400 && body.get("error").is_some() => {
-            FederationError::ProviderRefused.into()
-        }
-        _ => FederationError::ProviderUnreachable.into(),
+    if let Unanswered::Status { status, body } = error
+        && status.as_u16() == 400
+        && body.get("error").is_some()
+    {
+        return FederationError::ProviderRefused.into();
     }
+    FederationError::ProviderUnreachable.into()
 }

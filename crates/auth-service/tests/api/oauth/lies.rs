@@ -194,14 +194,14 @@ async fn doors_that_misbehave_hold_nobody_up_and_lead_nowhere() {
             Trouble::Broken,
             Trouble::NotJson,
         ] {
-            // Another replica has read nothing yet.
-            let fresh = school.app.spawn_beside().await;
+            // Whatever was read before counts no more.
+            school.app.advance_secs(3_601);
             let what = format!("{door:?} {trouble:?}");
             school.lies(|lies| {
                 lies.troubles = vec![(door, trouble)];
                 lies.email_at_userinfo_only = true;
             });
-            let mut browser = super::Browser { app: &fresh, cookie: None };
+            let mut browser = school.browser();
             let begun = browser.get("/api/v1/auth/oauth/school/authorize").await;
             let answer = if door == Door::Discovery {
                 begun

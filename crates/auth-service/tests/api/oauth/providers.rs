@@ -14,7 +14,7 @@ const PATH: &str = "/api/v1/admin/oauth-providers";
 
 #[tokio::test]
 async fn presets_need_a_client_only() {
-    let app = TestApp::spawn_with(|config| config.private_providers = false).await;
+    let app = TestApp::spawn().await;
     let root = app.user("root1", "admin").await;
     for (preset, kind, issuer) in [
         ("google", "oidc", "https://accounts.google.com"),
@@ -34,7 +34,7 @@ async fn presets_need_a_client_only() {
 /// The form of the older front end: seven members, and nothing about kinds.
 #[tokio::test]
 async fn older_settings_of_google_and_github_are_known_by_their_addresses() {
-    let app = TestApp::spawn_with(|config| config.private_providers = false).await;
+    let app = TestApp::spawn().await;
     let root = app.user("root1", "admin").await;
     let google = json!({
         "name": "google", "client_id": "id", "client_secret": "hush", "scope": "openid email profile",

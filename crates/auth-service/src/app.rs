@@ -50,6 +50,7 @@ use crate::{
         resets::Resets,
         revocations::Revocations,
         sessions::Sessions,
+        settings::RuntimeSettings,
         signing_keys::SigningKeys,
         spraying::Spraying,
         throttle::LoginThrottle,
@@ -57,7 +58,7 @@ use crate::{
     },
     store::{
         audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
+        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore, settings::SettingsStore,
         throttles::ThrottleStore, users::UserStore,
     },
 };
@@ -97,6 +98,7 @@ struct Services {
     revocations: Revocations,
     signing_keys: SigningKeys,
     introspection: Introspection,
+    settings: RuntimeSettings,
     people: People,
     doors: Doors,
     bulk: Bulk,
@@ -124,7 +126,6 @@ impl App {
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
-        let sign_in_rule = config.sign_in_rule;
         let table_bytes_max = TableBytesMax(config.import_bytes_max);
         let origins = config.cors_origins.clone();
         let has_testing_routes = config.testing_endpoints;
@@ -143,7 +144,6 @@ impl App {
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
                 .app_data(clock.clone())
-                .app_data(web::Data::new(sign_in_rule))
                 .app_data(web::Data::new(clock.clone()))
                 .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
@@ -219,7 +219,9 @@ impl Services {
         let audit_lost = metrics.protection.audit_lost.clone();
         let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
-        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let settings = RuntimeSettings::open(config, SettingsStore::new(database), audit.clone()).await?;
+        let mails = metrics.mails.clone();
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, settings.clone(), mails)?;
         let new_devices = NewDevices::new(
             config,
             KnownDeviceStore::open(database).await?,
@@ -238,6 +240,7 @@ impl Services {
             new_devices,
             audit.clone(),
             metrics.clone(),
+            settings.clone(),
         );
         let introspection = Introspection {
             verifier: signing_keys.verifier(),
@@ -271,6 +274,7 @@ impl Services {
             audit: audit.clone(),
             mailer: mailer.clone(),
             metrics: metrics.clone(),
+            settings: settings.clone(),
             tasks: lifecycle.tasks().clone(),
         };
         let secrets = Secrets::open(config, database, base).await?;
@@ -282,7 +286,7 @@ impl Services {
             mailer: &mailer,
         };
         let people = People::open(config, database, base).await?;
-        let mails = mailer.clone();
+        let sender = mailer.clone();
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -291,6 +295,7 @@ impl Services {
             audit: audit.clone(),
             budget: GuessBudget::new(config, throttles.clone()),
             mailer,
+            settings: settings.clone(),
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
@@ -305,6 +310,7 @@ impl Services {
             throttle,
             audit.clone(),
             metrics,
+            settings.clone(),
         );
         let base = federation::Base {
             users: &users,
@@ -312,7 +318,8 @@ impl Services {
             secrets: &secrets,
             logins: &logins,
             audit: &audit,
-            mailer: &mails,
+            mailer: &sender,
+            settings: &settings,
         };
         let doors = Doors::open(config, database, base).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
@@ -323,12 +330,14 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
+        lifecycle.tasks().spawn(settings.clone().follow(lifecycle.cancelled()));
         people.start(lifecycle);
         Ok(Self {
             users,
             accounts,
             introspection,
             signing_keys,
+            settings,
             registration: Registration::new(config, parts),
             secrets,
             logins,
@@ -389,7 +398,8 @@ impl Services {
             .app_data(web::Data::new(self.signing_keys.clone()))
             .app_data(web::Data::new(self.introspection.clone()))
             .app_data(web::Data::new(self.bulk.clone()))
-            .app_data(web::Data::new(self.imports.clone()));
+            .app_data(web::Data::new(self.imports.clone()))
+            .app_data(web::Data::new(self.settings.clone()));
         self.people.register(config);
         self.doors.register(config);
     }

@@ -21,6 +21,7 @@ pub mod reset;
 pub mod roles;
 pub mod second_factor;
 pub mod session;
+pub mod settings;
 pub mod sign_in_flow;
 pub mod signing_keys;
 pub mod spraying;

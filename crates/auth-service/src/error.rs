@@ -191,6 +191,18 @@ pub(crate) enum Error {
     /// The database refused or was away.
     #[error("the database query failed")]
     Database(#[from] mongodb::error::Error),
+    /// Somebody who is no admin, while sign-in is for admins only.
+    #[error("only administrators can sign in at the moment; try again later")]
+    SignInClosed,
+    /// By the settings.
+    #[error("accounts are not made in this way, or not for this address; ask an administrator")]
+    RegistrationClosed,
+    /// There is a later version.
+    #[error("the settings were changed meanwhile; look at them again")]
+    SettingsChanged,
+    /// None of this number.
+    #[error("there is no such version of the settings")]
+    SettingsNotFound,
     /// Something about signing in by way of a provider.
     #[error(transparent)]
     Federation(#[from] FederationError),
@@ -250,6 +262,10 @@ impl Error {
             Self::SecondFactorOff => (StatusCode::CONFLICT, "second_factor_not_enabled"),
             Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
             Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
+            Self::SignInClosed => (StatusCode::FORBIDDEN, "sign_in_closed"),
+            Self::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed"),
+            Self::SettingsChanged => (StatusCode::CONFLICT, "settings_changed"),
+            Self::SettingsNotFound => (StatusCode::NOT_FOUND, "settings_not_found"),
             Self::Federation(error) => error.status_and_code(),
             Self::HashQueueFull | Self::AdminsBusy | Self::TooManyExports => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy")

@@ -29,6 +29,7 @@ use url::Url;
 use crate::{
     config::{MailRoute, Smtp},
     domain::{user::User, verification::Code},
+    service::settings::RuntimeSettings,
 };
 
 /// Mails waiting to be sent. A mail takes a few kilobytes.
@@ -66,6 +67,7 @@ pub(crate) struct Postman {
     queue: mpsc::Receiver<Mail>,
     route: Route,
     from: Mailbox,
+    settings: RuntimeSettings,
     outcomes: IntCounterVec,
 }
 
@@ -114,6 +116,7 @@ impl Mailer {
     pub(crate) fn new(
         route: &MailRoute,
         from: &str,
+        settings: RuntimeSettings,
         outcomes: IntCounterVec,
     ) -> anyhow::Result<(Self, Postman)> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
@@ -134,6 +137,7 @@ impl Mailer {
             queue: receiver,
             route,
             from,
+            settings,
             outcomes,
         };
         Ok((mailer, postman))
@@ -161,6 +165,7 @@ impl Postman {
             mut queue,
             route,
             from,
+            settings,
             outcomes,
         } = self;
         let stopped = pin!(stop.cancelled());
@@ -176,6 +181,7 @@ impl Postman {
             queue.poll_recv(context)
         });
         let deliver = |mail| async {
+            let from = sender(&from, &settings);
             let outcome = route.deliver_with_retries(&from, mail, &stop).await;
             outcomes.with_label_values(&[outcome]).inc();
         };
@@ -242,6 +248,12 @@ impl Route {
             Self::Nowhere => Ok(()),
         }
     }
+}
+
+/// Whom a mail is from: the configured address, under the name that administrators want.
+fn sender(from: &Mailbox, settings: &RuntimeSettings) -> Mailbox {
+    let name = settings.current().settings.mail_sender_name.clone();
+    Mailbox::new(name.or_else(|| from.name.clone()), from.email.clone())
 }
 
 /// A mail as it goes over the wire. Every header is built from a checked type, so no text can add one.

@@ -40,6 +40,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     audit::routes(routes);
     older_shapes(routes);
     providers(routes);
+    settings(routes);
     operation(routes);
     Contract::routes(routes);
 }
@@ -171,6 +172,26 @@ fn older_shapes(routes: &mut Routes<'_>) {
         .get("/api/v1/test", Public, v1::show_test)
         .put("/api/v1/auth/account", User, v1::update_account)
         .put("/api/v1/users/{user_id}", Admin, v1::update_user);
+}
+
+/// What administrators change while the service runs.
+fn settings(routes: &mut Routes<'_>) {
+    use Access::{Admin, Public};
+    routes
+        .get("/api/v1/auth/config", Public, v1::settings::show_public_settings)
+        .get("/api/v1/admin/config", Admin, v1::settings::show_settings)
+        .put("/api/v1/admin/config", Admin, v1::settings::change_settings)
+        .post("/api/v1/admin/config", Admin, v1::settings::change_settings)
+        .get(
+            "/api/v1/admin/config/versions",
+            Admin,
+            v1::settings::list_setting_versions,
+        )
+        .post(
+            "/api/v1/admin/config/versions/{version}/activate",
+            Admin,
+            v1::settings::activate_setting_version,
+        );
 }
 
 /// Signing in by way of providers, and the identities that are linked to accounts.

@@ -28,6 +28,7 @@ pub(crate) mod resets;
 pub(crate) mod revocations;
 pub(crate) mod second_factors;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod signing_keys;
 pub(crate) mod spraying;
 pub(crate) mod testing;

@@ -13,6 +13,7 @@ pub(crate) mod resets;
 pub(crate) mod revocations;
 pub(crate) mod second_factors;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod sign_in_flows;
 pub(crate) mod throttles;
 pub(crate) mod user_changes;

@@ -13,6 +13,7 @@ use crate::{
         logins::Logins,
         outbound::Outbound,
         providers::Providers,
+        settings::RuntimeSettings,
     },
     store::{
         audit::AuditStore, providers::ProviderStore, second_factors::SecondFactorStore, sessions::SessionStore,
@@ -28,6 +29,7 @@ pub(super) struct Base<'a> {
     pub(super) logins: &'a Logins,
     pub(super) audit: &'a AuditStore,
     pub(super) mailer: &'a Mailer,
+    pub(super) settings: &'a RuntimeSettings,
 }
 
 /// The services.
@@ -59,6 +61,7 @@ impl Doors {
                 sealing: sealing.clone(),
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
+                settings: base.settings.clone(),
             },
         );
         let providers = Providers::new(

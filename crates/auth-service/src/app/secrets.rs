@@ -18,6 +18,7 @@ use crate::{
         resets::{self, Resets},
         second_factors::{self, SecondFactors},
         sessions::Sessions,
+        settings::RuntimeSettings,
         testing::Testing,
         throttle::LoginThrottle,
     },
@@ -36,6 +37,7 @@ pub(super) struct Base {
     pub(super) audit: AuditStore,
     pub(super) mailer: Mailer,
     pub(super) metrics: AuthMetrics,
+    pub(super) settings: RuntimeSettings,
     pub(super) tasks: TaskTracker,
 }
 
@@ -78,6 +80,7 @@ impl Secrets {
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
+                settings: base.settings,
             },
         );
         let second_factors = SecondFactors::new(

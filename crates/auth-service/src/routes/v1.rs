@@ -4,6 +4,7 @@
 mod bodies;
 pub(crate) mod oauth;
 pub(crate) mod providers;
+pub(crate) mod settings;
 
 use actix_web::{HttpResponse, web};
 use common_http::{Body, CurrentUser, Path};
@@ -18,7 +19,7 @@ use crate::{
     domain::{
         origin::Origin,
         session::AuthMethod,
-        user::{SignInRule, UserId},
+        user::UserId,
     },
     error::{Error, Result},
     routes::{
@@ -35,6 +36,7 @@ use crate::{
         logins::{Logins, SignIn},
         registration::Registration,
         sessions::{EndReason, Sessions},
+        settings::RuntimeSettings,
     },
     store::{providers::ProviderStore, users::UserStore},
 };
@@ -81,12 +83,12 @@ pub(crate) async fn register(
     registration: web::Data<Registration>,
     sessions: web::Data<Sessions>,
     limits: web::Data<Limits>,
-    sign_in_rule: web::Data<SignInRule>,
+    settings: web::Data<RuntimeSettings>,
 ) -> Result<HttpResponse> {
     limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
     let user = registration.sign_up(account, &origin).await?;
-    let access_token = if sign_in_rule.admits(&user) {
+    let access_token = if settings.sign_in_rule().admits(&user) && settings.admit(&user).is_ok() {
         Some(
             sessions
                 .open(user.id, AuthMethod::PASSWORD, &origin)

@@ -33,8 +33,8 @@ pub(crate) struct Accounts {
 #[derive(Clone, Debug)]
 pub(crate) struct NewAccount {
     username: Username,
-    email: EmailAddress,
-    password: NewPassword,
+    pub(super) email: EmailAddress,
+    pub(super) password: NewPassword,
 }
 
 impl NewAccount {

@@ -23,6 +23,7 @@ use crate::{
     service::{
         passwords::Passwords,
         sessions::{EndReason, Sessions, TokenPair},
+        settings::RuntimeSettings,
         throttle::LoginThrottle,
     },
     store::{
@@ -51,6 +52,7 @@ pub(crate) struct Credentials {
     audit: AuditStore,
     mailer: Mailer,
     metrics: AuthMetrics,
+    settings: RuntimeSettings,
     public_url: Url,
     clock: Clock,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditStore,
     /// Tells the owner.
     pub(crate) mailer: Mailer,
+    /// How long passwords have to be.
+    pub(crate) settings: RuntimeSettings,
     /// Counts.
     pub(crate) metrics: AuthMetrics,
 }
@@ -99,6 +103,7 @@ impl Credentials {
             audit: parts.audit,
             mailer: parts.mailer,
             metrics: parts.metrics,
+            settings: parts.settings,
             public_url: config.public_url.clone(),
             clock: config.clock.clone(),
         }
@@ -163,7 +168,7 @@ impl Credentials {
         if current.expose_secret() == new.expose_secret() {
             return Err(Error::invalid("newPassword", "must differ from the current one"));
         }
-        let new = parse_new(new, &user)?;
+        let new = self.parse_new(new, &user)?;
         let hash = self.passwords.hash(&new).await?;
         let change = PasswordChange {
             hash: &hash,
@@ -216,7 +221,7 @@ impl Credentials {
     ) -> Result<(User, Option<SecretString>)> {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
         let (password, shown) = match given {
-            GivenPassword::Chosen(password) => (parse_new(password, &user)?, None),
+            GivenPassword::Chosen(password) => (self.parse_new(password, &user)?, None),
             GivenPassword::Random => {
                 let password = generate(&user.username)?;
                 let shown = password.secret().clone();
@@ -285,6 +290,14 @@ impl Credentials {
         Ok(true)
     }
 
+    /// Reads the member `newPassword` of a body.
+    pub(crate) fn parse_new(&self, password: SecretString, user: &User) -> Result<NewPassword> {
+        let parsed = NewPassword::parse(password, &user.username);
+        let new = parsed.map_err(|message| Error::invalid("newPassword", message))?;
+        self.settings.check_password("newPassword", &new)?;
+        Ok(new)
+    }
+
     /// Ends what rests on the password that a user had.
     ///
     /// The new password is stored by now: a session that is opened with the old one meanwhile notices it by itself
@@ -318,11 +331,6 @@ impl Credentials {
         };
         self.audit.record(event, self.clock.now()).await;
     }
-}
-
-/// Reads the member `newPassword` of a body.
-pub(crate) fn parse_new(password: SecretString, user: &User) -> Result<NewPassword> {
-    NewPassword::parse(password, &user.username).map_err(|message| Error::invalid("newPassword", message))
 }
 
 /// A password that people can read out and type, out of the operating system's randomness.

@@ -28,6 +28,7 @@ use crate::{
         logins::{Logins, SignIn},
         pending_sign_ins::PendingSignIn,
         sessions::TokenPair,
+        settings::RuntimeSettings,
     },
     store::{
         audit::{AuditEvent, AuditStore},
@@ -59,6 +60,7 @@ pub(crate) struct Identities {
     sealing: Sealing,
     audit: AuditStore,
     mailer: Mailer,
+    settings: RuntimeSettings,
     public_url: Url,
     clock: Clock,
 }
@@ -85,6 +87,8 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditStore,
     /// Tells the owner.
     pub(crate) mailer: Mailer,
+    /// Whether strangers get accounts, and whether equal addresses may be linked.
+    pub(crate) settings: RuntimeSettings,
 }
 
 /// What an identity was worth.
@@ -120,6 +124,7 @@ impl Identities {
             sealing: parts.sealing,
             audit: parts.audit,
             mailer: parts.mailer,
+            settings: parts.settings,
             public_url: config.public_url.clone(),
             clock: config.clock.clone(),
         }
@@ -195,6 +200,7 @@ impl Identities {
         if !provider.auto_provision {
             return Err(FederationError::NotProvisioned.into());
         }
+        self.settings.admit_registration(email.as_str())?;
         let now = self.clock.now();
         let mut user = User {
             id: UserId::generate(),

@@ -9,7 +9,7 @@ use crate::{
         origin::Origin,
         second_factor::Proof,
         session::AuthMethod,
-        user::{SignInRule, User, UserId},
+        user::{User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
@@ -17,6 +17,7 @@ use crate::{
         passwords::Passwords,
         pending_sign_ins::{Asked, PendingSignIn, PendingSignIns},
         sessions::{EndReason, Sessions, TokenPair},
+        settings::RuntimeSettings,
         throttle::{Attempt, LoginThrottle},
     },
     store::{
@@ -35,7 +36,7 @@ pub(crate) struct Logins {
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
-    sign_in_rule: SignInRule,
+    settings: RuntimeSettings,
     clock: Clock,
 }
 
@@ -62,6 +63,7 @@ impl Logins {
         throttle: LoginThrottle,
         audit: AuditStore,
         metrics: AuthMetrics,
+        settings: RuntimeSettings,
     ) -> Self {
         Self {
             users,
@@ -71,7 +73,7 @@ impl Logins {
             throttle,
             audit,
             metrics,
-            sign_in_rule: config.sign_in_rule,
+            settings,
             clock: config.clock.clone(),
         }
     }
@@ -121,6 +123,7 @@ impl Logins {
     /// Finishes a sign-in with the second factor it lacked.
     pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<TokenPair> {
         let (user, method) = self.counted(self.pending.finish(token, proof, origin).await)?;
+        self.refuse_while_closed(&user, origin).await?;
         self.open(&user, method.with_second_factor(), origin).await
     }
 
@@ -138,10 +141,11 @@ impl Logins {
             self.record("disabled", known, None, origin).await;
             return Err(Error::InvalidCredentials);
         }
-        if !self.sign_in_rule.admits_address_of(user) {
+        if !self.settings.sign_in_rule().admits_address_of(user) {
             self.record("not_verified", known, None, origin).await;
             return Err(Error::EmailNotVerified);
         }
+        self.refuse_while_closed(user, origin).await?;
         if let Asked::Later(pending) = self.pending.ask(user, &method, None, origin).await? {
             self.record("second_factor_needed", known, None, origin).await;
             return Ok(SignIn::Pending(pending));
@@ -195,14 +199,26 @@ impl Logins {
         let (outcome, error) = if user.is_disabled {
             self.throttle.failed(attempt, self.clock.now()).await;
             ("disabled", Error::InvalidCredentials)
-        } else if self.sign_in_rule.admits_address_of(user) {
-            return Ok(attempt);
-        } else {
+        } else if !self.settings.sign_in_rule().admits_address_of(user) {
             self.throttle.succeeded(attempt).await;
             ("not_verified", Error::EmailNotVerified)
+        } else if let Err(error) = self.settings.admit(user) {
+            self.throttle.succeeded(attempt).await;
+            ("closed", error)
+        } else {
+            return Ok(attempt);
         };
         self.record(outcome, Some(user.id), None, origin).await;
         Err(error)
+    }
+
+    /// Whoever is refused here has proven who they are.
+    async fn refuse_while_closed(&self, user: &User, origin: &Origin) -> Result<()> {
+        let admitted = self.settings.admit(user);
+        if admitted.is_err() {
+            self.record("closed", Some(user.id), None, origin).await;
+        }
+        admitted
     }
 
     /// Now is the only time the password is known. If it cannot be done, the next sign-in will.

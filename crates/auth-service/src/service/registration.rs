@@ -23,6 +23,7 @@ use crate::{
         codes::{Codes, Drawn},
         email_changes::EmailChanges,
         guesses::GuessBudget,
+        settings::RuntimeSettings,
     },
     store::{
         audit::{AuditEvent, AuditStore},
@@ -48,6 +49,7 @@ pub(crate) struct Registration {
     tasks: TaskTracker,
     public_url: Url,
     metrics: AuthMetrics,
+    settings: RuntimeSettings,
     clock: Clock,
 }
 
@@ -67,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) budget: GuessBudget,
     /// Sends the codes.
     pub(crate) mailer: Mailer,
+    /// Who may sign up.
+    pub(crate) settings: RuntimeSettings,
     /// Counts.
     pub(crate) metrics: AuthMetrics,
     /// Waits for what outlives a request.
@@ -88,12 +92,15 @@ impl Registration {
             tasks: parts.tasks,
             public_url: config.public_url.clone(),
             metrics: parts.metrics,
+            settings: parts.settings,
             clock: config.clock.clone(),
         }
     }
 
     /// Makes an account for whoever asks: no rights, address unproven.
     pub(crate) async fn sign_up(&self, account: NewAccount, origin: &Origin) -> Result<User> {
+        self.settings.admit_registration(account.email.as_str())?;
+        self.settings.check_password("password", &account.password)?;
         let user = self
             .accounts
             .create(account, Role::EndUser, Verification::Pending, None, Some(origin))

@@ -22,7 +22,7 @@ use crate::{
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
-        credentials::{Credentials, parse_new},
+        credentials::Credentials,
         tokens::seconds,
     },
     store::{
@@ -203,7 +203,7 @@ impl Resets {
         let user = user
             .filter(|user| user.email == reset.email && !user.is_disabled)
             .ok_or(Error::InvalidResetToken)?;
-        let password = parse_new(password, &user)?;
+        let password = self.credentials.parse_new(password, &user)?;
         // First the token, of which there is one, then the effect: two requests with it must not both set a password.
         // A crash in between costs the user another mail.
         if !self.store.consume(&reset, now).await? {

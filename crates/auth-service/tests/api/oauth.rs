@@ -6,6 +6,8 @@ mod linking;
 mod providers;
 mod sign_in;
 
+use std::sync::LazyLock;
+
 use auth_service::CONTRACT;
 use reqwest::{Method, redirect::Policy};
 use serde_json::{Value, json};
@@ -19,6 +21,8 @@ use crate::{
 
 /// Where people reach the platform, as the tests' configuration has it.
 const PUBLIC: &str = "https://chat.example.com";
+
+static PUBLISHED: LazyLock<PublishedContract> = LazyLock::new(|| PublishedContract::read(CONTRACT));
 
 /// A service, a provider it knows as `school`, and the admin who added it.
 pub(crate) struct School {
@@ -199,7 +203,7 @@ impl Browser<'_> {
             body,
         };
         let path = path.split('?').next().unwrap();
-        PublishedContract::read(CONTRACT).check(&method, path, &answer).unwrap();
+        PUBLISHED.check(&method, path, &answer).unwrap();
         answer
     }
 

@@ -47,6 +47,9 @@ impl Identities {
         if user.is_disabled {
             return Err(Error::InvalidCredentials);
         }
+        if !self.settings.current().settings.auto_link_accounts {
+            return Ok(FederationError::AccountExists);
+        }
         let proofs: &'static [&'static str] = match (user.is_verified, user.has_password()) {
             (false, _) => &["mail"],
             (true, false) => &["session", "mail"],

@@ -10,7 +10,6 @@ use std::{
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::header, web};
 use aws_lc_rs::{
     digest::{SHA256, digest},
-    encoding::AsDer as _,
     hmac,
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
@@ -190,7 +189,8 @@ impl StandInProvider {
     fn start_with(clock: Clock, has_rsa: bool) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let address: SocketAddr = listener.local_addr().expect("it has an address");
-        let generate = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key can be made");
+        let generate =
+            || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key can be made");
         let state = Arc::new(State {
             base: format!("http://{address}"),
             key: generate(),
@@ -343,7 +343,8 @@ impl State {
             Signing::Honest | Signing::UnknownKey | Signing::Critical => match &self.rsa {
                 Some(rsa) => {
                     let mut signature = vec![0; rsa.public_modulus_len()];
-                    rsa.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).ok()?;
+                    rsa.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature)
+                        .ok()?;
                     signature
                 }
                 None => by(&self.key)?,
@@ -470,7 +471,10 @@ async fn token(
         .get("code_verifier")
         .map(|verifier| URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())));
     let is_the_asker = challenge.as_ref() == grant.asked.get("code_challenge")
-        && grant.asked.get("code_challenge_method").is_some_and(|method| method == "S256")
+        && grant
+            .asked
+            .get("code_challenge_method")
+            .is_some_and(|method| method == "S256")
         && form.get("redirect_uri") == grant.asked.get("redirect_uri");
     if !is_the_asker {
         return refused();
@@ -478,7 +482,10 @@ async fn token(
     let access = state.next("access");
     locked(&state.tokens).insert(access.clone(), grant.person.clone());
     let mut answer = json!({ "access_token": access, "token_type": "Bearer", "expires_in": 300 });
-    if grant.asked.get("scope").is_some_and(|scope| scope.split(' ').any(|word| word == "openid"))
+    if grant
+        .asked
+        .get("scope")
+        .is_some_and(|scope| scope.split(' ').any(|word| word == "openid"))
         && let Some(members) = answer.as_object_mut()
     {
         members.insert("id_token".to_owned(), state.id_token(&grant).into());
@@ -495,7 +502,9 @@ fn knows_secret(request: &HttpRequest, form: &HashMap<String, String>) -> bool {
     let pair = format!("{}:{}", encoded(CLIENT_ID), encoded(CLIENT_SECRET));
     let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
     let given = request.headers().get(header::AUTHORIZATION);
-    let in_form = form.get("client_secret").is_some_and(|secret| secret == CLIENT_SECRET);
+    let in_form = form
+        .get("client_secret")
+        .is_some_and(|secret| secret == CLIENT_SECRET);
     given.is_some_and(|given| given.as_bytes() == basic.as_bytes()) || in_form
 }
 
@@ -529,6 +538,7 @@ async fn github_emails(request: HttpRequest, state: web::Data<State>) -> HttpRes
         return HttpResponse::Unauthorized().finish();
     };
     let listed = locked(&state.lies).github_emails.clone();
-    let own = json!([{ "email": person.email, "primary": true, "verified": person.email_verified == Some(true) }]);
+    let own =
+        json!([{ "email": person.email, "primary": true, "verified": person.email_verified == Some(true) }]);
     HttpResponse::Ok().json(listed.unwrap_or(own))
 }

@@ -58,8 +58,8 @@ use crate::{
     },
     store::{
         audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore, settings::SettingsStore,
-        throttles::ThrottleStore, users::UserStore,
+        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
+        settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
     },
 };
 
@@ -330,7 +330,9 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
-        lifecycle.tasks().spawn(settings.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(settings.clone().follow(lifecycle.cancelled()));
         people.start(lifecycle);
         Ok(Self {
             users,

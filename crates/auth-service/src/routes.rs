@@ -224,8 +224,16 @@ fn providers(routes: &mut Routes<'_>) {
             Admin,
             v1::providers::unlink_identity,
         )
-        .get("/api/v1/admin/oauth-providers", Admin, v1::providers::list_providers)
-        .post("/api/v1/admin/oauth-providers", Admin, v1::providers::create_provider)
+        .get(
+            "/api/v1/admin/oauth-providers",
+            Admin,
+            v1::providers::list_providers,
+        )
+        .post(
+            "/api/v1/admin/oauth-providers",
+            Admin,
+            v1::providers::create_provider,
+        )
         .put(
             "/api/v1/admin/oauth-providers/{provider_id}",
             Admin,

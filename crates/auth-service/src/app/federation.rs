@@ -16,8 +16,8 @@ use crate::{
         settings::RuntimeSettings,
     },
     store::{
-        audit::AuditStore, providers::ProviderStore, second_factors::SecondFactorStore, sessions::SessionStore,
-        sign_in_flows::SignInFlowStore, users::UserStore,
+        audit::AuditStore, providers::ProviderStore, second_factors::SecondFactorStore,
+        sessions::SessionStore, sign_in_flows::SignInFlowStore, users::UserStore,
     },
 };
 

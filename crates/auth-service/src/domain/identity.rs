@@ -51,11 +51,20 @@ impl VerifiedIdentity {
 
     /// The `number`th name to try for a new account: what the provider calls the person, then the same with a number.
     pub fn username(&self, number: u32) -> Option<Username> {
-        let local = self.verified_email.as_ref().and_then(|email| email.as_str().split('@').next());
+        let local = self
+            .verified_email
+            .as_ref()
+            .and_then(|email| email.as_str().split('@').next());
         let names = self.names.iter().map(String::as_str).chain(local);
-        let base = names.map(cleaned).find(|name| name.chars().count() >= NAME_CHARS_MIN);
+        let base = names
+            .map(cleaned)
+            .find(|name| name.chars().count() >= NAME_CHARS_MIN);
         let base = base.unwrap_or_else(|| "user".to_owned());
-        let suffix = if number == 0 { String::new() } else { number.to_string() };
+        let suffix = if number == 0 {
+            String::new()
+        } else {
+            number.to_string()
+        };
         let room = NAME_CHARS_MAX.saturating_sub(suffix.len());
         let name: String = base.chars().take(room).chain(suffix.chars()).collect();
         Username::parse(&name).ok()
@@ -100,6 +109,12 @@ mod tests {
         let nameless = identity(&["田中", "<>"], Some("sakura@school.example"));
         assert_eq!(nameless.username(0).unwrap().as_str(), "sakura");
         assert_eq!(identity(&[], None).username(3).unwrap().as_str(), "user3");
-        assert_eq!(identity(&["a\u{202e}da@school"], None).username(0).unwrap().as_str(), "ada");
+        assert_eq!(
+            identity(&["a\u{202e}da@school"], None)
+                .username(0)
+                .unwrap()
+                .as_str(),
+            "ada"
+        );
     }
 }

@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn older_settings_are_known_by_their_addresses() {
         let preset = |url: &str| Preset::of_address(&url.parse().unwrap()).map(|preset| preset.name);
-        assert_eq!(preset("https://accounts.google.com/o/oauth2/auth"), Some("google"));
+        assert_eq!(
+            preset("https://accounts.google.com/o/oauth2/auth"),
+            Some("google")
+        );
         assert_eq!(preset("https://github.com/login/oauth/authorize"), Some("github"));
         assert_eq!(preset("https://github.com.evil.example/"), None);
     }

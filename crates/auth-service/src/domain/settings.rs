@@ -75,13 +75,19 @@ impl Settings {
             (1..=TEXT_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)
         };
         // An address at the domain is the shortest proof that it is one.
-        let is_domain = |domain: &String| EmailAddress::parse(&format!("a@{domain}")).is_ok_and(|_| *domain == domain.to_lowercase());
-        let is_picture = |url: &String| url.starts_with("https://") || (url.starts_with('/') && !url.starts_with("//"));
+        let is_domain = |domain: &String| {
+            EmailAddress::parse(&format!("a@{domain}")).is_ok_and(|_| *domain == domain.to_lowercase())
+        };
+        let is_picture =
+            |url: &String| url.starts_with("https://") || (url.starts_with('/') && !url.starts_with("//"));
         let domains = &self.registration_domains;
         let checks = [
             (
                 domains.len() <= DOMAINS_MAX && domains.iter().all(is_domain),
-                ("registration_domains", "must be at most 100 domains in lower case"),
+                (
+                    "registration_domains",
+                    "must be at most 100 domains in lower case",
+                ),
             ),
             (
                 self.registration != RegistrationRule::Domain || !domains.is_empty(),
@@ -91,9 +97,14 @@ impl Settings {
                 PASSWORD_BYTES.contains(&self.password_min_length),
                 ("password_min_length", "must be from 8 to 64"),
             ),
-            (is_text(&self.site_name), ("site_name", "must have 1 to 200 characters")),
             (
-                self.logo_url.as_ref().is_none_or(|url| is_text(url) && is_picture(url)),
+                is_text(&self.site_name),
+                ("site_name", "must have 1 to 200 characters"),
+            ),
+            (
+                self.logo_url
+                    .as_ref()
+                    .is_none_or(|url| is_text(url) && is_picture(url)),
                 ("logo_url", "must begin with https://, or be a path"),
             ),
             (
@@ -101,7 +112,11 @@ impl Settings {
                 ("mail_sender_name", "must have 1 to 200 characters"),
             ),
         ];
-        checks.into_iter().filter(|(is_right, _)| !is_right).map(|(_, mistake)| mistake).collect()
+        checks
+            .into_iter()
+            .filter(|(is_right, _)| !is_right)
+            .map(|(_, mistake)| mistake)
+            .collect()
     }
 
     /// Whether somebody with this address may make an account for themselves.
@@ -109,7 +124,9 @@ impl Settings {
         let domain = email.rsplit_once('@').map(|(_, domain)| domain);
         match self.registration {
             RegistrationRule::Open => true,
-            RegistrationRule::Domain => domain.is_some_and(|domain| self.registration_domains.iter().any(|one| one == domain)),
+            RegistrationRule::Domain => {
+                domain.is_some_and(|domain| self.registration_domains.iter().any(|one| one == domain))
+            }
             RegistrationRule::Closed => false,
         }
     }
@@ -137,7 +154,12 @@ mod tests {
         };
         assert!(settings.mistakes().is_empty());
         assert!(settings.admits_registration("ada@school.example"));
-        for email in ["ada@evil-school.example", "ada@sub.school.example", "school.example", "a@school.example@evil.example"] {
+        for email in [
+            "ada@evil-school.example",
+            "ada@sub.school.example",
+            "school.example",
+            "a@school.example@evil.example",
+        ] {
             assert!(!settings.admits_registration(email), "{email}");
         }
     }

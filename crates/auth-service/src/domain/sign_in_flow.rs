@@ -79,7 +79,9 @@ pub fn parse_next(text: &str, origins: &[String]) -> Option<String> {
 
 /// `next` with one more parameter.
 pub fn with_parameter(next: &str, name: &str, value: &str) -> String {
-    let (path, fragment) = next.split_once('#').map_or((next, None), |(path, rest)| (path, Some(rest)));
+    let (path, fragment) = next
+        .split_once('#')
+        .map_or((next, None), |(path, rest)| (path, Some(rest)));
     let joint = if path.contains('?') { '&' } else { '?' };
     let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
     let fragment = fragment.map(|rest| format!("#{rest}")).unwrap_or_default();
@@ -92,16 +94,39 @@ mod tests {
 
     #[test]
     fn one_goes_back_to_pages_of_ours_and_nowhere_else() {
-        let origins = ["https://app.example.com".to_owned(), "http://localhost:5173".to_owned()];
-        for text in ["/", "/account?tab=1#x", "https://app.example.com/done", "http://localhost:5173/a?b=c"] {
+        let origins = [
+            "https://app.example.com".to_owned(),
+            "http://localhost:5173".to_owned(),
+        ];
+        for text in [
+            "/",
+            "/account?tab=1#x",
+            "https://app.example.com/done",
+            "http://localhost:5173/a?b=c",
+        ] {
             assert_eq!(parse_next(text, &origins).as_deref(), Some(text));
         }
         for text in [
-            "", "//evil.example", "/\\evil.example", "\\\\evil.example", "https:evil.example", "https:/evil.example",
-            "javascript:alert(1)", "data:text/html,x", "evil.example", "https://evil.example/", "/a\r\nSet-Cookie: x",
-            "/\t/evil.example", "https://app.example.com.evil.example/", "https://app.example.com@evil.example/",
-            "https://u:p@app.example.com/", "http://app.example.com/", "https:app.example.com/", " /a",
-            "https://app.example.com:444/", "/ä",
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https:evil.example",
+            "https:/evil.example",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "evil.example",
+            "https://evil.example/",
+            "/a\r\nSet-Cookie: x",
+            "/\t/evil.example",
+            "https://app.example.com.evil.example/",
+            "https://app.example.com@evil.example/",
+            "https://u:p@app.example.com/",
+            "http://app.example.com/",
+            "https:app.example.com/",
+            " /a",
+            "https://app.example.com:444/",
+            "/ä",
         ] {
             assert_eq!(parse_next(text, &origins), None, "{text:?}");
         }

@@ -47,7 +47,9 @@ pub(crate) enum FederationError {
     #[error("the code is not valid any more; begin again")]
     InvalidSignInCode,
     /// No account has the identity, and no account could be made with a proven address.
-    #[error("the provider has not proven your e-mail address; sign in in another way and link it to your account")]
+    #[error(
+        "the provider has not proven your e-mail address; sign in in another way and link it to your account"
+    )]
     VerifiedEmailNeeded,
     /// The provider is for people only who have an account.
     #[error("there is no account for this identity, and none is made for people of this provider")]
@@ -97,7 +99,9 @@ impl FederationError {
             Self::InvalidState => (StatusCode::BAD_REQUEST, "invalid_state"),
             Self::IssuerMismatch => (StatusCode::BAD_REQUEST, "issuer_mismatch"),
             Self::ProviderRefused => (StatusCode::BAD_REQUEST, "provider_refused"),
-            Self::IdentityRefused(_) | Self::IdentityUnclear => (StatusCode::UNAUTHORIZED, "identity_refused"),
+            Self::IdentityRefused(_) | Self::IdentityUnclear => {
+                (StatusCode::UNAUTHORIZED, "identity_refused")
+            }
             Self::ProviderUnreachable => (StatusCode::BAD_GATEWAY, "provider_unreachable"),
             Self::InvalidSignInCode => (StatusCode::BAD_REQUEST, "invalid_sign_in_code"),
             Self::VerifiedEmailNeeded => (StatusCode::FORBIDDEN, "verified_email_needed"),

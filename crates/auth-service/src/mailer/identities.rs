@@ -18,12 +18,16 @@ impl Mail {
         public_url: &Url,
     ) -> Self {
         let provider = ascii(provider);
-        let whom = email.map(|email| format!(" ({})", ascii(email))).unwrap_or_default();
+        let whom = email
+            .map(|email| format!(" ({})", ascii(email)))
+            .unwrap_or_default();
         Self::letter(
             user,
             "A way to sign in was added to your account",
             &[
-                text(format!("From now on you can sign in to your account by way of {provider}{whom}.")),
+                text(format!(
+                    "From now on you can sign in to your account by way of {provider}{whom}."
+                )),
                 from_where(origin),
                 text(format!(
                     "If this was not you, remove it on your account page at {}, choose a new password and tell your \
@@ -59,7 +63,9 @@ impl Mail {
             user,
             "Your password was removed",
             &[
-                text("Your account has no password any more: you sign in by way of a provider. Every device was signed out."),
+                text(
+                    "Your account has no password any more: you sign in by way of a provider. Every device was signed out.",
+                ),
                 from_where(origin),
                 text(format!(
                     "If this was not you, choose a new password at {} at once and tell your administrator.",
@@ -102,7 +108,13 @@ impl Mail {
 /// What administrators and providers call things, as the text part of a mail can show it.
 fn ascii(text: &str) -> String {
     text.chars()
-        .map(|character| if character.is_ascii_graphic() || character == ' ' { character } else { '?' })
+        .map(|character| {
+            if character.is_ascii_graphic() || character == ' ' {
+                character
+            } else {
+                '?'
+            }
+        })
         .take(100)
         .collect()
 }

@@ -16,11 +16,7 @@ use self::bodies::{
     Registered, RemovePassword, UpdateAccount, UpdateOther,
 };
 use crate::{
-    domain::{
-        origin::Origin,
-        session::AuthMethod,
-        user::UserId,
-    },
+    domain::{origin::Origin, session::AuthMethod, user::UserId},
     error::{Error, Result},
     routes::{
         bodies::{Done, LogIn},

@@ -194,10 +194,18 @@ impl Credentials {
     }
 
     /// Takes the password away from somebody who knows it and can sign in without it. All sessions end.
-    pub(crate) async fn remove(&self, user_id: UserId, current: &SecretString, origin: &Origin) -> Result<()> {
+    pub(crate) async fn remove(
+        &self,
+        user_id: UserId,
+        current: &SecretString,
+        origin: &Origin,
+    ) -> Result<()> {
         let user = self.prove(user_id, current, origin).await?;
         let now = self.clock.now();
-        let removal = self.users.remove_password(user_id, user.password_version, now).await?;
+        let removal = self
+            .users
+            .remove_password(user_id, user.password_version, now)
+            .await?;
         if removal != Removal::Removed {
             return Err(FederationError::LastSignInMethod.into());
         }

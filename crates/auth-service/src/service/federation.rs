@@ -131,7 +131,11 @@ impl Federation {
     ) -> Self {
         let metadata = Metadata::new(outbound.clone(), config.clock.clone());
         let public = config.public_url.origin().ascii_serialization();
-        let known = config.cors_origins.iter().filter(|origin| *origin != "*").cloned();
+        let known = config
+            .cors_origins
+            .iter()
+            .filter(|origin| *origin != "*")
+            .cloned();
         Self {
             exchange: Exchange::new(metadata.clone(), outbound, sealing.clone(), config.clock.clone()),
             providers,
@@ -164,7 +168,10 @@ impl Federation {
         let next = self.next(&wish)?;
         let challenge = challenge(&wish)?;
         if challenge.is_some() && next.is_none() && wish.redirect_uri.is_none() {
-            return Err(Error::invalid("next", "is required: the client has to receive the code"));
+            return Err(Error::invalid(
+                "next",
+                "is required: the client has to receive the code",
+            ));
         }
         let endpoints = self.metadata.endpoints(&provider).await?;
         let (state, nonce, verifier) = (random(), random(), random());
@@ -174,7 +181,9 @@ impl Federation {
             (None, Some(browser)) => Binding::Browser(browser.hash()),
             (None, None) => return Err(FederationError::InvalidState.into()),
         };
-        let sealed = self.sealing.seal(&verifier_context(&state), verifier.text().as_bytes())?;
+        let sealed = self
+            .sealing
+            .seal(&verifier_context(&state), verifier.text().as_bytes())?;
         let flow = Flow {
             provider_id: provider.id.clone(),
             redirect_uri: redirect_uri.clone(),
@@ -184,7 +193,9 @@ impl Federation {
             purpose,
             next,
         };
-        self.flows.insert_flow(&state, &flow, self.clock.now() + FLOW_LIFE).await?;
+        self.flows
+            .insert_flow(&state, &flow, self.clock.now() + FLOW_LIFE)
+            .await?;
         let mut url = endpoints.authorize.clone();
         let mut query = url.query_pairs_mut();
         query
@@ -223,7 +234,8 @@ impl Federation {
             .ok_or(FederationError::InvalidState)?;
         let is_bound = holder.began(&flow.binding, &flow.purpose);
         // Whoever was sent by a client without cookies only carries a code to that client.
-        let is_messenger = matches!(flow.binding, Binding::Client(_)) && holder.verifier.is_none() && flow.next.is_some();
+        let is_messenger =
+            matches!(flow.binding, Binding::Client(_)) && holder.verifier.is_none() && flow.next.is_some();
         if !is_bound && !is_messenger {
             return Err(FederationError::InvalidState.into());
         }
@@ -251,11 +263,16 @@ impl Federation {
                 return Err(FederationError::IssuerMismatch.into());
             }
         }
-        let code = answer.code.as_deref().filter(|code| !code.is_empty() && code.len() <= CODE_BYTES_MAX);
+        let code = answer
+            .code
+            .as_deref()
+            .filter(|code| !code.is_empty() && code.len() <= CODE_BYTES_MAX);
         let Some(code) = code.filter(|_| answer.error.is_none()) else {
             return Err(FederationError::ProviderRefused.into());
         };
-        let verifier = self.sealing.open(&verifier_context(state), &returned.flow.sealed_verifier)?;
+        let verifier = self
+            .sealing
+            .open(&verifier_context(state), &returned.flow.sealed_verifier)?;
         let verifier = String::from_utf8_lossy(verifier.expose_secret());
         self.exchange
             .identify(provider, &returned.flow, code, &verifier)
@@ -290,7 +307,10 @@ impl Federation {
             return Ok(own);
         };
         if *wanted != own && !provider.redirect_uris.contains(wanted) {
-            return Err(Error::invalid("redirect_uri", "is none of those that an administrator listed"));
+            return Err(Error::invalid(
+                "redirect_uri",
+                "is none of those that an administrator listed",
+            ));
         }
         Ok(wanted.clone())
     }
@@ -301,8 +321,12 @@ impl Federation {
             return Err(Error::invalid("next", "cannot go with redirect_uri"));
         }
         let next = parse_next(next, &self.origins);
-        next.map(Some)
-            .ok_or_else(|| Error::invalid("next", "must be a path, or an address at one of the origins we know"))
+        next.map(Some).ok_or_else(|| {
+            Error::invalid(
+                "next",
+                "must be a path, or an address at one of the origins we know",
+            )
+        })
     }
 }
 
@@ -314,7 +338,10 @@ impl Holder {
             return holder == user_id && session == session_id;
         }
         match binding {
-            Binding::Browser(hash) => self.browser.as_ref().is_some_and(|browser| browser.hash() == *hash),
+            Binding::Browser(hash) => self
+                .browser
+                .as_ref()
+                .is_some_and(|browser| browser.hash() == *hash),
             Binding::Client(challenge) => {
                 let verifier = self.verifier.as_deref().filter(|verifier| is_verifier(verifier));
                 verifier.is_some_and(|verifier| challenge_of(verifier) == *challenge)
@@ -327,11 +354,18 @@ fn challenge(wish: &Wish) -> Result<Option<String>> {
     let Some(challenge) = &wish.code_challenge else {
         return Ok(None);
     };
-    if wish.code_challenge_method.as_deref().is_some_and(|method| method != "S256") {
+    if wish
+        .code_challenge_method
+        .as_deref()
+        .is_some_and(|method| method != "S256")
+    {
         return Err(Error::invalid("code_challenge_method", "must be S256"));
     }
     if !is_challenge(challenge) {
-        return Err(Error::invalid("code_challenge", "must be a SHA-256 hash in base64url"));
+        return Err(Error::invalid(
+            "code_challenge",
+            "must be a SHA-256 hash in base64url",
+        ));
     }
     Ok(Some(challenge.clone()))
 }

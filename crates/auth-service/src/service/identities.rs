@@ -10,6 +10,7 @@ use common_http::Clock;
 use url::Url;
 use uuid::Uuid;
 
+pub(crate) use self::linking::LinkProof;
 use crate::{
     config::Config,
     domain::{
@@ -42,7 +43,6 @@ use crate::{
         },
     },
 };
-pub(crate) use self::linking::LinkProof;
 
 /// Names that are tried for a new account.
 const NAMES_MAX: u32 = 50;
@@ -142,7 +142,9 @@ impl Identities {
                 if !self.sessions.exists(session_id, *user_id).await? {
                     return Err(Error::SessionEnded);
                 }
-                let user = self.link(*user_id, &provider, &arrival.identity, "signed_in", origin).await?;
+                let user = self
+                    .link(*user_id, &provider, &arrival.identity, "signed_in", origin)
+                    .await?;
                 Ok(Settled::Linked(user))
             }
         }
@@ -154,18 +156,29 @@ impl Identities {
         identity: &VerifiedIdentity,
         origin: &Origin,
     ) -> Result<Settled> {
-        if let Some(user) = self.users.find_by_identity(&identity.issuer, &identity.subject).await? {
+        if let Some(user) = self
+            .users
+            .find_by_identity(&identity.issuer, &identity.subject)
+            .await?
+        {
             return self.open(&user, provider, identity, origin).await;
         }
         let email = identity.verified_email.as_ref();
         let email = email.ok_or(FederationError::VerifiedEmailNeeded)?;
         if let Some(user) = self.users.find_by_email(email.as_str()).await? {
-            return Err(self.ask_for_proof(&user, provider, identity, origin).await?.into());
+            return Err(self
+                .ask_for_proof(&user, provider, identity, origin)
+                .await?
+                .into());
         }
         let made = self.provision(provider, identity, origin).await;
         if let Err(Error::EmailTaken | Error::Federation(FederationError::IdentityTaken)) = made {
             // The same person in another tab was quicker, or somebody has just signed up with that address.
-            return match self.users.find_by_identity(&identity.issuer, &identity.subject).await? {
+            return match self
+                .users
+                .find_by_identity(&identity.issuer, &identity.subject)
+                .await?
+            {
                 Some(user) => self.open(&user, provider, identity, origin).await,
                 None => Err(FederationError::InvalidSignInCode.into()),
             };
@@ -224,7 +237,8 @@ impl Identities {
             return Err(FederationError::ProviderNotFound.into());
         }
         let details = [("role", user.role.as_str()), ("provider", provider.name.as_str())];
-        self.record("user_created", "ok", None, user.id, &details, origin).await;
+        self.record("user_created", "ok", None, user.id, &details, origin)
+            .await;
         Ok(user)
     }
 
@@ -233,7 +247,9 @@ impl Identities {
         for number in 0..NAMES_MAX {
             // The first is "ada", the second "ada2".
             let number = if number == 0 { 0 } else { number + 1 };
-            let Some(name) = identity.username(number) else { break };
+            let Some(name) = identity.username(number) else {
+                break;
+            };
             name.as_str().clone_into(&mut user.username);
             match self.users.insert(user).await {
                 Err(Error::UsernameTaken) => {}
@@ -262,9 +278,19 @@ impl Identities {
             Removal::NotFound => return Err(FederationError::IdentityNotFound.into()),
         }
         let provider = self.providers.find(&linked.provider_id).await?;
-        let name = provider.map_or_else(|| "a deleted provider".to_owned(), |provider| provider.display_name);
-        self.record("identity_unlinked", "ok", Some(actor), user_id, &[("provider", &name)], origin)
-            .await;
+        let name = provider.map_or_else(
+            || "a deleted provider".to_owned(),
+            |provider| provider.display_name,
+        );
+        self.record(
+            "identity_unlinked",
+            "ok",
+            Some(actor),
+            user_id,
+            &[("provider", &name)],
+            origin,
+        )
+        .await;
         self.mailer
             .send(Mail::identity_unlinked(&user, &name, origin, &self.public_url));
         Ok(())
@@ -295,7 +321,13 @@ impl Identities {
         let details = [("provider", provider.name.as_str()), ("proof", proof)];
         self.record("identity_linked", "ok", Some(user_id), user_id, &details, origin)
             .await;
-        let mail = Mail::identity_linked(&user, &provider.display_name, linked.email.as_deref(), origin, &self.public_url);
+        let mail = Mail::identity_linked(
+            &user,
+            &provider.display_name,
+            linked.email.as_deref(),
+            origin,
+            &self.public_url,
+        );
         self.mailer.send(mail);
         Ok(user)
     }

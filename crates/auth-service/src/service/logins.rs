@@ -153,7 +153,9 @@ impl Logins {
         let pair = self.open(user, method, origin).await?;
         if !is_theirs(&pair.user) {
             let reason = EndReason::Revoked;
-            self.sessions.end(&pair.session_id, user.id, reason, Some(origin)).await?;
+            self.sessions
+                .end(&pair.session_id, user.id, reason, Some(origin))
+                .await?;
             return Err(Error::InvalidCredentials);
         }
         Ok(SignIn::Done(pair))

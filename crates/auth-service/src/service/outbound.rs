@@ -149,7 +149,9 @@ impl Outbound {
         form: &[(&str, &str)],
         basic: Option<(&str, &SecretString)>,
     ) -> Result<Value, Unanswered> {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         let mut request = self
             .http
             .post(url.clone())
@@ -157,7 +159,8 @@ impl Outbound {
             .body(body);
         if let Some((id, secret)) = basic {
             // RFC 6749 section 2.3.1: both are encoded as in a form first.
-            let encoded = |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+            let encoded =
+                |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
             request = request.basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
         }
         self.send(url, request).await

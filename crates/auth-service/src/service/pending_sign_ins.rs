@@ -109,7 +109,12 @@ impl PendingSignIns {
 
     /// Whose sign-in the token finishes, now that the second factor is there, and how it was begun. The token has served
     /// then.
-    pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<(User, AuthMethod)> {
+    pub(crate) async fn finish(
+        &self,
+        token: &str,
+        proof: &Proof,
+        origin: &Origin,
+    ) -> Result<(User, AuthMethod)> {
         let presented = self.read(token)?;
         let user = self.users.find(presented.user_id).await?;
         let user = user.filter(User::may_sign_in).ok_or(Error::InvalidPendingToken)?;
@@ -140,7 +145,9 @@ impl PendingSignIns {
             exp: (now + LIFE).timestamp(),
             kind: TokenType::Pending,
         };
-        self.store.insert(&claims.jti, user.id, method, now + LIFE).await?;
+        self.store
+            .insert(&claims.jti, user.id, method, now + LIFE)
+            .await?;
         Ok(PendingSignIn {
             token: self.signer.pending(&claims)?.into(),
             expires_in_secs: LIFE.num_seconds(),

@@ -124,7 +124,12 @@ impl Providers {
     }
 
     /// Adds a provider.
-    pub(crate) async fn create(&self, edit: ProviderEdit, actor: UserId, origin: &Origin) -> Result<Provider> {
+    pub(crate) async fn create(
+        &self,
+        edit: ProviderEdit,
+        actor: UserId,
+        origin: &Origin,
+    ) -> Result<Provider> {
         if self.store.count().await? >= PROVIDERS_MAX {
             return Err(FederationError::TooManyProviders.into());
         }
@@ -134,7 +139,10 @@ impl Providers {
         let url = |text: Option<&str>| text.and_then(|text| Url::parse(text).ok());
         let blank = Provider {
             name: preset.map(|preset| preset.name).unwrap_or_default().to_owned(),
-            display_name: preset.map(|preset| preset.display_name).unwrap_or_default().to_owned(),
+            display_name: preset
+                .map(|preset| preset.display_name)
+                .unwrap_or_default()
+                .to_owned(),
             icon: preset.map_or("key", |preset| preset.name).to_owned(),
             color: preset.map_or("#4b5563", |preset| preset.color).to_owned(),
             kind: preset.map_or(ProviderKind::OAuth2, |preset| preset.kind),
@@ -144,7 +152,9 @@ impl Providers {
             authorize_url: url(preset.and_then(|preset| preset.authorize_url)),
             token_url: url(preset.and_then(|preset| preset.token_url)),
             userinfo_url: url(preset.and_then(|preset| preset.userinfo_url)),
-            scope: preset.map_or("openid email profile", |preset| preset.scope).to_owned(),
+            scope: preset
+                .map_or("openid email profile", |preset| preset.scope)
+                .to_owned(),
             is_active: true,
             auto_provision: true,
             default_role: Role::EndUser,
@@ -169,16 +179,31 @@ impl Providers {
         actor: UserId,
         origin: &Origin,
     ) -> Result<Provider> {
-        let links = self.store.links(id).await?.ok_or(FederationError::ProviderNotFound)?;
-        let before = self.store.find(id).await?.ok_or(FederationError::ProviderNotFound)?;
+        let links = self
+            .store
+            .links(id)
+            .await?
+            .ok_or(FederationError::ProviderNotFound)?;
+        let before = self
+            .store
+            .find(id)
+            .await?
+            .ok_or(FederationError::ProviderNotFound)?;
         let mut after = self.edited(before.clone(), edit).await?;
-        after.updated_at = self.clock.now().max(before.updated_at + chrono::Duration::milliseconds(1));
+        after.updated_at = self
+            .clock
+            .now()
+            .max(before.updated_at + chrono::Duration::milliseconds(1));
         let is_elsewhere = tells_who(&before) != tells_who(&after);
         if is_elsewhere && self.users.is_connected(id).await? {
             return Err(FederationError::ProviderInUse.into());
         }
         let unlinked_since = is_elsewhere.then_some(links);
-        if !self.store.replace(&after, before.updated_at, unlinked_since).await? {
+        if !self
+            .store
+            .replace(&after, before.updated_at, unlinked_since)
+            .await?
+        {
             return Err(FederationError::ProviderChanged.into());
         }
         self.record("provider_changed", &after, actor, origin).await;
@@ -189,7 +214,11 @@ impl Providers {
     /// or finds the provider gone.
     pub(crate) async fn delete(&self, id: &str, actor: UserId, origin: &Origin) -> Result<()> {
         for _ in 0..LOOKS_MAX {
-            let links = self.store.links(id).await?.ok_or(FederationError::ProviderNotFound)?;
+            let links = self
+                .store
+                .links(id)
+                .await?
+                .ok_or(FederationError::ProviderNotFound)?;
             let found = self.store.find(id).await?;
             if self.users.is_connected(id).await? {
                 return Err(FederationError::ProviderInUse.into());
@@ -241,7 +270,10 @@ impl Providers {
             ("client_id", edit.client_id, &mut provider.client_id),
             ("scope", edit.scope, &mut provider.scope),
         ] {
-            let Some(text) = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
+            let Some(text) = text
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+            else {
                 continue;
             };
             if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
@@ -253,7 +285,10 @@ impl Providers {
         provider.is_active = edit.is_active.unwrap_or(provider.is_active);
         provider.auto_provision = edit.auto_provision.unwrap_or(provider.auto_provision);
         provider.trust_email = edit.trust_email.unwrap_or(provider.trust_email);
-        if let Some(secret) = edit.client_secret.filter(|secret| !secret.expose_secret().is_empty()) {
+        if let Some(secret) = edit
+            .client_secret
+            .filter(|secret| !secret.expose_secret().is_empty())
+        {
             if secret.expose_secret().len() > 4 * TEXT_BYTES_MAX {
                 wrong("client_secret", "is too long");
             }
@@ -262,7 +297,10 @@ impl Providers {
         }
         if let Some(uris) = edit.redirect_uris {
             if uris.len() > REDIRECT_URIS_MAX || !uris.iter().all(|uri| is_redirect_uri(uri)) {
-                wrong("redirect_uris", "must be at most 10 addresses that begin with https://, or http:// on this machine");
+                wrong(
+                    "redirect_uris",
+                    "must be at most 10 addresses that begin with https://, or http:// on this machine",
+                );
             } else {
                 provider.redirect_uris = uris;
             }
@@ -285,13 +323,20 @@ impl Providers {
     }
 
     /// Where the provider is, by its kind: an issuer, at which the rest is discovered, or three addresses.
-    async fn locate(&self, provider: &mut Provider, given_addresses: Addresses, errors: &mut Vec<FieldError>) {
+    async fn locate(
+        &self,
+        provider: &mut Provider,
+        given_addresses: Addresses,
+        errors: &mut Vec<FieldError>,
+    ) {
         if provider.kind == ProviderKind::Oidc {
             (provider.authorize_url, provider.token_url, provider.userinfo_url) = (None, None, None);
             if !provider.scope.split(' ').any(|word| word == "openid") {
                 provider.scope = format!("openid {}", provider.scope);
             }
-            let issuer = given(given_addresses.issuer.as_deref()).unwrap_or(&provider.issuer).to_owned();
+            let issuer = given(given_addresses.issuer.as_deref())
+                .unwrap_or(&provider.issuer)
+                .to_owned();
             let parsed = Url::parse(&issuer).ok().filter(|url| url.query().is_none());
             match parsed {
                 None => errors.push(field_error("issuer", "must be the address of an issuer")),
@@ -308,9 +353,17 @@ impl Providers {
             "https://github.com".clone_into(&mut provider.issuer);
         }
         for (field, text, place) in [
-            ("authorize_url", given_addresses.authorize, &mut provider.authorize_url),
+            (
+                "authorize_url",
+                given_addresses.authorize,
+                &mut provider.authorize_url,
+            ),
             ("token_url", given_addresses.token, &mut provider.token_url),
-            ("userinfo_url", given_addresses.userinfo, &mut provider.userinfo_url),
+            (
+                "userinfo_url",
+                given_addresses.userinfo,
+                &mut provider.userinfo_url,
+            ),
         ] {
             if let Some(text) = given(text.as_deref()) {
                 *place = Url::parse(text).ok();
@@ -351,7 +404,11 @@ struct Addresses {
 
 /// Everything that says who somebody is at a provider.
 fn tells_who(provider: &Provider) -> (ProviderKind, &str, [Option<&Url>; 3]) {
-    let urls = [&provider.authorize_url, &provider.token_url, &provider.userinfo_url];
+    let urls = [
+        &provider.authorize_url,
+        &provider.token_url,
+        &provider.userinfo_url,
+    ];
     (provider.kind, &provider.issuer, urls.map(Option::as_ref))
 }
 

@@ -21,10 +21,7 @@ use crate::{
     error::{Error, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
-    service::{
-        credentials::Credentials,
-        tokens::seconds,
-    },
+    service::{credentials::Credentials, tokens::seconds},
     store::{
         audit::{AuditEvent, AuditStore},
         resets::{NewReset, ResetStore},

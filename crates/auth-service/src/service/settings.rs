@@ -87,7 +87,10 @@ impl RuntimeSettings {
         if password.bytes() >= least {
             return Ok(());
         }
-        Err(Error::invalid(field, &format!("must have at least {least} characters")))
+        Err(Error::invalid(
+            field,
+            &format!("must have at least {least} characters"),
+        ))
     }
 
     /// Refuses whoever may not make an account for themselves.
@@ -118,7 +121,9 @@ impl RuntimeSettings {
         let settings = edit(settings);
         let mistakes = settings.mistakes();
         if !mistakes.is_empty() {
-            let errors = mistakes.into_iter().map(|(field, message)| field_error(field, message));
+            let errors = mistakes
+                .into_iter()
+                .map(|(field, message)| field_error(field, message));
             return Err(Error::Invalid(errors.collect()));
         }
         let version = SettingsVersion {

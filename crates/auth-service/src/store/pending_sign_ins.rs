@@ -74,7 +74,10 @@ impl PendingSignInStore {
     /// Uses one up, and says how it was begun. Of any number of callers exactly one gets an answer.
     pub(crate) async fn consume(&self, id: &str) -> Result<Option<AuthMethod>> {
         let row = self.rows.find_one_and_delete(doc! { "_id": id }).await?;
-        let method = |row: PendingRow| row.method.map_or(AuthMethod::PASSWORD, |method| AuthMethod(method.into()));
+        let method = |row: PendingRow| {
+            row.method
+                .map_or(AuthMethod::PASSWORD, |method| AuthMethod(method.into()))
+        };
         Ok(row.map(method))
     }
 }

@@ -145,7 +145,12 @@ impl ProviderStore {
         let rows = self.rows.clone_with_type::<Document>();
         let rows = rows.find(doc! {}).projection(doc! { "name": 1 });
         let rows: Vec<_> = rows.await?.try_collect().await?;
-        let pair = |row: Document| Some((row.get_str("_id").ok()?.to_owned(), row.get_str("name").ok()?.to_owned()));
+        let pair = |row: Document| {
+            Some((
+                row.get_str("_id").ok()?.to_owned(),
+                row.get_str("name").ok()?.to_owned(),
+            ))
+        };
         Ok(rows.into_iter().filter_map(pair).collect())
     }
 }

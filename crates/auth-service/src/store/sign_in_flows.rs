@@ -132,11 +132,20 @@ impl SignInFlowStore {
         arrivals.create_index(expiring()).await?;
         let links = database.collection("pending_links");
         links.create_index(expiring()).await?;
-        Ok(Self { flows, arrivals, links })
+        Ok(Self {
+            flows,
+            arrivals,
+            links,
+        })
     }
 
     /// Remembers a sign-in by its state.
-    pub(crate) async fn insert_flow(&self, state: &OneTime, flow: &Flow, expires: DateTime<Utc>) -> Result<()> {
+    pub(crate) async fn insert_flow(
+        &self,
+        state: &OneTime,
+        flow: &Flow,
+        expires: DateTime<Utc>,
+    ) -> Result<()> {
         let row = FlowRow {
             state_hash: state.hash(),
             provider_id: flow.provider_id.clone(),
@@ -342,7 +351,10 @@ impl From<&VerifiedIdentity> for IdentityRow {
         Self {
             issuer: identity.issuer.clone(),
             subject: identity.subject.clone(),
-            verified_email: identity.verified_email.as_ref().map(|email| email.as_str().to_owned()),
+            verified_email: identity
+                .verified_email
+                .as_ref()
+                .map(|email| email.as_str().to_owned()),
             email: identity.email.clone(),
             names: identity.names.clone(),
         }

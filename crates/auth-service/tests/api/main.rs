@@ -19,7 +19,10 @@ mod introspection;
 mod mails;
 mod new_devices;
 mod oauth;
-#[expect(unreachable_pub, reason = "the same file is a module of the system tests' library")]
+#[expect(
+    unreachable_pub,
+    reason = "the same file is a module of the system tests' library"
+)]
 #[path = "../../../../tests/src/oidc.rs"]
 mod oidc;
 mod operations;

@@ -103,7 +103,11 @@ impl School {
 }
 
 pub(crate) async fn add_provider(root: &SignedIn, body: &Value) -> String {
-    let made = root.client.post("/api/v1/admin/oauth-providers", body).await.expect(201);
+    let made = root
+        .client
+        .post("/api/v1/admin/oauth-providers", body)
+        .await
+        .expect(201);
     text(&made.body["provider"]["id"])
 }
 
@@ -162,7 +166,10 @@ impl Browser<'_> {
 
     /// Goes to the provider; returns where that sends it.
     pub(crate) async fn visit(&self, url: &str) -> Url {
-        let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
         let answer = http.get(url).send().await.unwrap();
         let location = answer.headers()["location"].to_str().unwrap();
         location.parse().unwrap()
@@ -176,14 +183,20 @@ impl Browser<'_> {
 
     /// Goes to a path of ours.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
         self.send(Method::GET, http.get(format!("{}{path}", self.app.base)), path)
             .await
     }
 
     /// Sends JSON to a path of ours.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
         let request = http.post(format!("{}{path}", self.app.base)).json(body);
         self.send(Method::POST, request, path).await
     }

@@ -25,11 +25,16 @@ async fn settings_have_versions_and_of_two_who_change_one_learns_of_the_other() 
     let app = TestApp::spawn().await;
     let root = app.user("root1", "admin").await;
     let first = root.client.get(PATH).await.expect(200);
-    assert_eq!((&first.body["version"], &first.body["settings"]["registration"]), (&json!(0), &json!("open")));
+    assert_eq!(
+        (&first.body["version"], &first.body["settings"]["registration"]),
+        (&json!(0), &json!("open"))
+    );
 
     let (one, two) = join(
-        root.client.put(PATH, &json!({ "version": 0, "site_name": "School" })),
-        root.client.put(PATH, &json!({ "version": 0, "password_min_length": 12 })),
+        root.client
+            .put(PATH, &json!({ "version": 0, "site_name": "School" })),
+        root.client
+            .put(PATH, &json!({ "version": 0, "password_min_length": 12 })),
     )
     .await;
     let mut codes = [one.status.as_u16(), two.status.as_u16()];
@@ -45,15 +50,36 @@ async fn settings_have_versions_and_of_two_who_change_one_learns_of_the_other() 
     let versions = versions.body["versions"].as_array().unwrap().clone();
     assert_eq!(versions.len(), 3);
     assert_eq!(
-        (&versions[1]["settings"]["logo_url"], &versions[0]["settings"]["logo_url"], &versions[0]["created_by"]),
+        (
+            &versions[1]["settings"]["logo_url"],
+            &versions[0]["settings"]["logo_url"],
+            &versions[0]["created_by"]
+        ),
         (&json!("/logo.svg"), &Value::Null, &json!(root.id))
     );
     let activate = |version: i64| format!("{PATH}/versions/{version}/activate");
-    let back = root.client.post(&activate(2), &json!({ "version": 3 })).await.expect(200);
-    assert_eq!((&back.body["version"], &back.body["settings"]["logo_url"]), (&json!(4), &json!("/logo.svg")));
-    root.client.post(&activate(2), &json!({ "version": 3 })).await.expect_problem(409, "settings_changed");
-    root.client.post(&activate(99), &json!({ "version": 4 })).await.expect_problem(404, "settings_not_found");
-    let begin = root.client.post(&activate(0), &json!({ "version": 4 })).await.expect(200);
+    let back = root
+        .client
+        .post(&activate(2), &json!({ "version": 3 }))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&back.body["version"], &back.body["settings"]["logo_url"]),
+        (&json!(4), &json!("/logo.svg"))
+    );
+    root.client
+        .post(&activate(2), &json!({ "version": 3 }))
+        .await
+        .expect_problem(409, "settings_changed");
+    root.client
+        .post(&activate(99), &json!({ "version": 4 }))
+        .await
+        .expect_problem(404, "settings_not_found");
+    let begin = root
+        .client
+        .post(&activate(0), &json!({ "version": 4 }))
+        .await
+        .expect(200);
     assert_eq!(begin.body["settings"], first.body["settings"]);
     app.audited("settings_changed", "ok", 5).await;
 }
@@ -76,29 +102,51 @@ async fn what_is_wrong_is_told_and_changes_nothing() {
     ] {
         let mut body = json!({ "version": 0 });
         body[member] = value;
-        root.client.put(PATH, &body).await.expect_problem(400, "validation_failed");
+        root.client
+            .put(PATH, &body)
+            .await
+            .expect_problem(400, "validation_failed");
     }
     assert_eq!(app.count("settings", doc! {}).await, 0);
     let user = app.user("ada", "supervisor").await;
     user.client.get(PATH).await.expect_problem(403, "forbidden");
-    user.client.put(PATH, &json!({ "version": 0 })).await.expect_problem(403, "forbidden");
+    user.client
+        .put(PATH, &json!({ "version": 0 }))
+        .await
+        .expect_problem(403, "forbidden");
 }
 
 #[tokio::test]
 async fn registration_is_open_by_domain_or_closed() {
     let app = TestApp::spawn().await;
     let root = app.user("root1", "admin").await;
-    change(&root, json!({ "registration": "domain", "registration_domains": ["school.example"] })).await;
+    change(
+        &root,
+        json!({ "registration": "domain", "registration_domains": ["school.example"] }),
+    )
+    .await;
     for path in ["/api/auth/signup", "/api/v1/auth/register"] {
         let stranger = sign_up("stranger", "a@evil-school.example", PASSWORD);
-        app.client.post(path, &stranger).await.expect_problem(403, "registration_closed");
+        app.client
+            .post(path, &stranger)
+            .await
+            .expect_problem(403, "registration_closed");
     }
-    app.client.post("/api/auth/signup", &sign_up("ada", "ada@school.example", PASSWORD)).await.expect(201);
+    app.client
+        .post(
+            "/api/auth/signup",
+            &sign_up("ada", "ada@school.example", PASSWORD),
+        )
+        .await
+        .expect(201);
     change(&root, json!({ "registration": "closed" })).await;
     let public = app.client.get(PUBLIC).await.expect(200);
     assert_eq!(public.body["registration"], "closed");
     app.client
-        .post("/api/auth/signup", &sign_up("bob", "bob@school.example", PASSWORD))
+        .post(
+            "/api/auth/signup",
+            &sign_up("bob", "bob@school.example", PASSWORD),
+        )
         .await
         .expect_problem(403, "registration_closed");
     // Admins make accounts as before.
@@ -112,8 +160,12 @@ async fn in_maintenance_only_admins_sign_in() {
     let root = app.user("root1", "admin").await;
     let ada = app.user("ada", "enduser").await;
     change(&root, json!({ "user_sign_in": false })).await;
-    app.try_log_in("ada", PASSWORD).await.expect_problem(403, "sign_in_closed");
-    app.try_log_in("ada", "wrong").await.expect_problem(401, "invalid_credentials");
+    app.try_log_in("ada", PASSWORD)
+        .await
+        .expect_problem(403, "sign_in_closed");
+    app.try_log_in("ada", "wrong")
+        .await
+        .expect_problem(401, "invalid_credentials");
     app.try_log_in("root1", PASSWORD).await.expect(200);
     app.refresh(&ada.refresh).await.expect(200);
     change(&root, json!({ "user_sign_in": true })).await;
@@ -129,7 +181,11 @@ async fn new_passwords_are_as_long_as_wanted() {
     let (short, long) = ("nineteen characters", "twenty characters ok");
     assert_eq!((short.len(), long.len()), (19, 20));
     let refused = |answer: test_support::Answer| answer.expect_problem(400, "validation_failed");
-    refused(app.client.post("/api/auth/signup", &sign_up("bob", &email_of("bob"), short)).await);
+    refused(
+        app.client
+            .post("/api/auth/signup", &sign_up("bob", &email_of("bob"), short))
+            .await,
+    );
     let body = |new: &str| json!({ "currentPassword": PASSWORD, "newPassword": new });
     refused(ada.client.post("/api/change-password", &body(short)).await);
     let token = app.reset_token(&email_of("ada"), 1).await;
@@ -137,7 +193,10 @@ async fn new_passwords_are_as_long_as_wanted() {
     app.redeem(&token, long).await.expect(200);
     // Those there are go on to be good.
     app.try_log_in("root1", PASSWORD).await.expect(200);
-    app.client.post("/api/auth/signup", &sign_up("bob", &email_of("bob"), long)).await.expect(201);
+    app.client
+        .post("/api/auth/signup", &sign_up("bob", &email_of("bob"), long))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -145,13 +204,21 @@ async fn where_addresses_need_no_proof_people_are_in_at_once() {
     let app = TestApp::spawn().await;
     let root = app.user("root1", "admin").await;
     let replica = app.spawn_beside().await;
-    change(&root, json!({ "require_email_verification": false, "mail_sender_name": "The office" })).await;
+    change(
+        &root,
+        json!({ "require_email_verification": false, "mail_sender_name": "The office" }),
+    )
+    .await;
     let body = sign_up("ada", &email_of("ada"), PASSWORD);
     let made = app.client.post("/api/v1/auth/register", &body).await.expect(201);
     let ada = app.client.with_token(text(&made.body["access_token"]));
     ada.get("/api/v1/me").await.expect(200);
     let mail = app.mail(&email_of("ada"), "Verify").await;
-    assert!(mail.contains("From: \"The office\" <noreply@example.com>") || mail.contains("From: The office <noreply@example.com>"), "{mail}");
+    assert!(
+        mail.contains("From: \"The office\" <noreply@example.com>")
+            || mail.contains("From: The office <noreply@example.com>"),
+        "{mail}"
+    );
     // Another replica follows by itself.
     eventually("the other replica follows", async || {
         let answer = replica.try_log_in("ada", PASSWORD).await;

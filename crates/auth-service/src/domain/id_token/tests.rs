@@ -130,23 +130,39 @@ fn nobody_else_signs_for_the_issuer() {
     let jwk = issuer.jwk();
     for (header, refused) in [
         (json!({ "alg": "ES256", "kid": "one" }), Refused::Signature),
-        (json!({ "alg": "ES256", "kid": "one", "jwk": other.jwk() }), Refused::Signature),
+        (
+            json!({ "alg": "ES256", "kid": "one", "jwk": other.jwk() }),
+            Refused::Signature,
+        ),
         (json!({ "alg": "ES256", "kid": "two" }), Refused::UnknownKey),
         (json!({ "alg": "ES384", "kid": "one" }), Refused::UnknownKey),
         (json!({ "alg": "RS256", "kid": "one" }), Refused::UnknownKey),
         (json!({ "alg": "none" }), Refused::UnknownKey),
-        (json!({ "alg": "ES256", "kid": "one", "crit": ["exp"] }), Refused::Header),
-        (json!({ "alg": "ES256", "kid": "one", "b64": false }), Refused::Header),
+        (
+            json!({ "alg": "ES256", "kid": "one", "crit": ["exp"] }),
+            Refused::Header,
+        ),
+        (
+            json!({ "alg": "ES256", "kid": "one", "b64": false }),
+            Refused::Header,
+        ),
         (json!({ "kid": "one" }), Refused::Malformed),
     ] {
         let token = other.sign(&header, &claims);
         assert_eq!(issuer.verify(&token).err(), Some(refused), "{header}");
     }
     // The public key as the password of an HMAC.
-    let message = format!("{}.{}", encoded(&json!({ "alg": "HS256", "kid": "one" })), encoded(&claims));
+    let message = format!(
+        "{}.{}",
+        encoded(&json!({ "alg": "HS256", "kid": "one" })),
+        encoded(&claims)
+    );
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, jwk.to_string().as_bytes());
     let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, message.as_bytes()));
-    assert_eq!(issuer.verify(&format!("{message}.{tag}")).err(), Some(Refused::UnknownKey));
+    assert_eq!(
+        issuer.verify(&format!("{message}.{tag}")).err(),
+        Some(Refused::UnknownKey)
+    );
     let unsigned = format!("{}.{}.", encoded(&json!({ "alg": "none" })), encoded(&claims));
     assert_eq!(issuer.verify(&unsigned).err(), Some(Refused::UnknownKey));
 }
@@ -155,7 +171,15 @@ fn nobody_else_signs_for_the_issuer() {
 fn what_is_no_token_is_refused_unread() {
     let issuer = Issuer::new();
     let good = issuer.token(&good_claims());
-    for text in ["", ".", "..", "a.b.c", &format!("{good}.x.y"), &"x".repeat(70_000), &good[1..]] {
+    for text in [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        &format!("{good}.x.y"),
+        &"x".repeat(70_000),
+        &good[1..],
+    ] {
         assert_eq!(issuer.verify(text).err(), Some(Refused::Malformed), "{text:.40}");
     }
 }
@@ -170,7 +194,14 @@ fn shared_secrets_and_keys_for_encryption_are_no_keys() {
     ] }))
     .unwrap();
     let nonce_hash = hash_of(NONCE);
-    let expected = Expected { issuer: "https://idp.example", client_id: "us", nonce_hash: &nonce_hash };
+    let expected = Expected {
+        issuer: "https://idp.example",
+        client_id: "us",
+        nonce_hash: &nonce_hash,
+    };
     let token = issuer.token(&good_claims());
-    assert_eq!(verify(&token, &keys, &expected, now()).err(), Some(Refused::UnknownKey));
+    assert_eq!(
+        verify(&token, &keys, &expected, now()).err(),
+        Some(Refused::UnknownKey)
+    );
 }

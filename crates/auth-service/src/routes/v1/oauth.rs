@@ -72,7 +72,15 @@ pub(crate) async fn receive_answer(
         browser: browser_of(&request),
         ..Holder::default()
     };
-    finish(&federation, &identities, &provider, &query.answer(), &holder, &origin).await
+    finish(
+        &federation,
+        &identities,
+        &provider,
+        &query.answer(),
+        &holder,
+        &origin,
+    )
+    .await
 }
 
 /// `POST /api/v1/auth/oauth/{provider}/callback`: the same for a client that received the provider's answer itself.
@@ -91,7 +99,15 @@ pub(crate) async fn redeem_answer(
         verifier: body.code_verifier.clone(),
         session: None,
     };
-    finish(&federation, &identities, &provider, &body.answer(), &holder, &origin).await
+    finish(
+        &federation,
+        &identities,
+        &provider,
+        &body.answer(),
+        &holder,
+        &origin,
+    )
+    .await
 }
 
 /// `POST /api/v1/auth/oauth/token`: exchanges the code that our callback sent a browser on with.
@@ -130,7 +146,10 @@ pub(crate) async fn begin_link(
 }
 
 /// `GET /api/v1/auth/oauth/{provider}/link`: without a `state` begins as above; with one, finishes for the caller.
-#[expect(clippy::too_many_arguments, reason = "it begins and it finishes; the documented route is one")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it begins and it finishes; the documented route is one"
+)]
 pub(crate) async fn link_identity(
     request: HttpRequest,
     user: CurrentUser,
@@ -154,7 +173,15 @@ pub(crate) async fn link_identity(
         session: Some(session),
         ..Holder::default()
     };
-    finish(&federation, &identities, &provider, &query.answer(), &holder, &origin).await
+    finish(
+        &federation,
+        &identities,
+        &provider,
+        &query.answer(),
+        &holder,
+        &origin,
+    )
+    .await
 }
 
 /// `POST /api/v1/auth/oauth/link/mail`: mails the code that proves that an account is the caller's.
@@ -165,7 +192,9 @@ pub(crate) async fn mail_link_code(
     limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
     limits.admit(Limit::Mails, origin.address).await?;
-    identities.mail_code(body.link_token.expose_secret(), &origin).await?;
+    identities
+        .mail_code(body.link_token.expose_secret(), &origin)
+        .await?;
     Ok(HttpResponse::Ok().json(Done {
         message: "A confirmation code is on its way",
     }))
@@ -188,7 +217,12 @@ pub(crate) async fn confirm_link(
         (None, None, Some(Caller::User(user))) if !user.must_change_password => {
             LinkProof::Session(session_of(&user)?.0)
         }
-        _ => return Err(Error::invalid("password", "is required, or a mail_code, or to be signed in")),
+        _ => {
+            return Err(Error::invalid(
+                "password",
+                "is required, or a mail_code, or to be signed in",
+            ));
+        }
     };
     let settling = identities.confirm(body.link_token.expose_secret(), proof, &origin);
     Ok(settled(settling.await?))

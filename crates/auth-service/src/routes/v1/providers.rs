@@ -8,11 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bodies::LinkedAccount;
 use crate::{
-    domain::{
-        origin::Origin,
-        provider::Provider,
-        user::UserId,
-    },
+    domain::{origin::Origin, provider::Provider, user::UserId},
     error::{Error, Result},
     routes::bodies::Done,
     service::{
@@ -136,7 +132,9 @@ pub(crate) async fn update_provider(
     federation: web::Data<Federation>,
 ) -> Result<HttpResponse> {
     let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
-    let provider = providers.change(&provider_id, body.into(), actor, &origin).await?;
+    let provider = providers
+        .change(&provider_id, body.into(), actor, &origin)
+        .await?;
     let connected = users.count_connected(&provider.id).await?;
     Ok(HttpResponse::Ok().json(ProviderEnvelope {
         message: "OAuth provider updated successfully",

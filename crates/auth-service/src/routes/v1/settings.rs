@@ -97,7 +97,9 @@ pub(crate) async fn change_settings(
 ) -> Result<HttpResponse> {
     let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
     let seen = body.version;
-    let changed = settings.change(seen, |settings| body.applied_to(settings), actor, &origin).await?;
+    let changed = settings
+        .change(seen, |settings| body.applied_to(settings), actor, &origin)
+        .await?;
     Ok(shown(&changed))
 }
 

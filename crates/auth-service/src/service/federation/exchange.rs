@@ -92,7 +92,9 @@ impl Exchange {
         code: &str,
         verifier: &str,
     ) -> Result<Tokens> {
-        let secret = self.sealing.open(&secret_context(&provider.id), &provider.sealed_secret)?;
+        let secret = self
+            .sealing
+            .open(&secret_context(&provider.id), &provider.sealed_secret)?;
         let secret = SecretString::from(String::from_utf8_lossy(secret.expose_secret()).into_owned());
         let mut form = vec![
             ("grant_type", "authorization_code"),
@@ -121,7 +123,10 @@ impl Exchange {
         flow: &Flow,
         tokens: &Tokens,
     ) -> Result<VerifiedIdentity> {
-        let token = tokens.id_token.as_ref().ok_or(FederationError::IdentityRefused(Refused::Malformed))?;
+        let token = tokens
+            .id_token
+            .as_ref()
+            .ok_or(FederationError::IdentityRefused(Refused::Malformed))?;
         let IdToken { subject, mut claims } = self.verified(provider, flow, token).await?;
         if !claims.contains_key("email") && endpoints.userinfo.is_some() {
             let person = self.ask_who(endpoints, tokens).await?;
@@ -161,7 +166,10 @@ impl Exchange {
     ) -> Result<VerifiedIdentity> {
         let mut person = self.ask_who(endpoints, tokens).await?;
         let subject = subject_of(&person)?;
-        let userinfo = endpoints.userinfo.as_ref().ok_or(FederationError::ProviderUnreachable)?;
+        let userinfo = endpoints
+            .userinfo
+            .as_ref()
+            .ok_or(FederationError::ProviderUnreachable)?;
         let emails = format!("{}/emails", userinfo.as_str().trim_end_matches('/'));
         let emails = Url::parse(&emails).or(Err(FederationError::ProviderUnreachable))?;
         let listed = self.outbound.get(&emails, tokens.access_token.as_ref()).await;

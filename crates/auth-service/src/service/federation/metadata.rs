@@ -113,7 +113,10 @@ impl Metadata {
             }
         }
         let endpoints = self.discover(provider, &mut entry).await?;
-        let url = endpoints.jwks.as_ref().ok_or(FederationError::ProviderUnreachable)?;
+        let url = endpoints
+            .jwks
+            .as_ref()
+            .ok_or(FederationError::ProviderUnreachable)?;
         let document = self.ask(url, &mut entry).await?;
         let Some(keys) = KeySet::parse(document) else {
             return Err(self.unusable(provider, &mut entry));
@@ -149,7 +152,10 @@ impl Metadata {
         {
             return Ok(Arc::clone(endpoints));
         }
-        let address = format!("{}/.well-known/openid-configuration", provider.issuer.trim_end_matches('/'));
+        let address = format!(
+            "{}/.well-known/openid-configuration",
+            provider.issuer.trim_end_matches('/')
+        );
         let url = Url::parse(&address).or(Err(FederationError::ProviderUnreachable))?;
         let document = self.ask(&url, entry).await?;
         let document: Option<Document> = serde_json::from_value(document).ok();
@@ -157,7 +163,11 @@ impl Metadata {
         let Some(document) = document.filter(|document| document.issuer == provider.issuer) else {
             return Err(self.unusable(provider, entry));
         };
-        let addresses = [&document.authorization_endpoint, &document.token_endpoint, &document.jwks_uri];
+        let addresses = [
+            &document.authorization_endpoint,
+            &document.token_endpoint,
+            &document.jwks_uri,
+        ];
         if addresses
             .into_iter()
             .chain(&document.userinfo_endpoint)
@@ -182,7 +192,10 @@ impl Metadata {
     /// Asks, unless the last answer failed a moment ago.
     async fn ask(&self, url: &Url, entry: &mut Entry) -> Result<serde_json::Value> {
         let now = self.clock.now();
-        if entry.failed_at.is_some_and(|failed_at| now < failed_at + TRY_AGAIN_AFTER) {
+        if entry
+            .failed_at
+            .is_some_and(|failed_at| now < failed_at + TRY_AGAIN_AFTER)
+        {
             return Err(FederationError::ProviderUnreachable.into());
         }
         match self.outbound.get(url, None).await {

@@ -86,7 +86,14 @@ impl Identities {
         let link = link.ok_or(FederationError::InvalidLinkToken)?;
         let user = self.user_of(&link).await?;
         let provider = self.provider_of(&link).await?;
-        let mail = Mail::confirm_link(&user, &provider.display_name, &code, LINK_LIFE, origin, &self.public_url);
+        let mail = Mail::confirm_link(
+            &user,
+            &provider.display_name,
+            &code,
+            LINK_LIFE,
+            origin,
+            &self.public_url,
+        );
         self.mailer.send(mail);
         Ok(())
     }
@@ -103,7 +110,10 @@ impl Identities {
                 if !user.is_verified {
                     return Err(FederationError::WrongProof.into());
                 }
-                let signed_in = self.logins.log_in(&user.email, &password, second.as_ref(), origin).await?;
+                let signed_in = self
+                    .logins
+                    .log_in(&user.email, &password, second.as_ref(), origin)
+                    .await?;
                 let SignIn::Done(pair) = signed_in else {
                     return Ok(signed_in.into());
                 };
@@ -164,8 +174,15 @@ impl Identities {
             .await?;
         self.second_factors.delete(user.id).await?;
         let details = [("provider", provider.name.as_str())];
-        self.record("email_verified", "claimed", Some(user.id), user.id, &details, origin)
-            .await;
+        self.record(
+            "email_verified",
+            "claimed",
+            Some(user.id),
+            user.id,
+            &details,
+            origin,
+        )
+        .await;
         Ok(())
     }
 

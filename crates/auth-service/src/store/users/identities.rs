@@ -117,7 +117,11 @@ impl UserStore {
                 let mut mine = linked(&identity.issuer, &identity.subject);
                 mine.insert("_id", id.0);
                 let has_it = self.rows.count_documents(mine).limit(1).await? > 0;
-                Ok(if has_it { Linking::WasLinked } else { Linking::Refused })
+                Ok(if has_it {
+                    Linking::WasLinked
+                } else {
+                    Linking::Refused
+                })
             }
             Err(error) if Error::duplicate_key(&error).is_some() => Ok(Linking::Taken),
             Err(error) => Err(error.into()),
@@ -128,7 +132,10 @@ impl UserStore {
     /// one before the last: each write looks at the document as the other left it.
     pub(crate) async fn unlink(&self, id: UserId, identity_id: &str, now: DateTime<Utc>) -> Result<Removal> {
         let mut filter = doc! { "_id": id.0, "identities.id": identity_id };
-        filter.insert("$or", vec![has_password(), doc! { "identities.1": { "$exists": true } }]);
+        filter.insert(
+            "$or",
+            vec![has_password(), doc! { "identities.1": { "$exists": true } }],
+        );
         let update = doc! {
             "$pull": { "identities": { "id": identity_id } },
             "$set": { "updatedAt": BsonDateTime::from_chrono(now) },
@@ -138,7 +145,11 @@ impl UserStore {
         }
         let there = doc! { "_id": id.0, "identities.id": identity_id };
         let is_there = self.rows.count_documents(there).limit(1).await? > 0;
-        Ok(if is_there { Removal::IsLast } else { Removal::NotFound })
+        Ok(if is_there {
+            Removal::IsLast
+        } else {
+            Removal::NotFound
+        })
     }
 
     /// Takes an identity off again whose provider went while it was linked.
@@ -149,7 +160,12 @@ impl UserStore {
     }
 
     /// Takes the password away, if there is an identity to sign in with.
-    pub(crate) async fn remove_password(&self, id: UserId, version: i32, now: DateTime<Utc>) -> Result<Removal> {
+    pub(crate) async fn remove_password(
+        &self,
+        id: UserId,
+        version: i32,
+        now: DateTime<Utc>,
+    ) -> Result<Removal> {
         let mut filter = doc! { "_id": id.0, "identities.0": { "$exists": true } };
         filter.insert("passwordVersion", super::version_filter(version));
         let update = without_password(now);

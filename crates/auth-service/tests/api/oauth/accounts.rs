@@ -14,9 +14,15 @@ async fn identities_are_in_the_export_and_go_with_the_account() {
 
     let export = ada.client.get("/api/profile/export").await.expect(200);
     let linked = &export.body["identities"][0];
-    assert_eq!((&linked["subject"], &linked["email"]), (&json!("1001"), &json!("elsewhere@example.org")));
+    assert_eq!(
+        (&linked["subject"], &linked["email"]),
+        (&json!("1001"), &json!("elsewhere@example.org"))
+    );
 
-    school.arrives("2002", "ada@example.com").await.expect_problem(409, "link_required");
+    school
+        .arrives("2002", "ada@example.com")
+        .await
+        .expect_problem(409, "link_required");
     assert_eq!(school.app.count("pending_links", doc! {}).await, 1);
     let gone = format!("/api/admin/users/{}", ada.id);
     school.root.client.delete(&gone).await.expect(200);

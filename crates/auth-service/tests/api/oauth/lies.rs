@@ -21,32 +21,49 @@ async fn nothing_happened(school: &School) {
 async fn a_state_is_good_once_for_one_provider_in_one_browser() {
     let school = School::open().await;
     let issuer = school.idp.issuer();
-    let other = json!({ "name": "other", "issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET });
+    let other =
+        json!({ "name": "other", "issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET });
     add_provider(&school.root, &other).await;
     let mut browser = school.browser();
     let url = browser.begin("school", "").await;
     let back = browser.visit(&url).await;
 
     // C1, C17: an attacker's answer in the victim's browser, without a cookie and with the victim's own.
-    school.browser().come_back(&back).await.expect_problem(400, "invalid_state");
+    school
+        .browser()
+        .come_back(&back)
+        .await
+        .expect_problem(400, "invalid_state");
     let mut victim = school.browser();
     victim.begin("school", "").await;
     victim.come_back(&back).await.expect_problem(400, "invalid_state");
     for state in [None, Some(""), Some("x"), Some(&"0".repeat(64)[..])] {
         let changed = with_parameter(&back, "state", state);
-        browser.come_back(&changed).await.expect_problem(400, "invalid_state");
+        browser
+            .come_back(&changed)
+            .await
+            .expect_problem(400, "invalid_state");
     }
     let mut elsewhere = back.clone();
     elsewhere.set_path("/api/v1/auth/oauth/other/callback");
-    browser.come_back(&elsewhere).await.expect_problem(400, "invalid_state");
+    browser
+        .come_back(&elsewhere)
+        .await
+        .expect_problem(400, "invalid_state");
     nothing_happened(&school).await;
     browser.come_back(&back).await.expect(200);
-    browser.come_back(&back).await.expect_problem(400, "invalid_state");
+    browser
+        .come_back(&back)
+        .await
+        .expect_problem(400, "invalid_state");
 
     let url = browser.begin("school", "").await;
     let back = browser.visit(&url).await;
     school.app.advance_secs(601);
-    browser.come_back(&back).await.expect_problem(400, "invalid_state");
+    browser
+        .come_back(&back)
+        .await
+        .expect_problem(400, "invalid_state");
 }
 
 #[tokio::test]
@@ -71,7 +88,10 @@ async fn a_code_of_another_sign_in_is_worth_nothing() {
     let mut attacker = school.browser();
     let own = attacker.go("school").await;
     let mixed = with_parameter(&own, "code", parameter(&stolen, "code").as_deref());
-    attacker.come_back(&mixed).await.expect_problem(400, "provider_refused");
+    attacker
+        .come_back(&mixed)
+        .await
+        .expect_problem(400, "provider_refused");
     nothing_happened(&school).await;
 
     let mut browser = school.browser();
@@ -79,11 +99,17 @@ async fn a_code_of_another_sign_in_is_worth_nothing() {
     browser.come_back(&used).await.expect(200);
     let fresh = browser.go("school").await;
     let replayed = with_parameter(&fresh, "code", parameter(&used, "code").as_deref());
-    browser.come_back(&replayed).await.expect_problem(400, "provider_refused");
+    browser
+        .come_back(&replayed)
+        .await
+        .expect_problem(400, "provider_refused");
     for code in [None, Some(""), Some(&"x".repeat(5_000)[..])] {
         let fresh = browser.go("school").await;
         let without = with_parameter(&fresh, "code", code);
-        browser.come_back(&without).await.expect_problem(400, "provider_refused");
+        browser
+            .come_back(&without)
+            .await
+            .expect_problem(400, "provider_refused");
     }
 }
 
@@ -91,8 +117,14 @@ async fn a_code_of_another_sign_in_is_worth_nothing() {
 async fn every_false_id_token_is_refused() {
     let school = School::open().await;
     let now = school.app.clock.now().timestamp();
-    let claims = |claims: Value| Lies { claims, ..Lies::default() };
-    let signing = |signing: Signing| Lies { signing, ..Lies::default() };
+    let claims = |claims: Value| Lies {
+        claims,
+        ..Lies::default()
+    };
+    let signing = |signing: Signing| Lies {
+        signing,
+        ..Lies::default()
+    };
     for lies in [
         claims(json!({ "iss": "https://evil.example" })),
         claims(json!({ "iss": format!("{}/", school.idp.issuer()) })),
@@ -116,7 +148,11 @@ async fn every_false_id_token_is_refused() {
         let what = format!("{lies:?}");
         school.idp.lies(lies);
         let answer = school.browser().sign_in("school").await;
-        assert_eq!((answer.status.as_u16(), &answer.body["code"]), (401, &json!("identity_refused")), "{what}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["code"]),
+            (401, &json!("identity_refused")),
+            "{what}"
+        );
         nothing_happened(&school).await;
     }
     school.lies(|_| {});
@@ -130,7 +166,11 @@ async fn an_answer_of_another_provider_is_noticed() {
     // C12: the honest provider's answer says whose it is.
     for issuer in [evil.issuer(), ""] {
         school.lies(|lies| lies.answered_issuer = Some(issuer.to_owned()));
-        school.browser().sign_in("school").await.expect_problem(400, "issuer_mismatch");
+        school
+            .browser()
+            .sign_in("school")
+            .await
+            .expect_problem(400, "issuer_mismatch");
     }
     assert_eq!(school.idp.visits("/token"), 0, "no code was sent anywhere");
     // And whoever publishes another's metadata is not believed.
@@ -141,7 +181,12 @@ async fn an_answer_of_another_provider_is_noticed() {
         ..Lies::default()
     });
     let path = "/api/v1/auth/oauth/evil/authorize";
-    school.app.client.get(path).await.expect_problem(502, "provider_unreachable");
+    school
+        .app
+        .client
+        .get(path)
+        .await
+        .expect_problem(502, "provider_unreachable");
     nothing_happened(&school).await;
 }
 
@@ -152,7 +197,11 @@ async fn userinfo_about_somebody_else_is_refused() {
         lies.email_at_userinfo_only = true;
         lies.userinfo_subject = Some("somebody-else".to_owned());
     });
-    school.browser().sign_in("school").await.expect_problem(401, "identity_refused");
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(401, "identity_refused");
     nothing_happened(&school).await;
     school.lies(|lies| lies.email_at_userinfo_only = true);
     let known = school.browser().sign_in("school").await.expect(200);
@@ -165,12 +214,24 @@ async fn new_keys_are_looked_for_once_a_minute() {
     school.browser().sign_in("school").await.expect(200);
     school.lies(|lies| lies.signing = Signing::UnknownKey);
     for _ in 0..5 {
-        school.browser().sign_in("school").await.expect_problem(401, "identity_refused");
+        school
+            .browser()
+            .sign_in("school")
+            .await
+            .expect_problem(401, "identity_refused");
     }
-    assert_eq!(school.idp.visits("/keys"), 1, "they were read less than a minute ago");
+    assert_eq!(
+        school.idp.visits("/keys"),
+        1,
+        "they were read less than a minute ago"
+    );
     school.app.advance_secs(61);
     for _ in 0..5 {
-        school.browser().sign_in("school").await.expect_problem(401, "identity_refused");
+        school
+            .browser()
+            .sign_in("school")
+            .await
+            .expect_problem(401, "identity_refused");
     }
     assert_eq!(school.idp.visits("/keys"), 2);
     school.lies(|_| {});
@@ -208,7 +269,11 @@ async fn doors_that_misbehave_hold_nobody_up_and_lead_nowhere() {
             } else {
                 browser.sign_in("school").await
             };
-            assert_eq!((answer.status.as_u16(), &answer.body["code"]), (502, &json!("provider_unreachable")), "{what}");
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body["code"]),
+                (502, &json!("provider_unreachable")),
+                "{what}"
+            );
             assert!(!answer.text.contains("inside"), "{what}: {}", answer.text);
         }
     }
@@ -225,19 +290,37 @@ async fn providers_inside_the_network_are_refused() {
     let root = app.user("root1", "admin").await;
     let path = "/api/v1/admin/oauth-providers";
     for address in [
-        "http://login.example.com", "https://127.0.0.1", "https://localhost", "https://169.254.169.254/latest",
-        "https://10.0.0.7", "https://[::1]", "https://[fd00::1]", "https://[::ffff:10.0.0.1]", "https://0x7f000001",
-        "https://2130706433", "https://user@login.example.com", "file:///etc/passwd", "https://", "gopher://x",
+        "http://login.example.com",
+        "https://127.0.0.1",
+        "https://localhost",
+        "https://169.254.169.254/latest",
+        "https://10.0.0.7",
+        "https://[::1]",
+        "https://[fd00::1]",
+        "https://[::ffff:10.0.0.1]",
+        "https://0x7f000001",
+        "https://2130706433",
+        "https://user@login.example.com",
+        "file:///etc/passwd",
+        "https://",
+        "gopher://x",
     ] {
         let oidc = json!({ "name": "a", "issuer": address, "client_id": "x", "client_secret": "y" });
-        root.client.post(path, &oidc).await.expect_problem(400, "validation_failed");
+        root.client
+            .post(path, &oidc)
+            .await
+            .expect_problem(400, "validation_failed");
         for field in ["authorize_url", "token_url", "userinfo_url"] {
             let mut plain = json!({
                 "name": "a", "kind": "oauth2", "client_id": "x", "client_secret": "y",
                 "authorize_url": "https://8.8.8.8/a", "token_url": "https://8.8.8.8/t", "userinfo_url": "https://8.8.8.8/u",
             });
             plain[field] = json!(address);
-            let refused = root.client.post(path, &plain).await.expect_problem(400, "validation_failed");
+            let refused = root
+                .client
+                .post(path, &plain)
+                .await
+                .expect_problem(400, "validation_failed");
             assert_eq!(refused.body["errors"][0]["field"], field, "{address}");
         }
     }
@@ -254,10 +337,19 @@ async fn a_name_that_leads_inside_later_is_not_followed() {
     // As if its name had been public when the admin typed it.
     let issuer = format!("https://localhost:{port}");
     let rows = school.app.collection("sign_in_providers");
-    rows.update_one(doc! {}, doc! { "$set": { "issuer": issuer } }).await.unwrap();
-    let strict = school.app.spawn_beside_with(|config| config.private_providers = false).await;
+    rows.update_one(doc! {}, doc! { "$set": { "issuer": issuer } })
+        .await
+        .unwrap();
+    let strict = school
+        .app
+        .spawn_beside_with(|config| config.private_providers = false)
+        .await;
     let path = "/api/v1/auth/oauth/school/authorize";
-    strict.client.get(path).await.expect_problem(502, "provider_unreachable");
+    strict
+        .client
+        .get(path)
+        .await
+        .expect_problem(502, "provider_unreachable");
     assert_eq!(school.idp.all_visits(), 0);
 }
 
@@ -265,8 +357,15 @@ async fn a_name_that_leads_inside_later_is_not_followed() {
 async fn who_says_no_there_is_not_signed_in_here() {
     let school = School::open().await;
     school.lies(|lies| lies.denies = true);
-    let answer = school.browser().sign_in("school").await.expect_problem(400, "provider_refused");
-    assert!(!answer.text.contains("access_denied"), "nothing of the address is repeated");
+    let answer = school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(400, "provider_refused");
+    assert!(
+        !answer.text.contains("access_denied"),
+        "nothing of the address is repeated"
+    );
     // A code beside an error is no code.
     school.lies(|_| {});
     let mut browser = school.browser();
@@ -286,14 +385,27 @@ async fn an_unproven_address_opens_no_account() {
             ..Stranger::new("666", "victim@example.com")
         });
         // C4
-        school.browser().sign_in("school").await.expect_problem(403, "verified_email_needed");
+        school
+            .browser()
+            .sign_in("school")
+            .await
+            .expect_problem(403, "verified_email_needed");
     }
-    for email in [None, Some("not an address"), Some("victim@example.com\nx"), Some("v\u{456}ctim@example.com")] {
+    for email in [
+        None,
+        Some("not an address"),
+        Some("victim@example.com\nx"),
+        Some("v\u{456}ctim@example.com"),
+    ] {
         school.idp.becomes(Stranger {
             email: email.map(str::to_owned),
             ..Stranger::new("667", "x@example.com")
         });
-        school.browser().sign_in("school").await.expect_problem(403, "verified_email_needed");
+        school
+            .browser()
+            .sign_in("school")
+            .await
+            .expect_problem(403, "verified_email_needed");
     }
     assert!(school.identities_of(&victim.id).await.is_empty());
     // Only where an administrator vouches for the provider does silence count as a yes.
@@ -302,7 +414,11 @@ async fn an_unproven_address_opens_no_account() {
         email_verified: Some(false),
         ..Stranger::new("668", "x@example.com")
     });
-    school.browser().sign_in("school").await.expect_problem(403, "verified_email_needed");
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(403, "verified_email_needed");
     school.idp.becomes(Stranger {
         email_verified: None,
         ..Stranger::new("668", "x@example.com")

@@ -16,7 +16,10 @@ const MAIL: &str = "/api/v1/auth/oauth/link/mail";
 
 /// The token of a refusal that asks for a proof.
 async fn asked_for_proof(school: &School, subject: &str, email: &str) -> (String, Value) {
-    let refused = school.arrives(subject, email).await.expect_problem(409, "link_required");
+    let refused = school
+        .arrives(subject, email)
+        .await
+        .expect_problem(409, "link_required");
     (text(&refused.body["link_token"]), refused.body["proofs"].clone())
 }
 
@@ -28,7 +31,10 @@ async fn confirm(app: &TestApp, token: &str, proof: Value) -> Answer {
 
 /// The code that is mailed for a link.
 async fn mailed_code(app: &TestApp, token: &str, email: &str) -> String {
-    app.client.post(MAIL, &json!({ "link_token": token })).await.expect(200);
+    app.client
+        .post(MAIL, &json!({ "link_token": token }))
+        .await
+        .expect(200);
     let mail = app.mail(email, "Confirm a new way to sign in").await;
     let (_, after) = mail.split_once("confirmation code: ").unwrap();
     after.split_whitespace().next().unwrap().to_owned()
@@ -43,11 +49,18 @@ async fn the_same_address_is_linked_once_the_password_was_proven() {
     assert!(school.identities_of(&ada.id).await.is_empty());
 
     let wrong = json!({ "password": "not hers at all" });
-    confirm(&school.app, &token, wrong).await.expect_problem(401, "invalid_credentials");
-    let known = confirm(&school.app, &token, json!({ "password": PASSWORD })).await.expect(200);
+    confirm(&school.app, &token, wrong)
+        .await
+        .expect_problem(401, "invalid_credentials");
+    let known = confirm(&school.app, &token, json!({ "password": PASSWORD }))
+        .await
+        .expect(200);
 
     assert_eq!(known.body["user"]["id"], ada.id);
-    school.app.mail("ada@example.com", "A way to sign in was added").await;
+    school
+        .app
+        .mail("ada@example.com", "A way to sign in was added")
+        .await;
     school.app.audited("identity_linked", "ok", 1).await;
     let again = school.browser().sign_in("school").await.expect(200);
     assert_eq!(again.body["user"]["id"], ada.id);
@@ -65,8 +78,16 @@ async fn a_session_proves_its_own_account_only() {
     let (token, _) = asked_for_proof(&school, "1001", "ada@example.com").await;
     let body = json!({ "link_token": token });
 
-    school.app.client.post(CONFIRM, &body).await.expect_problem(400, "validation_failed");
-    eve.client.post(CONFIRM, &body).await.expect_problem(400, "wrong_proof");
+    school
+        .app
+        .client
+        .post(CONFIRM, &body)
+        .await
+        .expect_problem(400, "validation_failed");
+    eve.client
+        .post(CONFIRM, &body)
+        .await
+        .expect_problem(400, "wrong_proof");
     let linked = ada.client.post(CONFIRM, &body).await.expect(200);
 
     assert_eq!(linked.body["user"]["username"], "ada");
@@ -84,12 +105,16 @@ async fn a_mailed_code_proves_it_to_whoever_has_both_halves() {
     let mail = school.app.mail("ada@example.com", "Confirm a new way").await;
     assert!(!mail.contains(&token), "the mail alone is good for nothing");
 
-    confirm(&school.app, &other, json!({ "mail_code": code })).await.expect_problem(400, "wrong_proof");
+    confirm(&school.app, &other, json!({ "mail_code": code }))
+        .await
+        .expect_problem(400, "wrong_proof");
     confirm(&school.app, &token, json!({ "mail_code": "0000-0000-0000" }))
         .await
         .expect_problem(400, "wrong_proof");
     let typed = code.to_uppercase().replace('-', " ");
-    let known = confirm(&school.app, &token, json!({ "mail_code": typed })).await.expect(200);
+    let known = confirm(&school.app, &token, json!({ "mail_code": typed }))
+        .await
+        .expect(200);
 
     assert_eq!(known.body["user"]["id"], ada.id);
     assert_eq!(school.identities_of(&ada.id).await.len(), 1);
@@ -101,12 +126,24 @@ async fn proofs_and_mails_are_counted_and_run_out() {
     school.app.user("ada", "enduser").await;
     let (token, _) = asked_for_proof(&school, "1001", "ada@example.com").await;
     for _ in 0..3 {
-        school.app.client.post(MAIL, &json!({ "link_token": token })).await.expect(200);
+        school
+            .app
+            .client
+            .post(MAIL, &json!({ "link_token": token }))
+            .await
+            .expect(200);
     }
     let again = json!({ "link_token": token });
-    school.app.client.post(MAIL, &again).await.expect_problem(400, "invalid_link_token");
+    school
+        .app
+        .client
+        .post(MAIL, &again)
+        .await
+        .expect_problem(400, "invalid_link_token");
     for _ in 0..5 {
-        confirm(&school.app, &token, json!({ "mail_code": "x" })).await.expect_problem(400, "wrong_proof");
+        confirm(&school.app, &token, json!({ "mail_code": "x" }))
+            .await
+            .expect_problem(400, "wrong_proof");
     }
     confirm(&school.app, &token, json!({ "password": PASSWORD }))
         .await
@@ -131,9 +168,14 @@ async fn the_second_factor_belongs_to_the_proof() {
     let (phone, _) = crate::second_factors::enable(&school.app, &ada).await;
     let (token, _) = asked_for_proof(&school, "1001", "ada@example.com").await;
 
-    let half = confirm(&school.app, &token, json!({ "password": PASSWORD })).await.expect(200);
+    let half = confirm(&school.app, &token, json!({ "password": PASSWORD }))
+        .await
+        .expect(200);
     assert_eq!(half.body["totp_required"], true);
-    assert!(school.identities_of(&ada.id).await.is_empty(), "a password alone proves nothing here");
+    assert!(
+        school.identities_of(&ada.id).await.is_empty(),
+        "a password alone proves nothing here"
+    );
     let whole = json!({ "password": PASSWORD, "totp_code": phone.code(&school.app, 0) });
     confirm(&school.app, &token, whole).await.expect(200);
     assert_eq!(school.identities_of(&ada.id).await.len(), 1);
@@ -142,7 +184,9 @@ async fn the_second_factor_belongs_to_the_proof() {
     crate::second_factors::enable(&school.app, &bob).await;
     let (token, _) = asked_for_proof(&school, "1002", "bob@example.com").await;
     let code = mailed_code(&school.app, &token, "bob@example.com").await;
-    let half = confirm(&school.app, &token, json!({ "mail_code": code })).await.expect(200);
+    let half = confirm(&school.app, &token, json!({ "mail_code": code }))
+        .await
+        .expect(200);
     assert_eq!(half.body["totp_required"], true, "the mailbox is one factor, too");
 }
 
@@ -159,12 +203,21 @@ async fn who_set_a_trap_with_an_unproven_address_loses_it() {
     crate::second_factors::enable(&trap, &attacker).await;
     let email = email_of("trapper");
     // Not even here can the attacker link an identity of their own.
-    school.link(&SignedIn { client: school.app.client.with_token(&attacker.access), ..attacker.clone() }, "666")
+    school
+        .link(
+            &SignedIn {
+                client: school.app.client.with_token(&attacker.access),
+                ..attacker.clone()
+            },
+            "666",
+        )
         .await;
     assert!(school.identities_of(&id).await.is_empty());
     let (token, proofs) = asked_for_proof(&school, "1001", &email).await;
     assert_eq!(proofs, json!(["mail"]));
-    confirm(&school.app, &token, json!({ "password": PASSWORD })).await.expect_problem(400, "wrong_proof");
+    confirm(&school.app, &token, json!({ "password": PASSWORD }))
+        .await
+        .expect_problem(400, "wrong_proof");
     attacker
         .client
         .post(CONFIRM, &json!({ "link_token": token }))
@@ -173,7 +226,9 @@ async fn who_set_a_trap_with_an_unproven_address_loses_it() {
 
     let (token, _) = asked_for_proof(&school, "1001", &email).await;
     let code = mailed_code(&school.app, &token, &email).await;
-    let known = confirm(&school.app, &token, json!({ "mail_code": code })).await.expect(200);
+    let known = confirm(&school.app, &token, json!({ "mail_code": code }))
+        .await
+        .expect(200);
 
     assert_eq!(known.body["user"]["id"], id);
     trap.try_log_in("trapper", PASSWORD).await.expect(401);
@@ -183,7 +238,10 @@ async fn who_set_a_trap_with_an_unproven_address_loses_it() {
     let owner = school.app.client.with_token(text(&known.body["access_token"]));
     let account = owner.get("/api/v1/auth/account").await.expect(200);
     assert_eq!(account.body["user"]["has_password"], false);
-    assert_eq!(account.body["user"]["oauth_accounts"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        account.body["user"]["oauth_accounts"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -198,7 +256,10 @@ async fn one_links_and_unlinks_and_keeps_a_way_in() {
     let remove = "/api/v1/auth/account/password";
     let wrong = json!({ "current_password": "not hers" });
     let request = || ada.client.request(reqwest::Method::DELETE, remove);
-    ada.client.send(request().json(&wrong)).await.expect_problem(400, "wrong_password");
+    ada.client
+        .send(request().json(&wrong))
+        .await
+        .expect_problem(400, "wrong_password");
     let right = json!({ "current_password": PASSWORD });
     ada.client.send(request().json(&right)).await.expect(200);
     ada.client.get("/api/profile").await.expect(401);
@@ -207,14 +268,35 @@ async fn one_links_and_unlinks_and_keeps_a_way_in() {
     school.idp.becomes(Stranger::new("1001", "elsewhere@example.org"));
     let known = school.browser().sign_in("school").await.expect(200);
     let ada = school.app.client.with_token(text(&known.body["access_token"]));
-    let path = |index: usize| format!("/api/v1/auth/account/oauth/{}", linked[index]["id"].as_str().unwrap());
+    let path = |index: usize| {
+        format!(
+            "/api/v1/auth/account/oauth/{}",
+            linked[index]["id"].as_str().unwrap()
+        )
+    };
     ada.delete(&path(1)).await.expect(200);
-    ada.delete(&path(1)).await.expect_problem(404, "identity_not_found");
+    ada.delete(&path(1))
+        .await
+        .expect_problem(404, "identity_not_found");
     // C13
-    ada.delete(&path(0)).await.expect_problem(409, "last_sign_in_method");
-    let by_admin = format!("/api/v1/users/{}/oauth-accounts/{}", text(&known.body["user"]["id"]), text(&linked[0]["id"]));
-    school.root.client.delete(&by_admin).await.expect_problem(409, "last_sign_in_method");
-    school.app.mail("ada@example.com", "A way to sign in was removed").await;
+    ada.delete(&path(0))
+        .await
+        .expect_problem(409, "last_sign_in_method");
+    let by_admin = format!(
+        "/api/v1/users/{}/oauth-accounts/{}",
+        text(&known.body["user"]["id"]),
+        text(&linked[0]["id"])
+    );
+    school
+        .root
+        .client
+        .delete(&by_admin)
+        .await
+        .expect_problem(409, "last_sign_in_method");
+    school
+        .app
+        .mail("ada@example.com", "A way to sign in was removed")
+        .await;
     school.app.audited("identity_unlinked", "ok", 1).await;
 }
 
@@ -233,7 +315,11 @@ async fn of_two_ways_in_that_go_at_once_one_stays() {
             .request(reqwest::Method::DELETE, "/api/v1/auth/account/password")
             .json(&json!({ "current_password": PASSWORD }));
         let unlink = |index: usize| {
-            let path = format!("/api/v1/users/{}/oauth-accounts/{}", user.id, linked[index]["id"].as_str().unwrap());
+            let path = format!(
+                "/api/v1/users/{}/oauth-accounts/{}",
+                user.id,
+                linked[index]["id"].as_str().unwrap()
+            );
             let admin = school.root.client.clone();
             async move { admin.delete(&path).await }
         };
@@ -241,7 +327,12 @@ async fn of_two_ways_in_that_go_at_once_one_stays() {
 
         let left = school.identities_of(&user.id).await.len();
         let has_password = school.app.try_log_in(&name, PASSWORD).await.status == 200;
-        assert!(left > 0 || has_password, "round {round}: {} {}", first.text, second.text);
+        assert!(
+            left > 0 || has_password,
+            "round {round}: {} {}",
+            first.text,
+            second.text
+        );
     }
 }
 
@@ -251,7 +342,10 @@ async fn an_identity_has_one_account() {
     let ada = school.app.user("ada", "enduser").await;
     let bob = school.app.user("bob", "enduser").await;
     school.link(&ada, "1001").await.expect(200);
-    school.link(&bob, "1001").await.expect_problem(409, "identity_taken");
+    school
+        .link(&bob, "1001")
+        .await
+        .expect_problem(409, "identity_taken");
 
     let links = ["ada", "bob"].map(|name| if name == "ada" { &ada } else { &bob });
     let linked = join_all(links.map(|user| school.link(user, "2002"))).await;
@@ -271,13 +365,27 @@ async fn a_link_is_made_by_the_session_that_wanted_it() {
     // Eve begins, and has Ada's browser finish.
     let url = begin_link(&eve, "school").await;
     let mut back = school.browser().visit(&url).await;
-    school.browser().come_back(&back).await.expect_problem(400, "invalid_state");
+    school
+        .browser()
+        .come_back(&back)
+        .await
+        .expect_problem(400, "invalid_state");
     back.set_path("/api/v1/auth/oauth/school/link");
-    ada.client.get(&path_of(&back)).await.expect_problem(400, "invalid_state");
+    ada.client
+        .get(&path_of(&back))
+        .await
+        .expect_problem(400, "invalid_state");
     let other_session = school.app.log_in("eve").await;
-    other_session.client.get(&path_of(&back)).await.expect_problem(400, "invalid_state");
+    other_session
+        .client
+        .get(&path_of(&back))
+        .await
+        .expect_problem(400, "invalid_state");
     eve.client.post("/api/auth/logout", &json!({})).await.expect(200);
-    eve.client.get(&path_of(&back)).await.expect_problem(401, "session_revoked");
+    eve.client
+        .get(&path_of(&back))
+        .await
+        .expect_problem(401, "session_revoked");
     assert!(school.identities_of(&ada.id).await.is_empty());
     assert!(school.identities_of(&eve.id).await.is_empty());
 }
@@ -287,12 +395,18 @@ async fn a_browser_links_by_the_callback_as_long_as_the_session_stands() {
     let school = School::open().await;
     let ada = school.app.user("ada", "enduser").await;
     for (stands, status) in [(true, 200), (false, 401)] {
-        let request = ada.client.request(reqwest::Method::POST, "/api/v1/auth/oauth/connect/school");
+        let request = ada
+            .client
+            .request(reqwest::Method::POST, "/api/v1/auth/oauth/connect/school");
         let begun = ada.client.send(request.json(&json!({}))).await.expect(200);
         let mut browser = school.browser();
         browser.keep(&begun);
-        school.idp.becomes(Stranger::new(&format!("77{status}"), "elsewhere@example.org"));
-        let back = browser.visit(begun.body["authorization_url"].as_str().unwrap()).await;
+        school
+            .idp
+            .becomes(Stranger::new(&format!("77{status}"), "elsewhere@example.org"));
+        let back = browser
+            .visit(begun.body["authorization_url"].as_str().unwrap())
+            .await;
         if !stands {
             ada.client.post("/api/auth/logout", &json!({})).await.expect(200);
         }
@@ -312,7 +426,10 @@ async fn the_same_new_person_in_two_tabs_gets_one_account() {
         tabs.push((browser, back));
     }
     let answers = join_all(tabs.iter().map(|(browser, back)| browser.come_back(back))).await;
-    let mut ids: Vec<_> = answers.into_iter().map(|answer| text(&answer.expect(200).body["user"]["id"])).collect();
+    let mut ids: Vec<_> = answers
+        .into_iter()
+        .map(|answer| text(&answer.expect(200).body["user"]["id"]))
+        .collect();
     ids.dedup();
     assert_eq!(ids.len(), 1);
     assert_eq!(school.app.count("users", doc! {}).await, 2);

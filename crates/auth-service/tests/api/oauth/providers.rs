@@ -27,7 +27,10 @@ async fn presets_need_a_client_only() {
             (&made["name"], &made["kind"], &made["issuer"]),
             (&json!(preset), &json!(kind), &json!(issuer))
         );
-        assert_eq!(made["callback_url"], format!("https://chat.example.com/api/v1/auth/oauth/{preset}/callback"));
+        assert_eq!(
+            made["callback_url"],
+            format!("https://chat.example.com/api/v1/auth/oauth/{preset}/callback")
+        );
     }
 }
 
@@ -42,7 +45,13 @@ async fn older_settings_of_google_and_github_are_known_by_their_addresses() {
         "userinfo_url": "https://www.googleapis.com/oauth2/v2/userinfo",
     });
     let made = root.client.post(PATH, &google).await.expect(201);
-    assert_eq!((&made.body["provider"]["kind"], &made.body["provider"]["client_secret"]), (&json!("oidc"), &json!("***")));
+    assert_eq!(
+        (
+            &made.body["provider"]["kind"],
+            &made.body["provider"]["client_secret"]
+        ),
+        (&json!("oidc"), &json!("***"))
+    );
     let github = json!({
         "name": "github", "client_id": "id", "client_secret": "hush", "scope": "read:user user:email",
         "authorize_url": "https://github.com/login/oauth/authorize",
@@ -50,7 +59,13 @@ async fn older_settings_of_google_and_github_are_known_by_their_addresses() {
         "is_active": false,
     });
     let made = root.client.post(PATH, &github).await.expect(201);
-    assert_eq!((&made.body["provider"]["kind"], &made.body["provider"]["is_active"]), (&json!("github"), &json!(false)));
+    assert_eq!(
+        (
+            &made.body["provider"]["kind"],
+            &made.body["provider"]["is_active"]
+        ),
+        (&json!("github"), &json!(false))
+    );
     let buttons = app.client.get("/api/v1/auth/oauth/providers").await.expect(200);
     assert_eq!(buttons.body["providers"].as_array().unwrap().len(), 1);
 }
@@ -64,27 +79,45 @@ async fn a_secret_is_kept_under_seal_and_shown_to_nobody() {
     let sealed = row.get_str("sealedSecret").unwrap().to_owned();
     assert!(sealed.starts_with("v1.") && !row.to_string().contains(CLIENT_SECRET));
     let listed = school.root.client.get(PATH).await.expect(200);
-    let kept = school.edit(&json!({ "client_secret": "", "display_name": "Renamed" })).await.expect(200);
+    let kept = school
+        .edit(&json!({ "client_secret": "", "display_name": "Renamed" }))
+        .await
+        .expect(200);
     for shown in [&listed.text, &kept.text] {
         assert!(!shown.contains(CLIENT_SECRET) && !shown.contains(&sealed) && shown.contains("\"***\""));
     }
     school.browser().sign_in("school").await.expect(200);
-    school.edit(&json!({ "client_secret": "another" })).await.expect(200);
-    school.browser().sign_in("school").await.expect_problem(502, "provider_unreachable");
+    school
+        .edit(&json!({ "client_secret": "another" }))
+        .await
+        .expect(200);
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(502, "provider_unreachable");
     // Moved to another provider it opens nothing.
-    school.edit(&json!({ "client_secret": CLIENT_SECRET })).await.expect(200);
+    school
+        .edit(&json!({ "client_secret": CLIENT_SECRET }))
+        .await
+        .expect(200);
     let row = rows.find_one(doc! {}).await.unwrap().unwrap();
     rows.delete_one(doc! {}).await.unwrap();
     let mut moved = row;
     moved.insert("_id", "another");
     rows.insert_one(moved).await.unwrap();
-    school.browser().sign_in("school").await.expect_problem(500, "internal");
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(500, "internal");
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_told_and_nothing_is_kept() {
     let school = School::open().await;
-    let good = json!({ "name": "other", "issuer": school.idp.issuer(), "client_id": "id", "client_secret": "hush" });
+    let good =
+        json!({ "name": "other", "issuer": school.idp.issuer(), "client_id": "id", "client_secret": "hush" });
     for (member, value) in [
         ("name", json!("a/b")),
         ("name", json!("")),
@@ -103,15 +136,35 @@ async fn what_is_wrong_is_told_and_nothing_is_kept() {
     ] {
         let mut body = good.clone();
         body[member] = value;
-        let refused = school.root.client.post(PATH, &body).await.expect_problem(400, "validation_failed");
+        let refused = school
+            .root
+            .client
+            .post(PATH, &body)
+            .await
+            .expect_problem(400, "validation_failed");
         assert_eq!(refused.body["errors"][0]["field"], member, "{}", refused.text);
     }
     let taken = json!({ "name": "School", "issuer": school.idp.issuer(), "client_id": "id", "client_secret": "hush" });
-    school.root.client.post(PATH, &taken).await.expect_problem(400, "provider_name_taken");
+    school
+        .root
+        .client
+        .post(PATH, &taken)
+        .await
+        .expect_problem(400, "provider_name_taken");
     assert_eq!(school.app.count("sign_in_providers", doc! {}).await, 1);
     let nobody = format!("{PATH}/none");
-    school.root.client.put(&nobody, &json!({})).await.expect_problem(404, "provider_not_found");
-    school.root.client.delete(&nobody).await.expect_problem(404, "provider_not_found");
+    school
+        .root
+        .client
+        .put(&nobody, &json!({}))
+        .await
+        .expect_problem(404, "provider_not_found");
+    school
+        .root
+        .client
+        .delete(&nobody)
+        .await
+        .expect_problem(404, "provider_not_found");
     let other = add_provider(&school.root, &good).await;
     let renamed = format!("{PATH}/{other}");
     school
@@ -131,13 +184,24 @@ async fn a_provider_that_people_are_connected_with_stays_where_it_is() {
     let school = School::open().await;
     let path = format!("{PATH}/{}", school.provider_id);
     let known = school.arrives("1001", "ada@example.com").await.expect(200);
-    school.root.client.delete(&path).await.expect_problem(409, "provider_in_use");
+    school
+        .root
+        .client
+        .delete(&path)
+        .await
+        .expect_problem(409, "provider_in_use");
     school
         .edit(&json!({ "issuer": "http://127.0.0.1:9/" }))
         .await
         .expect_problem(409, "provider_in_use");
-    school.edit(&json!({ "auto_provision": false, "default_role": "supervisor" })).await.expect(200);
-    school.arrives("1002", "bob@example.com").await.expect_problem(403, "not_provisioned");
+    school
+        .edit(&json!({ "auto_provision": false, "default_role": "supervisor" }))
+        .await
+        .expect(200);
+    school
+        .arrives("1002", "bob@example.com")
+        .await
+        .expect_problem(403, "not_provisioned");
     school.edit(&json!({ "auto_provision": true })).await.expect(200);
     let bob = school.arrives("1002", "bob@example.com").await.expect(200);
     assert_eq!(bob.body["user"]["role"], "supervisor");
@@ -164,18 +228,32 @@ async fn deleting_and_linking_at_once_leaves_no_identity_behind() {
         });
         let id = add_provider(&school.root, &body).await;
         let subject = format!("90{round}");
-        school.idp.becomes(Stranger::new(&subject, "elsewhere@example.org"));
+        school
+            .idp
+            .becomes(Stranger::new(&subject, "elsewhere@example.org"));
         let url = begin_link(&ada, &format!("p{round}")).await;
         let mut back = school.browser().visit(&url).await;
         back.set_path(&format!("/api/v1/auth/oauth/p{round}/link"));
         let path = path_of(&back);
         let delete = format!("{PATH}/{id}");
-        let deletes = join(school.root.client.delete(&delete), school.root.client.delete(&delete));
+        let deletes = join(
+            school.root.client.delete(&delete),
+            school.root.client.delete(&delete),
+        );
         let (_, (first, second)) = join(ada.client.get(&path), deletes).await;
 
         let is_gone = school.app.count("sign_in_providers", doc! { "_id": &id }).await == 0;
-        let is_linked = school.identities_of(&ada.id).await.iter().any(|one| one["provider_user_id"] == subject);
-        assert!(!(is_gone && is_linked), "round {round}: {} {}", first.text, second.text);
+        let is_linked = school
+            .identities_of(&ada.id)
+            .await
+            .iter()
+            .any(|one| one["provider_user_id"] == subject);
+        assert!(
+            !(is_gone && is_linked),
+            "round {round}: {} {}",
+            first.text,
+            second.text
+        );
         assert_eq!(is_gone, first.status == 200 || second.status == 200);
         assert!(!(first.status == 200 && second.status == 200), "deleted once");
     }
@@ -193,7 +271,11 @@ async fn two_admins_who_change_one_provider_at_once_both_know() {
     let provider = &listed.body["providers"][0];
     for (answer, member, value) in [(first, "display_name", "One"), (second, "color", "#123456")] {
         let counts = answer.status == 200;
-        assert!(counts || answer.body["code"] == "provider_changed", "{}", answer.text);
+        assert!(
+            counts || answer.body["code"] == "provider_changed",
+            "{}",
+            answer.text
+        );
         assert_eq!(provider[member] == Value::from(value), counts);
     }
 }

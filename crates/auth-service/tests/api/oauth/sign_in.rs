@@ -14,7 +14,12 @@ async fn somebody_new_signs_in_gets_an_account_and_is_the_same_next_time() {
     let app = TestApp::spawn().await;
     let idp = StandInProvider::start_with_rsa(app.clock.clone());
     let school = School::with(app, idp).await;
-    let buttons = school.app.client.get("/api/v1/auth/oauth/providers").await.expect(200);
+    let buttons = school
+        .app
+        .client
+        .get("/api/v1/auth/oauth/providers")
+        .await
+        .expect(200);
     assert_eq!(buttons.body["providers"][0]["display_name"], "Our school");
     school.idp.becomes(Stranger::new("1001", "Ada@Example.com"));
 
@@ -29,10 +34,17 @@ async fn somebody_new_signs_in_gets_an_account_and_is_the_same_next_time() {
     let account = ada.get("/api/v1/auth/account").await.expect(200);
     assert_eq!(account.body["user"]["has_password"], false);
     let linked = &account.body["user"]["oauth_accounts"][0];
-    assert_eq!((&linked["provider"], &linked["provider_user_id"]), (&json!("school"), &json!("1001")));
+    assert_eq!(
+        (&linked["provider"], &linked["provider_user_id"]),
+        (&json!("school"), &json!("1001"))
+    );
     let sessions = ada.get("/api/sessions").await.expect(200);
     assert_eq!(sessions.body["sessions"][0]["authMethod"], "oauth_school");
-    school.app.refresh(&text(&first.body["refresh_token"])).await.expect(200);
+    school
+        .app
+        .refresh(&text(&first.body["refresh_token"]))
+        .await
+        .expect(200);
     // The address elsewhere changes, to that of somebody here even (C9).
     school.idp.becomes(Stranger::new("1001", "root1@example.com"));
     let second = school.browser().sign_in("school").await.expect(200);
@@ -50,10 +62,16 @@ async fn the_provider_is_asked_as_the_standards_want_it() {
     let asked = school.idp.asked();
     let (first, second) = (&asked[0].parameters, &asked[1].parameters);
     assert_eq!(first["code_challenge_method"], "S256");
-    assert_eq!(first["redirect_uri"], format!("{PUBLIC}/api/v1/auth/oauth/school/callback"));
+    assert_eq!(
+        first["redirect_uri"],
+        format!("{PUBLIC}/api/v1/auth/oauth/school/callback")
+    );
     assert!(first["scope"].split(' ').any(|word| word == "openid"));
     for fresh in ["state", "nonce", "code_challenge"] {
-        assert!(first[fresh].len() >= 43 && first[fresh] != second[fresh], "{fresh}");
+        assert!(
+            first[fresh].len() >= 43 && first[fresh] != second[fresh],
+            "{fresh}"
+        );
     }
     assert!(!again.text.contains(CLIENT_SECRET));
     assert_eq!(school.idp.visits("/keys"), 1, "kept between sign-ins");
@@ -63,17 +81,32 @@ async fn the_provider_is_asked_as_the_standards_want_it() {
 #[tokio::test]
 async fn the_cookie_is_for_this_host_and_this_browser_alone() {
     let school = School::open().await;
-    let answer = school.app.client.get("/api/v1/auth/oauth/school/authorize").await.expect(200);
+    let answer = school
+        .app
+        .client
+        .get("/api/v1/auth/oauth/school/authorize")
+        .await
+        .expect(200);
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
     for part in ["__Host-oauth=", "HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Domain"));
 
-    let plain = school.app.spawn_beside_with(|config| config.secure_cookies = false).await;
-    let answer = plain.client.get("/api/v1/auth/oauth/school/authorize").await.expect(200);
+    let plain = school
+        .app
+        .spawn_beside_with(|config| config.secure_cookies = false)
+        .await;
+    let answer = plain
+        .client
+        .get("/api/v1/auth/oauth/school/authorize")
+        .await
+        .expect(200);
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
-    assert!(cookie.starts_with("oauthBrowser=") && cookie.contains("HttpOnly"), "{cookie}");
+    assert!(
+        cookie.starts_with("oauthBrowser=") && cookie.contains("HttpOnly"),
+        "{cookie}"
+    );
 }
 
 #[tokio::test]
@@ -101,32 +134,58 @@ async fn a_web_client_elsewhere_gets_a_code_and_no_token_in_an_address() {
     let challenge = challenge_of(verifier);
     let next = "https%3A%2F%2Fapp.example.com%2Fdone%3Fa%3Db";
     // The client has no cookies here: it asks with its own HTTP, and opens a browser.
-    let asked = format!("/api/v1/auth/oauth/school/authorize?next={next}&code_challenge={challenge}&code_challenge_method=S256");
+    let asked = format!(
+        "/api/v1/auth/oauth/school/authorize?next={next}&code_challenge={challenge}&code_challenge_method=S256"
+    );
     let answer = school.app.client.get(&asked).await.expect(200);
     assert!(!answer.headers.contains_key("set-cookie"));
     let browser = school.browser();
-    let back = browser.visit(answer.body["authorization_url"].as_str().unwrap()).await;
+    let back = browser
+        .visit(answer.body["authorization_url"].as_str().unwrap())
+        .await;
 
     let sent_on = browser.come_back(&back).await.expect(303);
 
     let sent_on: url::Url = sent_on.headers["location"].to_str().unwrap().parse().unwrap();
-    assert!(sent_on.as_str().starts_with("https://app.example.com/done?a=b&code="), "{sent_on}");
+    assert!(
+        sent_on
+            .as_str()
+            .starts_with("https://app.example.com/done?a=b&code="),
+        "{sent_on}"
+    );
     let code = parameter(&sent_on, "code").unwrap();
     let token = "/api/v1/auth/oauth/token";
     let wrong = json!({ "code": code, "code_verifier": format!("{verifier}x") });
-    school.app.client.post(token, &wrong).await.expect_problem(400, "invalid_sign_in_code");
+    school
+        .app
+        .client
+        .post(token, &wrong)
+        .await
+        .expect_problem(400, "invalid_sign_in_code");
     // Presented once, by whomever, it is worth nothing more.
     let right = json!({ "code": code, "code_verifier": verifier });
-    school.app.client.post(token, &right).await.expect_problem(400, "invalid_sign_in_code");
+    school
+        .app
+        .client
+        .post(token, &right)
+        .await
+        .expect_problem(400, "invalid_sign_in_code");
 
     let answer = school.app.client.get(&asked).await.expect(200);
-    let back = browser.visit(answer.body["authorization_url"].as_str().unwrap()).await;
+    let back = browser
+        .visit(answer.body["authorization_url"].as_str().unwrap())
+        .await;
     let sent_on = browser.come_back(&back).await.expect(303);
     let sent_on: url::Url = sent_on.headers["location"].to_str().unwrap().parse().unwrap();
     let right = json!({ "code": parameter(&sent_on, "code"), "code_verifier": verifier });
     let known = school.app.client.post(token, &right).await.expect(200);
     assert_eq!(known.body["user"]["email"], "ada@example.com");
-    school.app.client.post(token, &right).await.expect_problem(400, "invalid_sign_in_code");
+    school
+        .app
+        .client
+        .post(token, &right)
+        .await
+        .expect_problem(400, "invalid_sign_in_code");
 }
 
 #[tokio::test]
@@ -174,28 +233,49 @@ async fn a_client_that_receives_the_answer_itself_is_one_that_an_admin_listed() 
     let school = School::open().await;
     let own = "http://127.0.0.1:8765/back";
     let asked = "/api/v1/auth/oauth/school/authorize?redirect_uri=http%3A%2F%2F127.0.0.1%3A8765%2Fback";
-    school.app.client.get(asked).await.expect_problem(400, "validation_failed");
+    school
+        .app
+        .client
+        .get(asked)
+        .await
+        .expect_problem(400, "validation_failed");
     school.edit(&json!({ "redirect_uris": [own] })).await.expect(200);
     for near in ["%2F", "%3Fx", "x"] {
         let near = format!("{asked}{near}");
-        school.app.client.get(&near).await.expect_problem(400, "validation_failed");
+        school
+            .app
+            .client
+            .get(&near)
+            .await
+            .expect_problem(400, "validation_failed");
     }
     let verifier = "b".repeat(64);
     let asked = format!("{asked}&code_challenge={}", challenge_of(&verifier));
     let answer = school.app.client.get(&asked).await.expect(200);
     let browser = school.browser();
-    let back = browser.visit(answer.body["authorization_url"].as_str().unwrap()).await;
+    let back = browser
+        .visit(answer.body["authorization_url"].as_str().unwrap())
+        .await;
     assert!(back.as_str().starts_with(own));
 
     let path = "/api/v1/auth/oauth/school/callback";
     let mut body = json!({ "state": parameter(&back, "state"), "code": parameter(&back, "code"), "iss": parameter(&back, "iss") });
-    browser.post(path, &body).await.expect_problem(400, "invalid_state");
+    browser
+        .post(path, &body)
+        .await
+        .expect_problem(400, "invalid_state");
     body["code_verifier"] = json!("c".repeat(64));
-    browser.post(path, &body).await.expect_problem(400, "invalid_state");
+    browser
+        .post(path, &body)
+        .await
+        .expect_problem(400, "invalid_state");
     body["code_verifier"] = json!(verifier);
     let known = browser.post(path, &body).await.expect(200);
     assert_eq!(known.body["user"]["email"], "ada@example.com");
-    browser.post(path, &body).await.expect_problem(400, "invalid_state");
+    browser
+        .post(path, &body)
+        .await
+        .expect_problem(400, "invalid_state");
 }
 
 #[tokio::test]
@@ -203,15 +283,31 @@ async fn what_is_asked_for_has_to_be_sound() {
     let school = School::open().await;
     let challenge = challenge_of(&"v".repeat(50));
     for query in [
-        "next=//evil.example", "next=/%5Cevil.example", "next=https:evil.example", "next=javascript:alert(1)",
-        "next=https%3A%2F%2Fevil.example%2F", "redirect_uri=https%3A%2F%2Fevil.example%2F", "code_challenge=short",
-        &format!("code_challenge={challenge}"), &format!("next=/a&code_challenge={challenge}&code_challenge_method=plain"),
+        "next=//evil.example",
+        "next=/%5Cevil.example",
+        "next=https:evil.example",
+        "next=javascript:alert(1)",
+        "next=https%3A%2F%2Fevil.example%2F",
+        "redirect_uri=https%3A%2F%2Fevil.example%2F",
+        "code_challenge=short",
+        &format!("code_challenge={challenge}"),
+        &format!("next=/a&code_challenge={challenge}&code_challenge_method=plain"),
     ] {
         let path = format!("/api/v1/auth/oauth/school/authorize?{query}");
-        school.app.client.get(&path).await.expect_problem(400, "validation_failed");
+        school
+            .app
+            .client
+            .get(&path)
+            .await
+            .expect_problem(400, "validation_failed");
     }
     let nobody = "/api/v1/auth/oauth/nobody/authorize";
-    school.app.client.get(nobody).await.expect_problem(404, "provider_not_found");
+    school
+        .app
+        .client
+        .get(nobody)
+        .await
+        .expect_problem(404, "provider_not_found");
     assert_eq!(school.app.count("sign_in_flows", doc! {}).await, 0);
 }
 
@@ -230,13 +326,21 @@ async fn plain_oauth_asks_who_somebody_is() {
 
     assert_eq!(known.body["user"]["email"], "ada@example.com");
     // The same subject of another provider is somebody else (C8).
-    let other = school.browser().sign_in("school").await.expect_problem(409, "link_required");
+    let other = school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(409, "link_required");
     assert_eq!(other.body["proofs"], json!(["session", "mail"]));
     school.idp.becomes(Stranger {
         subject: String::new(),
         ..Stranger::new("", "nobody@example.com")
     });
-    school.browser().sign_in("club").await.expect_problem(401, "identity_refused");
+    school
+        .browser()
+        .sign_in("club")
+        .await
+        .expect_problem(401, "identity_refused");
 }
 
 #[tokio::test]
@@ -258,14 +362,21 @@ async fn of_github_only_proven_addresses_count() {
     });
     let known = school.browser().sign_in("hub").await.expect(200);
     assert_eq!(known.body["user"]["email"], "octo@example.com");
-    let ids = school.identities_of(known.body["user"]["id"].as_str().unwrap()).await;
+    let ids = school
+        .identities_of(known.body["user"]["id"].as_str().unwrap())
+        .await;
     assert_eq!(ids[0]["provider_user_id"], "583231");
 
     school.idp.becomes(Stranger::new("583232", "mona@example.com"));
     school.lies(|lies| {
-        lies.github_emails = Some(json!([{ "email": "mona@example.com", "primary": true, "verified": false }]));
+        lies.github_emails =
+            Some(json!([{ "email": "mona@example.com", "primary": true, "verified": false }]));
     });
-    school.browser().sign_in("hub").await.expect_problem(403, "verified_email_needed");
+    school
+        .browser()
+        .sign_in("hub")
+        .await
+        .expect_problem(403, "verified_email_needed");
 }
 
 #[tokio::test]
@@ -281,10 +392,20 @@ async fn a_second_factor_here_is_asked_for_still() {
     assert_eq!(half.body["totp_required"], true);
     assert!(half.body.get("access_token").is_none());
     let body = json!({ "pendingToken": half.body["pending_token"], "code": phone.code(&school.app, 0) });
-    let whole = school.app.client.post("/api/auth/verify-2fa", &body).await.expect(200);
+    let whole = school
+        .app
+        .client
+        .post("/api/auth/verify-2fa", &body)
+        .await
+        .expect(200);
     let whole = school.app.client.with_token(text(&whole.body["accessToken"]));
     let sessions = whole.get("/api/sessions").await.expect(200);
-    let methods: Vec<_> = sessions.body["sessions"].as_array().unwrap().iter().map(|one| &one["authMethod"]).collect();
+    let methods: Vec<_> = sessions.body["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["authMethod"])
+        .collect();
     assert!(methods.contains(&&json!("oauth_school+totp")), "{methods:?}");
 }
 
@@ -294,9 +415,20 @@ async fn who_is_shut_out_stays_out() {
     let known = school.arrives("1001", "ada@example.com").await.expect(200);
     let id = text(&known.body["user"]["id"]);
     school.app.update_user(&id, doc! { "isDisabled": true }).await;
-    school.browser().sign_in("school").await.expect_problem(401, "invalid_credentials");
-    school.app.update_user(&id, doc! { "isDisabled": false, "isVerified": false }).await;
-    school.browser().sign_in("school").await.expect_problem(401, "email_not_verified");
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(401, "invalid_credentials");
+    school
+        .app
+        .update_user(&id, doc! { "isDisabled": false, "isVerified": false })
+        .await;
+    school
+        .browser()
+        .sign_in("school")
+        .await
+        .expect_problem(401, "email_not_verified");
     school.app.update_user(&id, doc! { "isVerified": true }).await;
     school.edit(&json!({ "is_active": false })).await.expect(200);
     school
@@ -305,9 +437,22 @@ async fn who_is_shut_out_stays_out() {
         .get("/api/v1/auth/oauth/school/authorize")
         .await
         .expect_problem(404, "provider_not_found");
-    let buttons = school.app.client.get("/api/v1/auth/oauth/providers").await.expect(200);
+    let buttons = school
+        .app
+        .client
+        .get("/api/v1/auth/oauth/providers")
+        .await
+        .expect(200);
     assert_eq!(buttons.body["providers"], json!([]));
-    assert!(school.app.try_log_in("ada", PASSWORD).await.status.is_client_error(), "there is no password");
+    assert!(
+        school
+            .app
+            .try_log_in("ada", PASSWORD)
+            .await
+            .status
+            .is_client_error(),
+        "there is no password"
+    );
 }
 
 #[tokio::test]
@@ -317,7 +462,10 @@ async fn an_answer_of_a_provider_that_was_shut_meanwhile_counts_no_more() {
     let url = browser.begin("school", "").await;
     let back = browser.visit(&url).await;
     school.edit(&json!({ "is_active": false })).await.expect(200);
-    browser.get(&path_of(&back)).await.expect_problem(400, "invalid_state");
+    browser
+        .get(&path_of(&back))
+        .await
+        .expect_problem(400, "invalid_state");
 }
 
 fn challenge_of(verifier: &str) -> String {

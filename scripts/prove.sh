@@ -13,6 +13,7 @@ export PROVE_ACCOUNTS="${PROVE_ACCOUNTS:-10000}" PROVE_COMMANDS="${PROVE_COMMAND
 export PROVE_SERVICE_KILLS="${PROVE_SERVICE_KILLS:-50}" PROVE_DATABASE_KILLS="${PROVE_DATABASE_KILLS:-10}"
 export PROVE_PROXY_KILLS="${PROVE_PROXY_KILLS:-30}" PROVE_STREAMS="${PROVE_STREAMS:-200}" PROVE_LEAVERS="${PROVE_LEAVERS:-500}"
 export PROVE_OUTAGE_MILLIS="${PROVE_OUTAGE_MILLIS:-30000}" PROVE_OUTAGE_CLIENTS="${PROVE_OUTAGE_CLIENTS:-100}"
+export PROVE_BREAKER_OPEN_SECS="${PROVE_BREAKER_OPEN_SECS:-60}"
 export PROVE_REQUESTS="${PROVE_REQUESTS:-20000}" PROVE_STORMY_REQUESTS="${PROVE_STORMY_REQUESTS:-20000}"
 # How soon a killed service has to be ready again, people to be told that the database is away, and Flowise to have nothing
 # more to do when everybody has left; empty where the machine is busy with something else.

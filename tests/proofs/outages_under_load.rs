@@ -1,4 +1,4 @@
-//! MongoDB, accounting-service and Flowise are each taken away from a proxy that is busy, and given back: people are told the
+//! Redis, MongoDB, accounting-service and Flowise are each taken away from a proxy that is busy, and given back: people are told the
 //! right thing meanwhile, the proxy goes on without a restart, and nothing is left behind.
 
 use std::{
@@ -19,6 +19,7 @@ use system_tests::{
     platform::Platform,
     process::Process,
 };
+use test_support::redis_url;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -28,6 +29,9 @@ use crate::{
 
 /// Ten words, half a second.
 const ANSWER: &str = "one two three four five six seven eight nine last";
+
+/// The metric that says whether Redis counts for all replicas.
+const COUNT_TOGETHER: &str = "rate_limit_shared_up";
 
 /// What was told how often: statuses with codes.
 type Told = BTreeMap<String, usize>;
@@ -91,7 +95,8 @@ fn outcome(seen: &Seen) -> String {
     }
 }
 
-/// What may be told while something is away. A turn that was running when it went may tell what it found.
+/// What may be told while something is away. A turn that was running when it went may tell what it found; of Redis nobody
+/// is to notice anything.
 fn allowed(what: &str, told: &str) -> bool {
     if told == "200 answered" {
         return true;
@@ -118,7 +123,11 @@ fn address_in(variables: &[(String, String)], name: &str) -> SocketAddr {
         .iter()
         .find(|(known, _)| known == name)
         .map(|(_, value)| value);
-    let url: url::Url = value.unwrap().parse().unwrap();
+    address_of(value.unwrap())
+}
+
+fn address_of(url: &str) -> SocketAddr {
+    let url: url::Url = url.parse().unwrap();
     let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     SocketAddr::new(host.parse().unwrap(), port)
 }
@@ -127,8 +136,15 @@ fn address_in(variables: &[(String, String)], name: &str) -> SocketAddr {
 async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
     let away = Duration::from_millis(u64::try_from(size("PROVE_OUTAGE_MILLIS", 1_500)).unwrap());
     let clients = size("PROVE_OUTAGE_CLIENTS", 12);
+    let open_secs = size("PROVE_BREAKER_OPEN_SECS", 2);
     let platform = Platform::start_with(&[
         ("TURN_LEASE_SECS", "5"),
+        ("UPSTREAM_BREAKER_OPEN_SECS", &open_secs.to_string()),
+        // They all come from one address, and knock without mercy.
+        ("RATE_LIMIT_ADDRESS_PER_SEC", "100000"),
+        ("RATE_LIMIT_ADDRESS_BURST", "1000000"),
+        ("RATE_LIMIT_USER_PER_SEC", "100000"),
+        ("RATE_LIMIT_USER_BURST", "1000000"),
         ("MAX_RUNNING_TURNS_PER_USER", "1000"),
         ("LOG_LEVEL", "error"),
     ])
@@ -142,15 +158,19 @@ async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
     let variables = platform.proxy_environment();
     let link = |name| Link::to(address_in(&variables, name)).unwrap();
     let mut links = [
+        ("Redis", Link::to(address_of(&redis_url())).unwrap()),
         ("accounting-service", link("ACCOUNTING_SERVICE_URL")),
         ("Flowise", link("FLOWISE_API_URL")),
         ("MongoDB", link("MONGODB_URI")),
     ];
     let url = |index: usize| format!("http://{}", links[index].1.address);
-    let mongodb = format!("mongodb://{}/?directConnection=true", links[2].1.address);
+    // A database of Redis that no other test counts in.
+    let redis = format!("redis://{}/1", links[0].1.address);
+    let mongodb = format!("mongodb://{}/?directConnection=true", links[3].1.address);
     let changes = [
-        ("ACCOUNTING_SERVICE_URL", url(0)),
-        ("FLOWISE_API_URL", url(1)),
+        ("REDIS_URL", redis),
+        ("ACCOUNTING_SERVICE_URL", url(1)),
+        ("FLOWISE_API_URL", url(2)),
         ("MONGODB_URI", mongodb),
     ];
     let changes = changes.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -163,9 +183,12 @@ async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
     println!("usually: {usual:?}");
     assert!(usual.keys().all(|told| told == "200 answered"), "{usual:?}");
     let memory = proxy.memory_bytes();
+    assert_eq!(metric(&proxy, COUNT_TOGETHER).await, 1, "Redis counts");
     for (what, link) in &mut links {
         link.pull_out().await;
         tokio::time::sleep(away).await;
+        let counts_together = metric(&proxy, COUNT_TOGETHER).await == 1;
+        assert_eq!(counts_together, *what != "Redis", "without {what}");
         let meanwhile = crowd.told();
         link.put_back().unwrap();
         println!("without {what}: {meanwhile:?}");
@@ -176,7 +199,7 @@ async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        // A circuit breaker that has opened tries again after a minute.
+        // A circuit breaker that has opened tries again after a while.
         let back = tokio::time::timeout(Duration::from_secs(90), back).await;
         assert!(back.is_ok(), "{what} is back and nobody is answered");
         // Those who were refused just before.
@@ -192,6 +215,7 @@ async fn people_are_told_the_right_thing_and_nothing_is_left_behind() {
             .until("nothing is left", async || metric(&proxy, name).await == 0)
             .await;
     }
+    assert_eq!(metric(&proxy, COUNT_TOGETHER).await, 1, "Redis counts again");
     let grown = proxy.memory_bytes().saturating_sub(memory) >> 20;
     println!(
         "{} turns, {captured} paid for, memory grew by {grown} MiB",

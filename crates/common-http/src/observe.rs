@@ -30,6 +30,9 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("strict-transport-security", "max-age=31536000; includeSubDomains"),
 ];
 
+/// What orchestrators, Traefik and Prometheus ask all the time.
+const PROBES: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
+
 /// The label of every path that is no route.
 const UNMATCHED: &str = "unmatched";
 
@@ -60,7 +63,7 @@ pub async fn observe(
             .as_ref()
             .ok()
             .and_then(|response| response.response().error());
-        log(status, started, cause);
+        log(&route, status, started, cause);
         tracing::Span::current().record("status", status.as_u16());
         (response, status)
     };
@@ -103,8 +106,9 @@ impl Drop for InProgress {
     }
 }
 
-/// One line a request. A 5xx shows its cause, with its sources, here and nowhere else.
-fn log(status: StatusCode, started: Instant, cause: Option<&Error>) {
+/// One line a request. A 5xx shows its cause, with its sources, here and nowhere else. Probes that went well, of which
+/// there are some every second, are told at `debug`.
+fn log(route: &str, status: StatusCode, started: Instant, cause: Option<&Error>) {
     let (status, duration_ms) = (
         status.as_u16(),
         u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -113,8 +117,13 @@ fn log(status: StatusCode, started: Instant, cause: Option<&Error>) {
         (500.., Some(cause)) => tracing::error!(status, duration_ms, error = ?cause, "request failed"),
         (500.., None) => tracing::error!(status, duration_ms, "request failed"),
         (400.., Some(cause)) => tracing::warn!(status, duration_ms, reason = %cause, "request refused"),
+        _ if is_routine(route, status) => tracing::debug!(status, duration_ms, "request answered"),
         _ => tracing::info!(status, duration_ms, "request answered"),
     }
+}
+
+fn is_routine(route: &str, status: u16) -> bool {
+    status < 400 && PROBES.contains(&route)
 }
 
 fn decorate(headers: &mut HeaderMap, request_id: &str) {
@@ -129,5 +138,17 @@ fn decorate(headers: &mut HeaderMap, request_id: &str) {
     }
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static(crate::REQUEST_ID_HEADER), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_probes_that_went_well_are_routine() {
+        assert!(is_routine("/readyz", 200) && is_routine("/metrics", 200));
+        assert!(!is_routine("/readyz", 503), "not ready is worth a line");
+        assert!(!is_routine("/api/v1/chat/predict", 200));
     }
 }

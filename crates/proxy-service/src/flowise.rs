@@ -1,4 +1,4 @@
-//! Flowise's prediction, as `contract/flowise.md` and the recorded exchanges describe it.
+//! Flowise's prediction, as `proto-docs/flowise.md` and the recorded exchanges describe it.
 //!
 //! What comes back is told by its content type, never by its status alone: a stream that failed is a 200, a flow that
 //! cannot stream answers JSON, and an unknown path is a web page. Nothing of what a client sent in its head goes on to
@@ -8,6 +8,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
 use common_http::RequestContext;
+use futures_util::FutureExt as _;
 use moka::future::Cache;
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -33,6 +34,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long Flowise may take to abort a run or to say whether a flow streams; both take milliseconds.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of pieces that came together and go on together.
+const TOGETHER_BYTES_MAX: usize = 16 << 10;
 
 /// How long Flowise may take to close a stream after its last event.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -286,23 +290,43 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Waits for the next piece of the stream and hands the data of each event that ends in it to `on_event`; `false`
-    /// when the stream is over. Heartbeats are silence. Dropped while it waits, it loses nothing.
+    /// Waits for the next piece of the stream and hands the data of each event that ends in it, and in those that have
+    /// come by then, to `on_event`; `false` when the stream is over. Heartbeats are silence. Dropped while it waits, it
+    /// loses nothing.
     pub(crate) async fn next(&mut self, mut on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
         let silent_until = self.heard_at + self.idle_timeout;
         let chunk = timeout_at(silent_until, self.response.chunk()).await;
         let Some(chunk) = chunk.or(Err(Failure::IdleTimeout))?.or(Err(Failure::Broken))? else {
             return Ok(false);
         };
+        self.read(&chunk, &mut on_event)?;
+        // Each piece on its own would cost a timer, a lock and a wake-up of the reader's connection.
+        let mut bytes = chunk.len();
+        while bytes < TOGETHER_BYTES_MAX {
+            // The connection hands over one piece at a time, and has the next one only when it has run again.
+            tokio::task::yield_now().await;
+            let Some(chunk) = self.response.chunk().now_or_never() else {
+                break;
+            };
+            let Some(chunk) = chunk.or(Err(Failure::Broken))? else {
+                return Ok(false);
+            };
+            self.read(&chunk, &mut on_event)?;
+            bytes += chunk.len();
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, chunk: &[u8], on_event: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
         let mut heard = false;
-        let read = self.parser.push(&chunk, |data| {
+        let read = self.parser.push(chunk, |data| {
             heard = true;
             on_event(data);
         });
         if heard {
             self.heard_at = Instant::now();
         }
-        read.map(|()| true).or(Err(Failure::TooLarge))
+        read.or(Err(Failure::TooLarge))
     }
 
     /// Reads what is left after the last event, which is nothing, so that the connection can be used again.

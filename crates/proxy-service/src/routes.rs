@@ -9,7 +9,6 @@ mod bodies;
 mod chat_body;
 mod chatflows;
 mod credits;
-mod cursors;
 mod exports;
 mod files;
 mod paging;

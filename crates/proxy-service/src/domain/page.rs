@@ -14,6 +14,35 @@ pub struct Cursor {
     pub id: ObjectId,
 }
 
+/// A page that is wanted of such a list: so many items behind this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedPage {
+    /// Items, at most.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+}
+
+impl TimedPage {
+    /// How many to read.
+    pub fn one_more(self) -> i64 {
+        one_more(self.limit)
+    }
+
+    /// The items of the page and where it ended, if that was not the end of the list.
+    pub fn cut<T>(self, mut items: Vec<T>, cursor: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<Cursor>) {
+        let has_more = items.len() > self.limit;
+        items.truncate(self.limit);
+        let next = items.last().filter(|_| has_more).map(cursor);
+        (items, next)
+    }
+}
+
+/// How many items to read for a page of `limit`: one more says whether there is another page.
+pub fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
 /// The text is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoCursor;
@@ -40,6 +69,22 @@ impl FromStr for Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_where_it_ended_unless_that_was_the_end() {
+        let cursor = |second: &i64| Cursor {
+            at: DateTime::from_timestamp(*second, 0).unwrap(),
+            id: ObjectId::from_bytes([0; 12]),
+        };
+        let page = TimedPage {
+            limit: 2,
+            after: None,
+        };
+        assert_eq!(page.one_more(), 3);
+        assert_eq!(page.cut(vec![3, 2, 1], cursor), (vec![3, 2], Some(cursor(&2))));
+        assert_eq!(page.cut(vec![3, 2], cursor), (vec![3, 2], None));
+        assert_eq!(page.cut(vec![], cursor), (vec![], None));
+    }
 
     #[test]
     fn a_cursor_survives_the_way_to_the_client_and_back() {

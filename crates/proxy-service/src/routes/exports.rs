@@ -7,7 +7,7 @@ use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::cursors::PageQuery;
+use super::paging::Paging;
 use crate::{
     domain::file_name::disposition,
     error::{Error, Result},
@@ -50,7 +50,7 @@ impl ExportQuery {
 struct SearchQuery {
     q: String,
     chatflow_id: Option<String>,
-    limit: Option<i64>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -110,11 +110,11 @@ async fn search_history(
     conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
     let wanted = searched(&query.q)?;
-    let page = PageQuery::new(query.limit, query.cursor.clone()).page()?;
+    let page = Paging::new(query.limit.clone(), query.cursor.clone()).read_timed()?;
     let search = Search {
         wanted,
         chatflow_id: query.chatflow_id.as_deref(),
-        limit: usize::try_from(page.limit).unwrap_or_default(),
+        limit: page.limit,
         before: page.after,
     };
     let (found, next) = conversations.search(&user.id, search).await?;

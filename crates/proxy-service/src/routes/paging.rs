@@ -9,7 +9,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use crate::error::{Error, Result};
+use crate::{
+    domain::page::{TimedPage, one_more},
+    error::{Error, Result},
+};
 
 /// Rows on one page, at most and when nothing is said.
 pub(crate) const LIMIT_MAX: usize = 500;
@@ -39,38 +42,54 @@ impl Paging {
         Self { limit, cursor }
     }
 
+    /// Whether a page is asked for, not the whole list.
+    pub(crate) fn is_given(&self) -> bool {
+        present(self.limit.as_deref()).is_some() || present(self.cursor.as_deref()).is_some()
+    }
+
     /// The page that is asked for, in a list sorted by `keys` keys; `None` when the whole list is.
     pub(crate) fn read(&self, keys: usize) -> Result<Option<PageRequest>> {
-        let (limit, cursor) = (present(self.limit.as_deref()), present(self.cursor.as_deref()));
-        if limit.is_none() && cursor.is_none() {
-            return Ok(None);
-        }
-        self.read_always(keys).map(Some)
+        self.is_given().then(|| self.read_always(keys)).transpose()
     }
 
     /// The same for a list that is never whole.
     pub(crate) fn read_always(&self, keys: usize) -> Result<PageRequest> {
-        let limit = match present(self.limit.as_deref()) {
-            None => LIMIT_DEFAULT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| Error::invalid("limit", format!("must be from 1 to {LIMIT_MAX}")))?,
+        Ok(PageRequest {
+            limit: self.limit()?,
+            after: self.place(|cursor| keys_of(cursor, keys))?,
+        })
+    }
+
+    /// The page of a list that is ordered by time.
+    pub(crate) fn read_timed(&self) -> Result<TimedPage> {
+        Ok(TimedPage {
+            limit: self.limit()?,
+            after: self.place(|cursor| cursor.parse().ok())?,
+        })
+    }
+
+    fn limit(&self) -> Result<usize> {
+        let Some(text) = present(self.limit.as_deref()) else {
+            return Ok(LIMIT_DEFAULT);
         };
-        let after = present(self.cursor.as_deref())
-            .map(|cursor| {
-                keys_of(cursor, keys).ok_or_else(|| Error::invalid("cursor", "is not one of this list"))
-            })
-            .transpose()?;
-        Ok(PageRequest { limit, after })
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+            .ok_or_else(|| Error::invalid("limit", format!("must be from 1 to {LIMIT_MAX}")))
+    }
+
+    fn place<P>(&self, read: impl FnOnce(&str) -> Option<P>) -> Result<Option<P>> {
+        let refused = || Error::invalid("cursor", "is not one of this list");
+        present(self.cursor.as_deref())
+            .map(|cursor| read(cursor).ok_or_else(refused))
+            .transpose()
     }
 }
 
 impl PageRequest {
     /// What to ask a store for: one row more than the page has says whether there is another page.
     pub(crate) fn one_more(&self) -> i64 {
-        i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1)
+        one_more(self.limit)
     }
 
     /// The first of the keys that the page lies behind.
@@ -159,6 +178,7 @@ mod tests {
     #[test]
     fn what_is_no_page_is_refused() {
         let one = cursor_of(&["a".to_owned()]);
+        assert!(paging("", &one).read_timed().is_err(), "a cursor of another list");
         let operator = URL_SAFE_NO_PAD.encode(r#"[{"$gt":""}]"#);
         for (limit, cursor) in [
             ("0", ""),

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    cursors::PageQuery,
     exports::searched,
     files::{PublicBase, UploadBody},
+    paging::Paging,
 };
 use crate::{
     error::{Error, Result},
@@ -92,7 +92,7 @@ impl MessageBody {
 struct SessionQuery {
     q: Option<String>,
     chatflow_id: Option<String>,
-    limit: Option<i64>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -114,7 +114,7 @@ async fn list_sessions(
     query: Query<SessionQuery>,
     conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
-    let paging = PageQuery::new(query.limit, query.cursor.clone());
+    let paging = Paging::new(query.limit.clone(), query.cursor.clone());
     let wanted = Wanted {
         chatflow_id: query.chatflow_id.as_deref(),
         text: query.q.as_deref().map(searched).transpose()?,
@@ -124,10 +124,8 @@ async fn list_sessions(
         let sessions: Vec<SessionBody> = sessions.into_iter().map(SessionBody::from).collect();
         return Ok(HttpResponse::Ok().json(json!({ "sessions": sessions, "count": sessions.len() })));
     }
-    let page = paging.page()?;
-    let (sessions, next) = conversations
-        .list_page(&user.id, wanted, page.limit, page.after)
-        .await?;
+    let page = paging.read_timed()?;
+    let (sessions, next) = conversations.list_page(&user.id, wanted, page).await?;
     let sessions: Vec<SessionBody> = sessions.into_iter().map(SessionBody::from).collect();
     Ok(HttpResponse::Ok().json(json!({
         "sessions": sessions,
@@ -182,7 +180,7 @@ fn named(topic: &str) -> Result<&str> {
 async fn show_history(
     user: CurrentUser,
     session_id: Path<String>,
-    paging: Query<PageQuery>,
+    paging: Query<Paging>,
     conversations: web::Data<Conversations>,
     base: web::Data<PublicBase>,
 ) -> Result<HttpResponse> {
@@ -195,10 +193,8 @@ async fn show_history(
         let history = bodies(conversations.history(&user.id, &session_id).await?);
         return Ok(HttpResponse::Ok().json(json!({ "history": history, "count": history.len() })));
     }
-    let page = paging.page()?;
-    let (said, next) = conversations
-        .history_page(&user.id, &session_id, page.limit, page.after)
-        .await?;
+    let page = paging.read_timed()?;
+    let (said, next) = conversations.history_page(&user.id, &session_id, page).await?;
     let history = bodies(said);
     Ok(HttpResponse::Ok().json(json!({
         "history": history,

@@ -14,7 +14,10 @@ pub(crate) use self::{
 };
 use super::{access::Access, files::Files};
 use crate::{
-    domain::{page::Cursor, turn::new_session_id},
+    domain::{
+        page::{Cursor, TimedPage},
+        turn::new_session_id,
+    },
     error::{Error, Result},
     store::{
         files::StoredFile,
@@ -108,11 +111,10 @@ impl Conversations {
         &self,
         user_id: &str,
         session_id: &str,
-        limit: i64,
-        after: Option<Cursor>,
+        page: TimedPage,
     ) -> Result<(Vec<Said>, Option<Cursor>)> {
         let files = self.files.list_of_session(user_id, session_id).await?;
-        let (messages, next) = self.messages.list_page(user_id, session_id, limit, after).await?;
+        let (messages, next) = self.messages.list_page(user_id, session_id, page).await?;
         Ok((with_files(messages, files), next))
     }
 
@@ -121,10 +123,9 @@ impl Conversations {
         &self,
         user_id: &str,
         wanted: Wanted<'_>,
-        limit: i64,
-        after: Option<Cursor>,
+        page: TimedPage,
     ) -> Result<(Vec<Session>, Option<Cursor>)> {
-        let (mut sessions, next) = self.sessions.list_page(user_id, wanted, limit, after).await?;
+        let (mut sessions, next) = self.sessions.list_page(user_id, wanted, page).await?;
         self.add_first_messages(user_id, &mut sessions).await?;
         Ok((sessions, next))
     }

@@ -413,7 +413,8 @@ impl Shared {
         mut head: oneshot::Sender<Result<Opened>>,
     ) {
         let _active = self.metrics.begin();
-        let refused_or_known = match self.open_turn(&plan, &mut head).await {
+        // The middle of a turn is long; what its beginning and its end need has room only then.
+        let refused_or_known = match Box::pin(self.open_turn(&plan, &mut head)).await {
             Ok(Opening::Held(admitted, counted)) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
@@ -427,8 +428,8 @@ impl Shared {
                     history,
                 };
                 let talk = self.talk(&plan, begun).await;
-                self.end_turn(&plan, talk, counted).await;
-                self.close_journal(&entered.live).await;
+                Box::pin(self.end_turn(&plan, talk, counted)).await;
+                Box::pin(self.close_journal(&entered.live)).await;
                 return;
             }
             Ok(Opening::Known(known)) => Ok(Opened::Known(known)),

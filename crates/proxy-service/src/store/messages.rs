@@ -14,7 +14,10 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
-use crate::domain::{page::Cursor, turn::first_message_of};
+use crate::domain::{
+    page::{Cursor, TimedPage},
+    turn::first_message_of,
+};
 
 const COLLECTION: &str = "chat_messages";
 
@@ -223,11 +226,10 @@ impl MessageStore {
         &self,
         user_id: &str,
         session_id: &str,
-        limit: i64,
-        after: Option<Cursor>,
+        page: TimedPage,
     ) -> Result<(Vec<Message>, Option<Cursor>)> {
         let mut filter = doc! { "user_id": user_id, "session_id": session_id };
-        if let Some(after) = after {
+        if let Some(after) = page.after {
             filter.extend(beyond("$gt", after));
         }
         let messages = self.messages.clone_with_type::<MessageRow>();
@@ -235,14 +237,10 @@ impl MessageStore {
             .find(filter)
             .projection(doc! { "metadata": 0 })
             .sort(doc! { "created_at": 1, "_id": 1 })
-            .limit(limit + 1)
+            .limit(page.one_more())
             .await?;
-        let mut page: Vec<Message> = rows.map_ok(Message::from).try_collect().await?;
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let has_more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().map(Message::cursor).filter(|_| has_more);
-        Ok((page, next))
+        let messages = rows.map_ok(Message::from).try_collect().await?;
+        Ok(page.cut(messages, Message::cursor))
     }
 
     /// The person's messages from one place back, newest first, as they are read.

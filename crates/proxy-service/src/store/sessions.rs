@@ -13,7 +13,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 use crate::domain::{
-    page::Cursor,
+    page::{Cursor, TimedPage},
     turn::{first_message_of, topic_of},
 };
 
@@ -195,8 +195,7 @@ impl SessionStore {
         &self,
         user_id: &str,
         wanted: Wanted<'_>,
-        limit: i64,
-        after: Option<Cursor>,
+        page: TimedPage,
     ) -> Result<(Vec<Session>, Option<Cursor>)> {
         let mut all = vec![doc! { "user_id": user_id }];
         if let Some(chatflow_id) = wanted.chatflow_id {
@@ -206,24 +205,20 @@ impl SessionStore {
             let pattern = doc! { "$regex": escaped(text), "$options": "i" };
             all.push(doc! { "$or": [{ "topic": &pattern }, { "first_message": pattern }] });
         }
-        if let Some(after) = after {
+        if let Some(after) = page.after {
             all.push(beyond("$lt", after));
         }
         let sessions = self.sessions.clone_with_type::<SessionRow>();
         let rows = sessions
             .find(doc! { "$and": all })
             .sort(doc! { "created_at": -1, "_id": -1 })
-            .limit(limit + 1)
+            .limit(page.one_more())
             .await?;
-        let mut page: Vec<Session> = rows.map_ok(Session::from).try_collect().await?;
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let has_more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().filter(|_| has_more).map(|last| Cursor {
+        let sessions = rows.map_ok(Session::from).try_collect().await?;
+        Ok(page.cut(sessions, |last: &Session| Cursor {
             at: last.created_at,
             id: last.row,
-        });
-        Ok((page, next))
+        }))
     }
 
     /// One of the person's sessions.

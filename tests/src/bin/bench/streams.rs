@@ -28,8 +28,8 @@ const WORD_EVERY: Duration = Duration::from_millis(500);
 /// Connections over which words are relayed as fast as they come.
 const RELAYING: usize = 16;
 
-/// Words of the stand-in's long answer.
-const LONG_WORDS: f64 = 400.0;
+/// Words of a very long answer, in which the turn around it does not count.
+const LONG_WORDS: u32 = 20_000;
 
 /// Streams that are being opened at once.
 const OPENING: usize = 100;
@@ -129,7 +129,7 @@ fn shown(sorted: &[Duration]) -> String {
     format!("{:.2} / {:.2} ms", ms(50), ms(99))
 }
 
-/// Long answers as fast as the stand-in can say them.
+/// Very long answers as fast as the stand-in can say them.
 async fn words_relayed(
     stack: &Stack,
     people: &People,
@@ -141,7 +141,10 @@ async fn words_relayed(
         connections: RELAYING,
         duration,
     };
-    let asked = "LONG please";
+    let asked = "hello";
+    let reply = "word ".repeat(usize::try_from(LONG_WORDS)?);
+    let rule = json!({ "behaviour": { "reply": reply } });
+    stack.control(&json!({ "rules": [rule] })).await?;
     let direct = run(stack.flowise, load, |_| {
         Turn::new(people.direct(stack.flowise, asked))
     })
@@ -164,11 +167,11 @@ async fn words_relayed(
     table.add("long answers, Flowgate in front", &paid, Some(baseline));
     table.note(format!(
         "words relayed: Flowgate {:.0} a second, {:.2} of {} (aim: at least half of nginx)",
-        paid.rate() * LONG_WORDS,
+        paid.rate() * f64::from(LONG_WORDS),
         paid.rate() / baseline.1,
         baseline.0
     ));
-    Ok(())
+    stack.control(&json!({ "rules": [] })).await
 }
 
 /// What one open stream came to.

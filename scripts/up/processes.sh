@@ -77,6 +77,8 @@ service_environment() {
             "MONGODB_URI=${MONGODB_URI:-$STACK_MONGODB/?directConnection=true}" \
             "MONGODB_DATABASE_NAME=${MONGODB_DATABASE_NAME:-proxy_db}" \
             "ACCOUNTING_SERVICE_URL=${ACCOUNTING_SERVICE_URL:-$(service_url accounting-service)}" \
+            "JWT_SECRET_KEY=$JWT_SECRET_KEY" "SESSION_SECRET_KEY=$SESSION_SECRET_KEY" \
+            "N8N_ALLOWED_HOSTS=${N8N_ALLOWED_HOSTS:-$(service_url stand-in-n8n)}" \
             "FLOWISE_API_URL=$FLOWISE_API_URL" ${FLOWISE_API_KEY:+"FLOWISE_API_KEY=$FLOWISE_API_KEY"} \
             "ENABLE_CHATFLOW_SYNC=${ENABLE_CHATFLOW_SYNC:-true}"
         ;;
@@ -94,6 +96,10 @@ start_service() {
     if [ "$service" = stand-in-flowise ]; then
         printf '%s' "$STAND_IN_API_KEY" >"$STATE/stand-in.key"
         command+=(--port "$FLOWISE_STAND_IN_PORT" --api-key-file "$STATE/stand-in.key" --token-delay-ms 30)
+    fi
+    if [ "$service" = stand-in-n8n ]; then
+        printf '%s' "$SESSION_SECRET_KEY" >"$STATE/stand-in-n8n.key"
+        command+=(--port "$N8N_STAND_IN_PORT" --token-secret-file "$STATE/stand-in-n8n.key" --word-delay-ms 40)
     fi
     while IFS= read -r -d '' variable; do environment+=("$variable"); done < <(service_environment "$service")
     mkdir -p "$STATE/mail"

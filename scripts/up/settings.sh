@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 # The settings that a later `make up`, `make status` and `make logs` have to know.
-SETTINGS=(AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT FLOWISE_API_URL USES_STAND_IN PROFILE)
+SETTINGS=(AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT FLOWISE_API_URL USES_STAND_IN
+    N8N_STAND_IN_PORT USES_N8N_STAND_IN PROFILE)
 
 everything_runs() {
     local service
@@ -22,13 +23,16 @@ load_settings() {
 
 choose_settings() {
     local name
-    : "${AUTH_PORT:=3000}" "${ACCOUNTING_PORT:=3001}" "${PROXY_PORT:=8000}" "${FLOWISE_STAND_IN_PORT:=3065}" "${PROFILE:=dev}"
+    : "${AUTH_PORT:=3000}" "${ACCOUNTING_PORT:=3001}" "${PROXY_PORT:=8000}" "${FLOWISE_STAND_IN_PORT:=3065}" "${N8N_STAND_IN_PORT:=3066}" \
+        "${PROFILE:=dev}"
     USES_STAND_IN=no
     if [ -z "${FLOWISE_API_URL:-}" ]; then
         USES_STAND_IN=yes
         FLOWISE_API_URL="http://127.0.0.1:$FLOWISE_STAND_IN_PORT"
     fi
-    for name in AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT; do
+    USES_N8N_STAND_IN=no
+    if [ -z "${N8N_WEBHOOK_URL:-}" ]; then USES_N8N_STAND_IN=yes; fi
+    for name in AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT N8N_STAND_IN_PORT; do
         if [[ ! "${!name}" =~ ^[0-9]{1,5}$ ]] || [ "${!name}" -lt 1 ] || [ "${!name}" -gt 65535 ]; then
             die "$name=${!name} is not a port"
         fi
@@ -66,6 +70,8 @@ make_secrets() {
     remember_secret JWT_ACCESS_SECRET "$(random_hex 32)"
     remember_secret JWT_REFRESH_SECRET "$(random_hex 32)"
     remember_secret SERVICE_JWT_SECRET "$(random_hex 32)"
+    remember_secret JWT_SECRET_KEY "$(random_hex 32)"
+    remember_secret SESSION_SECRET_KEY "$(random_hex 32)"
     remember_secret BOOTSTRAP_ADMIN_USERNAME admin
     remember_secret BOOTSTRAP_ADMIN_EMAIL admin@example.com
     remember_secret BOOTSTRAP_ADMIN_PASSWORD "$(random_hex 12)"

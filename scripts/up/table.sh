@@ -29,6 +29,7 @@ print_table() {
   accounting-service  $accounting
   Flowise             $flowise
   chatflow            $(stack_value chatflow_name)
+  chat widget         $(stack_value widget_demo_url)
 
   admin               $(stack_value admin username)  $(stack_value admin email)  $(stack_value admin password)
   user                $(stack_value user username)  $(stack_value user email)  $(stack_value user password)

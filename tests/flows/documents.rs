@@ -1,4 +1,4 @@
-//! What is written down is true: variables, error codes, routes.
+//! What is written down is true: variables, error codes, promises.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -118,4 +118,54 @@ fn every_error_code_is_documented() {
         missing.is_empty(),
         "proto-docs/errors.md does not list {missing:?}"
     );
+}
+
+/// Tests that a page names as `path::name`, line by line.
+fn named_tests(line: &str) -> Vec<(&str, &str)> {
+    let quoted = line.split('`').skip(1).step_by(2);
+    quoted.filter_map(|text| text.split_once(".rs::")).collect()
+}
+
+/// The attributes that stand on a function; `None` where there is no such function.
+fn attributes_of(source: &str, name: &str) -> Option<Vec<String>> {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let starts = [format!("fn {name}("), format!("async fn {name}(")];
+    let at = lines
+        .iter()
+        .position(|line| starts.iter().any(|start| line.starts_with(start.as_str())))?;
+    let above = lines[..at].iter().rev();
+    let attributes = above.take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+    Some(attributes.map(|line| (*line).to_owned()).collect())
+}
+
+#[test]
+fn every_promise_is_shown_by_tests_that_exist_and_run() {
+    let page = read("proto-docs/promises.md");
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| what goes wrong"));
+    let mut promises = 0;
+    for row in rows {
+        let tests = named_tests(row);
+        assert!(!tests.is_empty(), "nothing shows that {row}");
+        promises += 1;
+        for (path, name) in tests {
+            let attributes = attributes_of(&read(&format!("{path}.rs")), name);
+            let attributes = attributes.unwrap_or_else(|| panic!("{path}.rs has no {name}"));
+            assert!(
+                attributes.iter().any(|attribute| attribute.contains("test")),
+                "{path}.rs::{name} is no test: {attributes:?}"
+            );
+            let is_off = |attribute: &String| {
+                ["ignore", "should_panic", "cfg"]
+                    .iter()
+                    .any(|word| attribute.contains(word))
+            };
+            assert!(
+                !attributes.iter().any(is_off),
+                "{path}.rs::{name} is not run: {attributes:?}"
+            );
+        }
+    }
+    assert!(promises > 60, "the tables are read: {promises}");
 }

@@ -62,3 +62,32 @@ async fn a_person_is_who_the_token_says() {
     let client = platform.accounting.client().with_token(tokens.access(&forged));
     client.get("/api/credits/balance").await.expect(200);
 }
+
+/// Between looking at a balance and taking from it nobody can come in: what is there is held, or the question is refused.
+#[actix_web::test]
+async fn of_many_questions_at_once_only_as_many_are_asked_as_can_be_paid() {
+    let platform = Platform::start().await;
+    let alice = platform.chatter("alice", 3).await;
+
+    let asked = futures_util::future::join_all((0..12).map(|_| alice.send("", "hello world"))).await;
+
+    let mut answered = 0;
+    for response in asked {
+        match response.status().as_u16() {
+            200 => {
+                let chat = system_tests::person::Chat::read(response).await;
+                assert_eq!(chat.expect_ended().text(), "Mock reply to: hello world");
+                answered += 1;
+            }
+            status => assert_eq!(status, 402, "{}", response.text().await.unwrap()),
+        }
+    }
+    assert_eq!(answered, 3);
+    assert_eq!(
+        platform.flowise.predictions().len(),
+        3,
+        "Flowise is asked nothing that is not paid for"
+    );
+    assert_eq!(alice.balance().await, 0);
+    assert_eq!(platform.open_holds().await, 0);
+}

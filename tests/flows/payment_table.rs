@@ -110,3 +110,45 @@ async fn an_event_beyond_the_limit_breaks_the_turn_and_not_the_proxy() {
         "the next turn is well"
     );
 }
+
+/// A question stands once in the usage when it was paid for, and not at all when it was not: whether it was streamed or
+/// answered whole, failed, was empty, or was sent again.
+#[actix_web::test]
+async fn a_question_that_was_paid_for_stands_in_the_usage_once() {
+    let platform = Platform::start_with(&[("FLOWISE_IDLE_TIMEOUT_SECS", "1")]).await;
+    let alice = platform.chatter("alice", 10).await;
+    let empty = refused(Refusal::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: "{\"text\":\"\"}".to_owned(),
+    });
+    let mut paid = 0;
+    for (behaviour, cost) in [
+        (Behaviour::default(), 1),
+        (empty, 0),
+        (refused(Refusal::Error("model is gone".to_owned())), 0),
+        (ending(0, Ending::Error("inside".to_owned())), 0),
+        (ending(2, Ending::Cut), 1),
+    ] {
+        platform.flowise.tell(Rule::once(behaviour.clone()));
+        alice.chat("hello world").await.expect_ended();
+        paid += cost;
+        let recorded = "SELECT count(*) AS count FROM usage_logs";
+        assert_eq!(platform.count(recorded).await, paid, "{behaviour:?}");
+        assert_eq!(alice.balance().await, 10 - paid, "{behaviour:?}");
+    }
+    let body = serde_json::json!({ "chatflow_id": platform.chatflow_id, "question": "hello world" });
+    let key = |path: &str| {
+        let request = alice.proxy.request(reqwest::Method::POST, path).json(&body);
+        request.header("idempotency-key", "once")
+    };
+    for _ in 0..2 {
+        alice.proxy.send(key("/api/v1/chat/predict")).await.expect(200);
+    }
+    let summed = "SELECT coalesce(sum(credits), 0)::bigint AS count FROM usage_logs";
+    assert_eq!(
+        platform.count(summed).await,
+        paid + 1,
+        "nothing is recorded that was not paid"
+    );
+}

@@ -172,7 +172,7 @@ async fn a_pending_token_opens_no_route_of_any_service() {
 
 type Table = fn(&mut Routes<'_>);
 
-fn tables() -> [(&'static str, Table); 3] {
+pub(crate) fn tables() -> [(&'static str, Table); 3] {
     [
         ("auth", auth_service::routes),
         ("accounting", accounting_service::routes::routes),
@@ -181,7 +181,7 @@ fn tables() -> [(&'static str, Table); 3] {
 }
 
 /// Calls a route with an id of nobody wherever its path has a parameter.
-async fn call(
+pub(crate) async fn call(
     platform: &Platform,
     service: &str,
     row: &common_http::Row,

@@ -19,6 +19,19 @@ const TURNS_OF_ONE: usize = 50;
 /// Longer than any turn here takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A platform with these variables on which crowds from one address knock without mercy.
+pub(crate) async fn platform_for_crowds(variables: &[(&str, &str)]) -> Platform {
+    let no_limits = [
+        ("RATE_LIMIT_ADDRESS_PER_SEC", "100000"),
+        ("RATE_LIMIT_ADDRESS_BURST", "1000000"),
+        ("RATE_LIMIT_USER_PER_SEC", "100000"),
+        ("RATE_LIMIT_USER_BURST", "1000000"),
+        ("MAX_RUNNING_TURNS_PER_USER", "1000"),
+        ("LOG_LEVEL", "error"),
+    ];
+    Platform::start_with(&[&no_limits, variables].concat()).await
+}
+
 /// People enough to have so many turns running at once.
 pub(crate) async fn people(platform: &Platform, streams: usize) -> Vec<Person> {
     let names = (0..streams.div_ceil(TURNS_OF_ONE)).map(|index| format!("chatter{index}"));

@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use system_tests::{
     flowise::{Behaviour, Ending, Rule, chatflow},
-    platform::Platform,
     process::Process,
 };
 
 use crate::{
-    chats::{CREDITS, Leaves, PROGRAM, all_seen, check_books, everybody_asks, people},
+    chats::{CREDITS, Leaves, PROGRAM, all_seen, check_books, everybody_asks, people, platform_for_crowds},
     ledger::{size, variable},
 };
 
@@ -75,12 +74,7 @@ fn stages() -> [Stage; 4] {
 async fn what_they_pay_is_what_the_table_says() {
     let clients = size("PROVE_LEAVERS", 20);
     let abort_millis: Option<u128> = variable("PROVE_ABORT_MILLIS");
-    let mut platform = Platform::start_with(&[
-        ("ABANDONED_TURN_DRAIN_SECS", "0"),
-        ("MAX_RUNNING_TURNS_PER_USER", "1000"),
-        ("LOG_LEVEL", "error"),
-    ])
-    .await;
+    let mut platform = platform_for_crowds(&[("ABANDONED_TURN_DRAIN_SECS", "0")]).await;
     // The agentflow listens to an abort; a classic chain would run on.
     platform.chatflow_id = chatflow::LLM.to_owned();
     let people = people(&platform, clients).await;

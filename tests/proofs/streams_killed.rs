@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use system_tests::{
     flowise::{Behaviour, Rule},
-    platform::Platform,
     process::Process,
 };
 
 use crate::{
-    chats::{Leaves, PROGRAM, all_seen, check_books, check_history, everybody_asks, people},
+    chats::{
+        Leaves, PROGRAM, all_seen, check_books, check_history, everybody_asks, people, platform_for_crowds,
+    },
     ledger::{Dice, seed, size},
 };
 
@@ -27,12 +28,7 @@ async fn each_turn_is_settled_once_and_the_history_is_whole() {
     let kills = size("PROVE_PROXY_KILLS", 3);
     let streams = size("PROVE_STREAMS", 24);
     let mut dice = Dice::new(seed(), 0);
-    let platform = Platform::start_with(&[
-        ("TURN_LEASE_SECS", "3"),
-        ("MAX_RUNNING_TURNS_PER_USER", "1000"),
-        ("LOG_LEVEL", "error"),
-    ])
-    .await;
+    let platform = platform_for_crowds(&[("TURN_LEASE_SECS", "3")]).await;
     let people = people(&platform, streams).await;
     platform.flowise.tell(Rule::always(Behaviour {
         reply: Some(answer()),

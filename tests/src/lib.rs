@@ -1,5 +1,6 @@
-//! What the system tests and the benchmark stand on: a Flowise that answers from recordings, and a load generator.
+//! What the system tests and the benchmark stand on: a Flowise that answers from recordings, an n8n, and a load generator.
 
+pub mod browser;
 pub mod cluster;
 pub mod fleet;
 pub mod flowise;
@@ -7,6 +8,7 @@ pub mod gateway;
 pub mod key_file;
 pub mod link;
 pub mod load;
+pub mod n8n;
 pub mod oidc;
 pub mod person;
 pub mod platform;

@@ -7,6 +7,8 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 use test_support::Client;
 use tokio::process::{Child, Command};
 
+use crate::programs::free_address;
+
 /// How long it may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,8 +23,18 @@ pub struct Process {
 impl Process {
     /// Starts `program service` with these variables on a free port, and waits until it is ready.
     pub async fn start(program: &str, service: &str, variables: &[(String, String)]) -> Self {
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        Self::start_at(free.expect("a port is free"), program, service, variables).await
+        Self::start_at(free_address(), program, service, variables).await
+    }
+
+    /// The same, with what it logs in this file.
+    pub async fn start_logging(
+        program: &str,
+        service: &str,
+        variables: &[(String, String)],
+        log: &std::path::Path,
+    ) -> Self {
+        let file = std::fs::File::create(log).expect("a log can be made");
+        Self::spawn(free_address(), program, service, variables, file.into()).await
     }
 
     /// The same on a port of the caller's choosing, such as that of one that was killed.
@@ -32,12 +44,22 @@ impl Process {
         service: &str,
         variables: &[(String, String)],
     ) -> Self {
+        Self::spawn(address, program, service, variables, Stdio::null()).await
+    }
+
+    async fn spawn(
+        address: SocketAddr,
+        program: &str,
+        service: &str,
+        variables: &[(String, String)],
+        log: Stdio,
+    ) -> Self {
         let child = Command::new(program)
             .arg(service)
             .env_clear()
             .envs(variables.iter().cloned())
             .env("PORT", address.port().to_string())
-            .stdout(Stdio::null())
+            .stdout(log)
             .kill_on_drop(true)
             .spawn()
             .expect("the service can be started");

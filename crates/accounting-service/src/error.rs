@@ -139,7 +139,7 @@ impl Error {
                 Refusal::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
                 Refusal::SessionExists => (StatusCode::CONFLICT, "session_exists"),
                 Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
-                Refusal::SessionSettled(_) => (StatusCode::CONFLICT, "session_settled"),
+                Refusal::SessionSettled { .. } => (StatusCode::CONFLICT, "session_settled"),
                 Refusal::HoldNotDue => (StatusCode::CONFLICT, "hold_not_due"),
                 Refusal::CaptureExceedsHold { .. } => (StatusCode::CONFLICT, "capture_exceeds_hold"),
                 Refusal::AllocationHasLess { .. } => (StatusCode::CONFLICT, "allocation_has_less"),
@@ -211,6 +211,9 @@ impl Error {
             problem = problem
                 .with("requested", requested.get())
                 .with("held", held.get());
+        }
+        if let Self::Refused(Refusal::SessionSettled { captured, .. }) = self {
+            problem = problem.with("actualCredits", captured.get());
         }
         if let Self::Refused(Refusal::AllocationHasLess { remaining }) = self {
             problem = problem.with("remaining", remaining.get());

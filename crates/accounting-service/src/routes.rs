@@ -170,6 +170,7 @@ fn administration(routes: &mut Routes<'_>) {
     routes
         .get("/api/prices", Access::UserOrService, prices::list_prices)
         .post("/api/prices", Access::Admin, prices::create_price)
+        .get("/api/prices/{model}", Access::UserOrService, prices::show_price)
         .put("/api/prices/{model}", Access::Admin, prices::change_price)
         .delete("/api/prices/{model}", Access::Admin, prices::delete_price)
         .get(

@@ -12,9 +12,10 @@ mod metrics;
 mod quota;
 mod routes;
 mod same_origin;
-mod sealing;
 mod service;
 mod store;
+
+use common_sealing as sealing;
 
 pub use app::App;
 pub use config::{BootstrapAdmin, Config, LimitsConfig, MailRoute, Smtp};

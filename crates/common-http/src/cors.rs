@@ -40,6 +40,9 @@ pub fn cors(origins: &[String], allow_credentials: bool) -> Cors {
             "ratelimit",
             "ratelimit-policy",
             "retry-after",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
             "x-request-id",
             "x-turn-id",
         ])

@@ -122,13 +122,28 @@ fn log(route: &str, status: StatusCode, started: Instant, cause: Option<&Error>)
     }
 }
 
+/// Whether an answer names pages that may frame it. `X-Frame-Options` knows only one other page, so that it cannot say
+/// the same; browsers that know `frame-ancestors` would ignore it, and older ones show nothing.
+fn may_be_framed(headers: &HeaderMap) -> bool {
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY);
+    let policy = policy.and_then(|policy| policy.to_str().ok()).unwrap_or_default();
+    let ancestors = policy
+        .split(';')
+        .find_map(|rule| rule.trim().strip_prefix("frame-ancestors "));
+    ancestors.is_some_and(|ancestors| ancestors.trim() != "'none'")
+}
+
 fn is_routine(route: &str, status: u16) -> bool {
     status < 400 && PROBES.contains(&route)
 }
 
 fn decorate(headers: &mut HeaderMap, request_id: &str) {
+    let is_framed = may_be_framed(headers);
     for (name, value) in SECURITY_HEADERS {
         let name = HeaderName::from_static(name);
+        if name == header::X_FRAME_OPTIONS && is_framed {
+            continue;
+        }
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }

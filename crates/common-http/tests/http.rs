@@ -79,8 +79,16 @@ async fn fail() -> Result<HttpResponse, Broken> {
     Err(Broken)
 }
 
+async fn framed() -> HttpResponse {
+    let policy = "default-src 'self'; frame-ancestors 'self' https://school.example";
+    HttpResponse::Ok()
+        .insert_header(("content-security-policy", policy))
+        .finish()
+}
+
 fn routes(routes: &mut Routes<'_>) {
     routes
+        .get("/framed", Access::Public, framed)
         .get("/livez", Access::Public, show_liveness)
         .get("/metrics", Access::Public, show_metrics)
         .get("/users/{id}", Access::User, show_user)
@@ -592,6 +600,17 @@ async fn the_contract_is_served_with_a_reader_that_loads_only_from_here() {
             policy, "default-src 'none'; frame-ancestors 'none'",
             "only the page itself may load"
         );
+    }
+}
+
+#[actix_web::test]
+async fn only_an_answer_that_names_its_frames_may_be_framed() {
+    let client = TestServer::start().client;
+    let framed = client.get("/framed").await.expect(200);
+    assert!(!framed.headers.contains_key("x-frame-options"));
+    for path in ["/docs", "/livez", "/nowhere"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.headers["x-frame-options"], "DENY", "{path}");
     }
 }
 

@@ -31,13 +31,15 @@ pub enum Right {
     AssignChatflows,
     /// Chatflows, and who may use which.
     ManageChatflows,
+    /// Chats on other people's web sites, and who pays for them.
+    ManageEmbeds,
     /// What services tell each other.
     Internal,
 }
 
 impl Right {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::OwnAccount,
         Self::Chat,
         Self::OwnCredits,
@@ -51,6 +53,7 @@ impl Right {
         Self::FindUsers,
         Self::AssignChatflows,
         Self::ManageChatflows,
+        Self::ManageEmbeds,
         Self::Internal,
     ];
 
@@ -71,6 +74,7 @@ impl Right {
             Self::FindUsers => ("find-users", Some(Role::Admin), true),
             Self::AssignChatflows => ("assign-chatflows", Some(Role::Admin), true),
             Self::ManageChatflows => ("manage-chatflows", Some(Role::Admin), false),
+            Self::ManageEmbeds => ("manage-embeds", Some(Role::Admin), false),
             Self::Internal => ("internal", None, true),
         }
     }

@@ -8,11 +8,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common_http::{CurrentUser, RequestContext, ServiceTokens};
+use common_jwt::Role;
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::domain::{payment::Settlement, turn::Due};
+use crate::domain::{
+    chatflow::{Chatflow, Price},
+    embed::is_operation,
+    payment::Settlement,
+    turn::Due,
+};
 
 const AUDIENCE: &str = "accounting-service";
 
@@ -38,6 +45,26 @@ pub(crate) struct Accounting {
     tokens: ServiceTokens,
 }
 
+/// Whose credits are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payer {
+    pub(crate) id: String,
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) role: Role,
+}
+
+impl From<CurrentUser> for Payer {
+    fn from(user: CurrentUser) -> Self {
+        Self {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+            role: user.role,
+        }
+    }
+}
+
 /// Why there is no hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HoldRefused {
@@ -60,6 +87,9 @@ pub(crate) enum SettleError {
     /// An answer that does not settle anything.
     #[error("accounting-service answered {0}")]
     Status(StatusCode),
+    /// It is settled, but the answer does not say what was paid. Asked again, it will.
+    #[error("accounting-service did not say what was paid")]
+    Unreadable,
     /// Our own token could not be made.
     #[error("the service token could not be signed")]
     Token(#[from] common_jwt::SigningError),
@@ -87,24 +117,31 @@ impl Accounting {
         })
     }
 
-    /// Holds `credits` for the turn `turn_id` on the chatflow `chatflow_id`.
+    /// Holds what the turn `turn_id` on `chatflow` may cost, and says how much that is.
     pub(crate) async fn hold(
         &self,
         turn_id: &str,
-        user: &CurrentUser,
-        chatflow_id: &str,
-        credits: i64,
+        payer: &Payer,
+        chatflow: &Chatflow,
         now: DateTime<Utc>,
-    ) -> Result<(), HoldRefused> {
-        let body = json!({
+    ) -> Result<i64, HoldRefused> {
+        let mut body = json!({
             "sessionId": turn_id,
-            "userId": user.id,
-            "username": user.username,
-            "email": user.email,
-            "role": user.role,
-            "modelId": chatflow_id,
-            "credits": credits,
+            "userId": payer.id,
+            "username": payer.username,
+            "email": payer.email,
+            "role": payer.role,
         });
+        match &chatflow.price {
+            Price::Flat(credits) => {
+                body["modelId"] = json!(chatflow.flowise_id);
+                body["credits"] = json!(credits);
+            }
+            Price::ByUsage(usage) => {
+                body["modelId"] = json!(usage.model_id);
+                body["estimatedTokens"] = json!(usage.estimated_tokens);
+            }
+        }
         let request = self.request("initialize", &format!("{turn_id}:hold"), &body, now);
         let request = request.map_err(|error| {
             tracing::error!(%error, "no hold");
@@ -122,45 +159,59 @@ impl Accounting {
                 });
             }
         };
-        refusal_of(response).await.map_or(Ok(()), Err)
+        let answer = hold_or_refusal(response).await?;
+        match (answer["allocatedCredits"].as_i64(), &chatflow.price) {
+            (Some(held), _) => Ok(held),
+            (None, Price::Flat(credits)) => Ok(*credits),
+            (None, Price::ByUsage(_)) => Err(HoldRefused::Unknown),
+        }
     }
 
-    /// Tells what becomes of a turn's hold. Ok also when that had been told before, or there never was a hold.
-    pub(crate) async fn settle(&self, due: &Due, now: DateTime<Utc>) -> Result<(), SettleError> {
+    /// Tells what becomes of a turn's hold, and says what was paid. Ok also when that had been told before, or there never
+    /// was a hold.
+    pub(crate) async fn settle(&self, due: &Due, now: DateTime<Utc>) -> Result<i64, SettleError> {
         let (path, kind, body) = match due.settlement {
-            Settlement::Nothing => return Ok(()),
+            Settlement::Nothing => return Ok(0),
             Settlement::Void => (
                 "abort",
                 "void",
                 json!({ "sessionId": due.id, "userId": due.user_id, "credits": 0 }),
             ),
-            Settlement::Capture(credits) => ("finalize", "capture", capture_body(due, credits)),
+            Settlement::Capture(credits) => ("finalize", "capture", {
+                capture_body(due, "actualCredits", credits)
+            }),
+            Settlement::CaptureTokens(tokens) => ("finalize", "capture", {
+                capture_body(due, "actualTokens", tokens)
+            }),
         };
-        let request = self.request(path, &format!("{}:{kind}", due.id), &body, now)?;
+        let request = self.request(path, &settlement_key(due, kind, &body), &body, now)?;
         let response = request.timeout(SETTLE_TIMEOUT).send().await?;
-        match (response.status(), due.settlement) {
-            (status, _) if status.is_success() => {
-                read_body(response).await;
-                Ok(())
+        let status = response.status();
+        let answer = read_body(response).await;
+        let paid = answer["actualCredits"].as_i64();
+        if status.is_success() {
+            let paid = paid.filter(|_| due.settlement.is_capture());
+            return paid.or(due.settlement.cost()).ok_or(SettleError::Unreadable);
+        }
+        match (status, answer["code"].as_str()) {
+            // Voided before by the sweep of expired holds, or never made.
+            (StatusCode::NOT_FOUND, _) if due.settlement == Settlement::Void => Ok(0),
+            (
+                StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE,
+                Some(code @ ("session_not_found" | "session_settled" | "session_expired")),
+            ) => {
+                let paid = if code == "session_settled" { paid } else { Some(0) };
+                let settlement = due.settlement;
+                tracing::warn!(
+                    turn_id = due.id,
+                    code,
+                    ?settlement,
+                    paid,
+                    "the hold was settled otherwise"
+                );
+                Ok(paid.or(settlement.cost()).unwrap_or(due.held))
             }
-            // Settled before (by another replica, or the sweep of expired holds), or never made.
-            (StatusCode::NOT_FOUND, Settlement::Void) => Ok(()),
-            (status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE), settlement) => {
-                let body = read_body(response).await;
-                match body["code"].as_str() {
-                    Some(code @ ("session_not_found" | "session_settled" | "session_expired")) => {
-                        tracing::warn!(
-                            turn_id = due.id,
-                            code,
-                            ?settlement,
-                            "the hold was settled otherwise"
-                        );
-                        Ok(())
-                    }
-                    _ => Err(SettleError::Status(status)),
-                }
-            }
-            (status, _) => Err(SettleError::Status(status)),
+            _ => Err(SettleError::Status(status)),
         }
     }
 
@@ -181,14 +232,24 @@ impl Accounting {
     }
 }
 
-fn capture_body(due: &Due, credits: i64) -> Value {
+/// The idempotency key of a settlement: of this turn, this end, and what is said of it. Whoever takes a turn over may know
+/// less of it than a process that told accounting-service and died before it could write that down; then it says
+/// something else, which is another request. The hold ends once all the same.
+fn settlement_key(due: &Due, kind: &str, body: &Value) -> String {
+    let digest = Sha256::digest(body.to_string());
+    let start = digest.iter().take(8);
+    let start = start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{}:{kind}:{start:016x}", due.id)
+}
+
+fn capture_body(due: &Due, member: &str, actual: i64) -> Value {
     json!({
         "sessionId": due.id,
         "userId": due.user_id,
-        "actualCredits": credits,
+        member: actual,
         "success": due.success,
         "usage": {
-            "service": "chat",
+            "service": if is_operation(&due.chatflow_id) { "widget" } else { "chat" },
             "operation": due.chatflow_id,
             "metadata": {
                 "success": due.success,
@@ -200,35 +261,33 @@ fn capture_body(due: &Due, credits: i64) -> Value {
     })
 }
 
-async fn refusal_of(response: Response) -> Option<HoldRefused> {
+/// What accounting-service says of the hold it made.
+async fn hold_or_refusal(response: Response) -> Result<Value, HoldRefused> {
     let status = response.status();
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     match status {
-        status if status.is_success() => {
-            read_body(response).await;
-            None
-        }
+        status if status.is_success() => Ok(read_body(response).await),
         StatusCode::PAYMENT_REQUIRED => {
             let body = read_body(response).await;
             let credits = |member: &str| body[member].as_i64().unwrap_or_default();
-            Some(HoldRefused::Insufficient {
+            Err(HoldRefused::Insufficient {
                 required: credits("required"),
                 available: credits("available"),
             })
         }
-        StatusCode::TOO_MANY_REQUESTS => Some(HoldRefused::TooMany {
+        StatusCode::TOO_MANY_REQUESTS => Err(HoldRefused::TooMany {
             retry_after_secs: retry_after.unwrap_or(1),
         }),
         status if status.is_client_error() && status != StatusCode::CONFLICT => {
             tracing::error!(%status, "accounting-service refused to hold credits");
-            Some(HoldRefused::Unavailable)
+            Err(HoldRefused::Unavailable)
         }
         status => {
             tracing::warn!(%status, "accounting-service failed to hold credits");
-            Some(HoldRefused::Unknown)
+            Err(HoldRefused::Unknown)
         }
     }
 }

@@ -18,15 +18,17 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, routes},
-    service::{limits::Limits, turns::Turns},
+    routes::{PublicBase, WidgetPages, routes, visitor_cors},
+    service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
     upstream,
+    widget::Widget,
 };
 
-/// How long a database may be looked for, where the address does not say.
-const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a database may be looked for, where the address does not say. The driver looks twice, and whoever asks is
+/// told soon.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A service that is bound and ready to run.
 pub struct App {
@@ -47,17 +49,9 @@ impl App {
         let database = client.database(&config.mongodb_database);
 
         let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
-        let revocations = RevocationSet::default();
-        let feed = RevocationFeed::new(
-            config.auth_url.as_str(),
-            tokens.clone(),
-            revocations.clone(),
-            config.clock.clone(),
-            &metrics,
-        )?;
-        lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+        let revocations = follow_revocations(&config, tokens.clone(), &metrics, &lifecycle)?;
 
-        let limits = Limits::new(&config.limits, &metrics)?;
+        let (limits, protection) = limits_of(&config, &metrics)?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
@@ -75,24 +69,27 @@ impl App {
         let access = catalog.access.clone();
         let turns = Turns::open(&config, &database, access, tokens.clone(), &lifecycle, &metrics).await?;
         follow_user_changes(&config, &catalog, tokens, &lifecycle, &metrics).await?;
-        let departures = catalog.departures(&turns, config.clock.clone());
+        let widget = Widget::open(&config, &database, &catalog, &turns).await?;
+        let departures = catalog.departures(&turns, widget.embed_rows.clone(), config.clock.clone());
         lifecycle.tasks().spawn(departures.run(lifecycle.cancelled()));
-        let housekeeping =
-            turns.housekeeping(&config, LeaseStore::new(&database, Uuid::new_v4().to_string()));
+        let leases = LeaseStore::new(&database, Uuid::new_v4().to_string());
+        let housekeeping = turns.housekeeping(&config, widget.histories.clone(), leases);
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
-        let conversations = web::Data::new(turns.conversations());
-        let files = web::Data::new(turns.files());
+        let (conversations, files) = (
+            web::Data::new(turns.conversations()),
+            web::Data::new(turns.files()),
+        );
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
+        let widget_pages = WidgetPages::new(config.public_base_url.clone());
 
-        let upload_memory = UploadMemory::new(config.upload_memory_bytes_max, &metrics)?;
-        let upload_memory = web::Data::new(upload_memory);
+        let upload_memory = web::Data::new(UploadMemory::new(config.upload_memory_bytes_max, &metrics)?);
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
         let authenticator = web::Data::new(authenticator);
         let (database, clock) = (web::Data::new(database), web::Data::new(config.clock.clone()));
         let (metrics, lifecycle_data) = (web::Data::new(metrics), web::Data::new(lifecycle.clone()));
-        let limits = web::Data::new(limits);
+        let (limits, protection) = (web::Data::new(limits), web::Data::new(protection));
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let origins = config.cors_origins.clone();
         let server = HttpServer::new(move || {
@@ -105,6 +102,7 @@ impl App {
                 .app_data(lifecycle_data.clone())
                 .app_data(trusted_proxies.clone())
                 .app_data(limits.clone())
+                .app_data(protection.clone())
                 .app_data(upload_memory.clone())
                 .app_data(turns.clone())
                 .app_data(conversations.clone())
@@ -113,6 +111,8 @@ impl App {
                 .app_data(personal_data.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
+                .configure(|app| widget.register(app))
+                .configure(|app| widget_pages.register(app))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
@@ -120,6 +120,7 @@ impl App {
                 })
                 .wrap(from_fn(limit))
                 .wrap(cors(&origins, false))
+                .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))
         })
         .workers(config.workers)
@@ -220,4 +221,24 @@ fn authenticator(
         cookie: None,
         session_check: None,
     })
+}
+
+fn limits_of(config: &Config, metrics: &Metrics) -> anyhow::Result<(Limits, Protection)> {
+    let limits = Limits::new(&config.limits, metrics)?;
+    let clock = config.clock.clone();
+    let protection = Protection::new(config.widget.protection, limits.clone(), clock, metrics)?;
+    Ok((limits, protection))
+}
+
+fn follow_revocations(
+    config: &Config,
+    tokens: ServiceTokens,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<RevocationSet> {
+    let revocations = RevocationSet::default();
+    let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
+    let feed = RevocationFeed::new(url, tokens, revocations.clone(), clock, metrics)?;
+    lifecycle.tasks().spawn(feed.follow(lifecycle.cancelled()));
+    Ok(revocations)
 }

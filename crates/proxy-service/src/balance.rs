@@ -46,15 +46,15 @@ impl BalanceClient {
         let request = self.http.get(self.url.clone()).timeout(TIMEOUT);
         let request = request.bearer_auth(user.access_token.expose_secret());
         let response = RequestContext::current().propagate(request).send().await;
-        let response = response.map_err(|error| Error::BalanceUnavailable(error.into()))?;
+        let response = response.map_err(|error| Error::AccountingFailed(error.into()))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Err(Error::TokenRefused),
-            status => return Err(Error::BalanceUnavailable(Failure::Status(status))),
+            status => return Err(Error::AccountingFailed(Failure::Status(status))),
         }
         let balance: Result<TotalBalance, _> = read_json(response, ANSWER_BYTES_MAX).await;
         balance
             .map(|balance| balance.total_credits)
-            .map_err(Error::BalanceUnavailable)
+            .map_err(Error::AccountingFailed)
     }
 }

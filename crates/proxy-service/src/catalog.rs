@@ -10,6 +10,7 @@ use crate::{
     balance::BalanceClient,
     catalog_source::CatalogSource,
     config::Config,
+    prices::PriceClient,
     service::{
         access::Access,
         assignments::Assignments,
@@ -28,8 +29,9 @@ use crate::{
         user_sync::UserSync,
     },
     store::{
-        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore, feeds::FeedStore,
-        groups::GroupStore, leases::LeaseStore, people::PersonStore, usage_days::UsageDayStore,
+        assignments::AssignmentStore, chatflows::ChatflowStore, departures::DepartureStore,
+        embeds::EmbedStore, feeds::FeedStore, groups::GroupStore, leases::LeaseStore, people::PersonStore,
+        usage_days::UsageDayStore,
     },
 };
 
@@ -41,7 +43,8 @@ pub(crate) struct Catalog {
     sign_in: SignIn,
     balances: BalanceClient,
     chatflows: Chatflows,
-    people: People,
+    /// Copies of people.
+    pub(crate) people: People,
     assignments: Assignments,
     groups: Groups,
     crowds: Crowds,
@@ -76,6 +79,7 @@ impl Catalog {
         let group_rows = GroupStore::open(database).await?;
         let usage_rows = UsageDayStore::open(database).await?;
         let departures = DepartureStore::open(database).await?;
+        let prices = PriceClient::new(http.clone(), config, tokens.clone());
         let auth = AuthClient::new(http.clone(), config.auth_url.clone(), tokens, clock.clone());
         let tasks = lifecycle.tasks().clone();
 
@@ -129,6 +133,7 @@ impl Catalog {
                 group_rows.clone(),
                 copies.clone(),
                 access.clone(),
+                prices,
                 clock.clone(),
             ),
             crowds: Crowds::new(people.clone(), assignments.clone(), groups.clone(), tasks.clone()),
@@ -183,7 +188,7 @@ impl Catalog {
     }
 
     /// What removes people who are gone; `turns` knows what they said.
-    pub(crate) fn departures(&self, turns: &Turns, clock: Clock) -> Departures {
+    pub(crate) fn departures(&self, turns: &Turns, embeds: EmbedStore, clock: Clock) -> Departures {
         let events = turns.events();
         let files = turns.files();
         let (sessions, messages, turns) = turns.stores();
@@ -198,6 +203,7 @@ impl Catalog {
             files,
             groups: self.group_rows.clone(),
             usage: self.usage_rows.clone(),
+            embeds,
         };
         Departures::new(stores, clock)
     }

@@ -1,5 +1,9 @@
 //! What the proxy-service must know before it may listen.
 
+mod n8n;
+mod protection;
+mod widget;
+
 use std::{net::IpAddr, time::Duration};
 
 use common_config::{Env, Invalid, SIGNING_SECRET_BYTES_MIN};
@@ -9,6 +13,11 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+pub use self::{
+    n8n::N8nConfig,
+    protection::{ProtectionConfig, ThreatResponse},
+    widget::WidgetConfig,
+};
 use crate::domain::{breaker::BreakerLimits, day::DayZone, pace::Pace};
 
 /// Where the service listens unless it is told otherwise.
@@ -45,6 +54,8 @@ pub struct Config {
     pub accounting_url: Url,
     /// Flowise.
     pub flowise: Upstream,
+    /// n8n, behind embeds.
+    pub n8n: N8nConfig,
     /// Whether chatflows are read from Flowise in the background, not only when an admin asks.
     pub chatflow_sync: bool,
     /// How often.
@@ -85,6 +96,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Where clients reach us; file addresses in answers begin with it.
     pub public_base_url: Option<Url>,
+    /// The chat widget.
+    pub widget: WidgetConfig,
     /// A level for our own log lines, or tracing's directives.
     pub log_level: Option<String>,
     /// The time.
@@ -215,6 +228,7 @@ impl Config {
             "http://localhost:3001",
         );
         let flowise = Upstream::from_env(env);
+        let n8n = N8nConfig::from_env(env);
         let chatflow_sync = env.var("ENABLE_CHATFLOW_SYNC").flag(true);
         let chatflow_sync_interval = sync_interval(env);
         let chatflow_price = env.var("CHATFLOW_PRICE").within(0..=1_000_000, 1);
@@ -225,9 +239,8 @@ impl Config {
         let upload_memory = env
             .var("UPLOAD_MEMORY_BYTES_MAX")
             .within(64 << 20..=1 << 40, 256 << 20);
-        let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
-        let file_bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
-        let retention_days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64);
+        let file_limits = FileLimits::from_env(env);
+        let history_retention = history_retention(env);
         let running_turns = env.var("MAX_RUNNING_TURNS_PER_USER").within(1..=10_000, 20);
         let heartbeat_secs = env.var("STREAM_HEARTBEAT_SECS").within(1..=60, 15);
         let drain_secs = env.var("ABANDONED_TURN_DRAIN_SECS").within(0..=3_600, 60);
@@ -238,18 +251,21 @@ impl Config {
         let cors_origins = env.var("CORS_ORIGIN").alias("CORS_ALLOW_ORIGINS").list();
         let trusted_proxies = env.var("TRUSTED_PROXIES").list::<IpNet>();
         let public_base_url = env.var("PUBLIC_BASE_URL").optional();
+        let widget = WidgetConfig::from_env(env);
         let log_level = env.var("LOG_LEVEL").optional();
 
         let (jwt_access_secret, previous) = (jwt_access_secret?, previous?);
         let service_jwt_secret = service_jwt_secret?;
-        let is_services = |secret: &Option<SecretString>| {
-            let is_same =
-                |secret: &SecretString| secret.expose_secret() == service_jwt_secret.expose_secret();
-            secret.as_ref().is_some_and(is_same)
+        let flowise = flowise?;
+        let n8n = n8n?.beside(&flowise);
+        let widget = widget?;
+        let ours = OurSecrets {
+            access: [jwt_access_secret.as_ref(), previous.as_ref()],
+            service: &service_jwt_secret,
+            visitors: widget.token_secret.as_ref(),
+            n8n: n8n.token_secret.as_ref(),
         };
-        if is_services(&jwt_access_secret) || is_services(&previous) {
-            return Err(env.mistake("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different"));
-        }
+        ours.check(env)?;
         Ok(Self {
             host: host?,
             port: port?,
@@ -264,7 +280,8 @@ impl Config {
             service_jwt_secret,
             auth_url: auth_url?,
             accounting_url: accounting_url?,
-            flowise: flowise?,
+            flowise,
+            n8n,
             chatflow_sync: chatflow_sync?,
             chatflow_sync_interval: chatflow_sync_interval?,
             chatflow_price: chatflow_price?,
@@ -273,13 +290,8 @@ impl Config {
             limits: limits?,
             prompt_chars_max: prompt_chars_max?,
             upload_memory_bytes_max: upload_memory?,
-            file_limits: FileLimits {
-                files_max: files_max?,
-                bytes_max: file_bytes_max?,
-            },
-            history_retention: Some(retention_days?)
-                .filter(|days| *days > 0)
-                .map(|days| Duration::from_secs(days * 86_400)),
+            file_limits: file_limits?,
+            history_retention: history_retention?,
             running_turns_per_user_max: running_turns?,
             heartbeat: Duration::from_secs(heartbeat_secs?),
             abandoned_turn_drain: Duration::from_secs(drain_secs?),
@@ -290,9 +302,60 @@ impl Config {
             cors_origins: cors_origins?,
             trusted_proxies: TrustedProxies(trusted_proxies?),
             public_base_url: public_base_url?,
+            widget,
             log_level: log_level?,
             clock: Clock::System,
         })
+    }
+}
+
+impl FileLimits {
+    fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let files_max = env.var("MAX_FILES_PER_USER").within(0..=10_000, 1_000);
+        let bytes_max = env.var("MAX_FILE_BYTES_PER_USER").within(0..=1 << 40, 512 << 20);
+        Ok(Self {
+            files_max: files_max?,
+            bytes_max: bytes_max?,
+        })
+    }
+}
+
+/// How long conversations are kept; for ever when nothing is said.
+fn history_retention(env: &Env) -> Result<Option<Duration>, Invalid> {
+    let days = env.var("HISTORY_RETENTION_DAYS").within(0..=36_500, 0_u64)?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 86_400)))
+}
+
+/// Secrets that sign different things, and so must differ.
+struct OurSecrets<'a> {
+    access: [Option<&'a SecretString>; 2],
+    service: &'a SecretString,
+    visitors: Option<&'a SecretString>,
+    /// Workflows hold it to check our tokens with: it must not be good for any other.
+    n8n: Option<&'a SecretString>,
+}
+
+impl OurSecrets<'_> {
+    fn check(&self, env: &Env) -> Result<(), Invalid> {
+        self.mistake().map_or(Ok(()), |mistake| Err(env.mistake(mistake)))
+    }
+
+    fn mistake(&self) -> Option<&'static str> {
+        let is_among = |secret: Option<&SecretString>, others: &[Option<&SecretString>]| {
+            let mut others = others.iter().flatten();
+            secret.is_some_and(|one| others.any(|other| one.expose_secret() == other.expose_secret()))
+        };
+        let [access, previous] = self.access;
+        let service = Some(self.service);
+        if is_among(service, &[access, previous]) {
+            Some("JWT_ACCESS_SECRET and SERVICE_JWT_SECRET must be different")
+        } else if is_among(self.n8n, &[access, previous, service, self.visitors]) {
+            Some("SESSION_SECRET_KEY must be different from every other secret")
+        } else if is_among(self.visitors, &[access, previous, service]) {
+            Some("JWT_SECRET_KEY must be different from every other secret")
+        } else {
+            None
+        }
     }
 }
 

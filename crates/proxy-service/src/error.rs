@@ -1,12 +1,15 @@
 //! Every way a request to the proxy-service can fail, and the one table of statuses and codes.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use chrono::{DateTime, Utc};
 use common_http::{FieldError, Problem, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    domain::{ask, failure::Failure as TurnFailure, person::Who, refusal::Refusal},
+    domain::{ask, embed::InvalidEmbed, failure::Failure as TurnFailure, person::Who, refusal::Refusal},
+    store::embeds::EmbedStoreError,
     upstream::Failure,
 };
 
@@ -153,6 +156,42 @@ pub(crate) enum Error {
     /// The group does not have the chatflow.
     #[error("the group does not have this chatflow")]
     GrantNotFound,
+    /// There is no such embed, or it is switched off.
+    #[error("there is no such embed")]
+    EmbedNotFound,
+    /// Another embed has this id.
+    #[error("there is an embed with this id already")]
+    EmbedIdTaken,
+    /// The environment describes it, and only that changes it.
+    #[error("this embed is set by the operator's configuration")]
+    EmbedConfigured,
+    /// Somebody else changed it at the same moment.
+    #[error("the embed was changed by somebody else at this moment; read it again")]
+    EmbedChanged,
+    /// Embeds cannot be read or written.
+    #[error("embeds could not be read")]
+    Embeds(#[source] Arc<EmbedStoreError>),
+    /// A visitor without a session, or one whose session is over.
+    #[error("there is no session, or it is over; begin another one")]
+    VisitorUnknown,
+    /// A session is to be ended and the request names none.
+    #[error("there is no session to end")]
+    NoSessionToEnd,
+    /// The page, or whoever else asks, may not use this embed or this session.
+    #[error("this page may not use the chat")]
+    OriginRefused,
+    /// The embed wants a page ticket and there is none, or it is forged, too old or used.
+    #[error("the page has to be loaded again")]
+    TicketRefused,
+    /// A signed-in person asks where only visitors of an embed do.
+    #[error("this route is for visitors of a chat widget; signed-in people use /api/v1/chat/predict")]
+    VisitorsOnly,
+    /// A request says in two ways who asks, and they differ.
+    #[error("the request carries two different credentials")]
+    AmbiguousCredentials,
+    /// The embed has cost its owner as much as it may.
+    #[error("the chat is not available at the moment")]
+    BudgetReached,
     /// As many turns were begun today as may be.
     #[error("no more messages are possible today")]
     DailyCapReached {
@@ -171,6 +210,15 @@ pub(crate) enum Error {
         /// When to come back.
         retry_after_secs: u64,
     },
+    /// An address or a session is kept out for a while.
+    #[error("too many requests; nothing is accepted from here for a while")]
+    Blocked {
+        /// When to come back.
+        retry_after_secs: u64,
+    },
+    /// A message looks like a machine's or an advertisement, and the operator wants none of them.
+    #[error("this message is not accepted")]
+    MessageRefused,
     /// A body is to be a table and is something else.
     #[error("the body must be a table, with Content-Type: text/csv")]
     NotCsv,
@@ -229,7 +277,7 @@ pub(crate) enum Error {
     ForeignToken(#[from] common_jwt::Invalid),
     /// accounting-service is away, or answers what we cannot read.
     #[error("accounting-service could not be asked")]
-    BalanceUnavailable(#[source] Failure),
+    AccountingFailed(#[source] Failure),
 }
 
 /// What a request handler returns.
@@ -281,7 +329,7 @@ impl Error {
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::InsufficientCredits { .. } => (StatusCode::PAYMENT_REQUIRED, "insufficient_credits"),
             Self::TooManyOpenHolds { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_open_holds"),
-            Self::AccountingUnavailable | Self::BalanceUnavailable(_) => {
+            Self::AccountingUnavailable | Self::AccountingFailed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "accounting_unavailable")
             }
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "service_stopping"),
@@ -295,8 +343,27 @@ impl Error {
             Self::GroupNameTaken => (StatusCode::CONFLICT, "group_name_taken"),
             Self::MemberNotFound => (StatusCode::NOT_FOUND, "member_not_found"),
             Self::GrantNotFound => (StatusCode::NOT_FOUND, "grant_not_found"),
+            Self::EmbedNotFound => (StatusCode::NOT_FOUND, "embed_not_found"),
+            Self::EmbedIdTaken => (StatusCode::CONFLICT, "embed_id_taken"),
+            Self::EmbedConfigured => (StatusCode::CONFLICT, "embed_configured"),
+            Self::EmbedChanged => (StatusCode::CONFLICT, "embed_changed"),
+            Self::Embeds(error) => match **error {
+                EmbedStoreError::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+                EmbedStoreError::Unopened(_) | EmbedStoreError::Sealing(_) | EmbedStoreError::Damaged(_) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "embeds_unavailable")
+                }
+            },
+            Self::VisitorUnknown => (StatusCode::UNAUTHORIZED, "session_invalid"),
+            Self::NoSessionToEnd => (StatusCode::BAD_REQUEST, "no_session"),
+            Self::OriginRefused => (StatusCode::FORBIDDEN, "invalid_origin"),
+            Self::TicketRefused => (StatusCode::FORBIDDEN, "invalid_ticket"),
+            Self::VisitorsOnly => (StatusCode::FORBIDDEN, "visitors_only"),
+            Self::AmbiguousCredentials => (StatusCode::BAD_REQUEST, "ambiguous_credentials"),
+            Self::BudgetReached => (StatusCode::PAYMENT_REQUIRED, "embed_budget_reached"),
             Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::Blocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_blocked"),
+            Self::MessageRefused => (StatusCode::BAD_REQUEST, "message_refused"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyUnreadable => (StatusCode::BAD_REQUEST, "unreadable_body"),
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
@@ -318,73 +385,92 @@ impl Error {
     /// The answer. A failure of ours says nothing about our inside.
     pub(crate) fn problem(&self) -> Problem {
         let (status, code) = self.status_and_code();
+        if let Self::Invalid(field) = self {
+            return Problem::invalid(status, vec![field.clone()]);
+        }
+        let problem = self.with_members(Problem::new(status, code, self.detail()));
+        match self.retry_after_secs() {
+            Some(secs) => problem.retry_after(secs),
+            None => problem,
+        }
+    }
+
+    /// What is said to whoever asked.
+    fn detail(&self) -> String {
+        if let Self::TurnFailed(failure) = self {
+            return failure.sentence().to_owned();
+        }
+        // The address goes to the administrator who sent it, not into logs.
+        if let Self::UserNotFound(who) = self {
+            let (kind, text) = match who {
+                Who::Email(email) => ("email", email.as_str()),
+                Who::Id(id) => ("id", id.as_str()),
+            };
+            return format!("User with {kind} '{text}' not found in external system.");
+        }
+        let inner = [
+            (
+                matches!(self, Self::Database(_)),
+                "the service cannot reach its database; try again",
+            ),
+            (
+                matches!(self, Self::AuthUnavailable(_) | Self::ForeignToken(_)),
+                "signing in is not possible at the moment; try again",
+            ),
+            (
+                matches!(self, Self::AccountingFailed(_)),
+                "credits and prices cannot be read; try again",
+            ),
+            (
+                matches!(self, Self::Embeds(_)),
+                "the chat is not available at the moment; try again",
+            ),
+        ];
+        let outer = inner.into_iter().find(|(is_it, _)| *is_it);
+        outer.map_or_else(|| self.to_string(), |(_, sentence)| sentence.to_owned())
+    }
+
+    /// When it is worth another try, where that is known.
+    fn retry_after_secs(&self) -> Option<u64> {
         match self {
-            Self::Invalid(field) => Problem::invalid(status, vec![field.clone()]),
-            Self::Database(_) => {
-                Problem::new(status, code, "the service cannot reach its database; try again").retry_after(1)
-            }
-            Self::InsufficientCredits { required, available } => Problem::new(status, code, self.to_string())
-                .with("required", *required)
-                .with("available", *available),
             Self::TooManyOpenHolds { retry_after_secs }
             | Self::TooManyAttempts { retry_after_secs }
             | Self::UpstreamBusy { retry_after_secs }
             | Self::UpstreamCircuitOpen { retry_after_secs }
-            | Self::RateLimited { retry_after_secs } => {
-                Problem::new(status, code, self.to_string()).retry_after(*retry_after_secs)
-            }
-            Self::DailyCapReached {
-                scope,
-                limit,
-                resets_at,
-                retry_after_secs,
-            } => Problem::new(status, code, self.to_string())
-                .with("scope", *scope)
-                .with("limit", *limit)
-                .with("resets_at", Timestamp(*resets_at).to_string())
-                .retry_after(*retry_after_secs),
-            Self::BodyTooLarge { limit_bytes } => {
-                Problem::new(status, code, self.to_string()).with("limit_bytes", *limit_bytes)
-            }
-            Self::TotpRequired {
-                pending_token,
-                expires_in_secs,
-            } => Problem::new(status, code, self.to_string())
-                .with("totp_required", true)
-                .with("pending_token", pending_token.expose_secret())
-                .with("expires_in", *expires_in_secs),
-            Self::IdempotencyInProgress { turn_id } => Problem::new(status, code, self.to_string())
-                .with("turn_id", turn_id.as_str())
-                .retry_after(1),
-            Self::TurnRunning {
-                turn_id: Some(turn_id),
-            } => Problem::new(status, code, self.to_string()).with("turn_id", turn_id.as_str()),
-            Self::Busy
+            | Self::RateLimited { retry_after_secs }
+            | Self::Blocked { retry_after_secs }
+            | Self::DailyCapReached { retry_after_secs, .. } => Some(*retry_after_secs),
+            Self::Database(_)
+            | Self::IdempotencyInProgress { .. }
+            | Self::Busy
             | Self::Overloaded
             | Self::TooManyTurns { .. }
             | Self::TooManyReaders { .. }
             | Self::AccountingUnavailable
-            | Self::Stopping => Problem::new(status, code, self.to_string()).retry_after(1),
-            Self::TurnFailed(failure) => Problem::new(status, code, failure.sentence()),
-            // The address goes to the administrator who sent it, not into logs.
-            Self::UserNotFound(who) => {
-                let (kind, text) = match who {
-                    Who::Email(email) => ("email", email.as_str()),
-                    Who::Id(id) => ("id", id.as_str()),
-                };
-                let detail = format!("User with {kind} '{text}' not found in external system.");
-                Problem::new(status, code, detail)
-            }
-            Self::AuthUnavailable(_) | Self::ForeignToken(_) => Problem::new(
-                status,
-                code,
-                "signing in is not possible at the moment; try again",
-            )
-            .retry_after(5),
-            Self::BalanceUnavailable(_) => {
-                Problem::new(status, code, "credits cannot be read at the moment; try again").retry_after(5)
-            }
-            Self::ChatflowAccessDenied
+            | Self::Stopping => Some(1),
+            Self::AuthUnavailable(_)
+            | Self::ForeignToken(_)
+            | Self::AccountingFailed(_)
+            | Self::Embeds(_) => Some(5),
+            Self::Invalid(_)
+            | Self::InsufficientCredits { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::TotpRequired { .. }
+            | Self::TurnRunning { .. }
+            | Self::TurnFailed(_)
+            | Self::UserNotFound(_)
+            | Self::EmbedNotFound
+            | Self::EmbedIdTaken
+            | Self::EmbedConfigured
+            | Self::EmbedChanged
+            | Self::VisitorUnknown
+            | Self::NoSessionToEnd
+            | Self::OriginRefused
+            | Self::TicketRefused
+            | Self::VisitorsOnly
+            | Self::AmbiguousCredentials
+            | Self::BudgetReached
+            | Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
             | Self::FileNotFound
@@ -402,6 +488,7 @@ impl Error {
             | Self::MemberNotFound
             | Self::GrantNotFound
             | Self::NotCsv
+            | Self::MessageRefused
             | Self::BodyUnreadable
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
@@ -412,10 +499,48 @@ impl Error {
             | Self::TokenRefused
             | Self::Forbidden
             | Self::SessionIdInvalid
-            | Self::TurnRunning { turn_id: None }
             | Self::TurnNotFound
             | Self::TurnEventsGone
-            | Self::IdempotencyKeyReused => Problem::new(status, code, self.to_string()),
+            | Self::IdempotencyKeyReused => None,
+        }
+    }
+
+    /// The members that documented clients read beside the common ones.
+    fn with_members(&self, problem: Problem) -> Problem {
+        if let Self::InsufficientCredits { required, available } = self {
+            problem.with("required", *required).with("available", *available)
+        } else if let Self::RateLimited { retry_after_secs } | Self::Blocked { retry_after_secs } = self {
+            problem.with("retry_after", *retry_after_secs)
+        } else if let Self::DailyCapReached {
+            scope,
+            limit,
+            resets_at,
+            ..
+        } = self
+        {
+            problem
+                .with("scope", *scope)
+                .with("limit", *limit)
+                .with("resets_at", Timestamp(*resets_at).to_string())
+        } else if let Self::BodyTooLarge { limit_bytes } = self {
+            problem.with("limit_bytes", *limit_bytes)
+        } else if let Self::TotpRequired {
+            pending_token,
+            expires_in_secs,
+        } = self
+        {
+            problem
+                .with("totp_required", true)
+                .with("pending_token", pending_token.expose_secret())
+                .with("expires_in", *expires_in_secs)
+        } else if let Self::IdempotencyInProgress { turn_id }
+        | Self::TurnRunning {
+            turn_id: Some(turn_id),
+        } = self
+        {
+            problem.with("turn_id", turn_id.as_str())
+        } else {
+            problem
         }
     }
 }
@@ -441,6 +566,18 @@ const fn status_of(failure: TurnFailure) -> StatusCode {
         | TurnFailure::TooLarge
         | TurnFailure::Reported
         | TurnFailure::Empty => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl From<EmbedStoreError> for Error {
+    fn from(error: EmbedStoreError) -> Self {
+        Self::Embeds(Arc::new(error))
+    }
+}
+
+impl From<InvalidEmbed> for Error {
+    fn from(InvalidEmbed { field, message }: InvalidEmbed) -> Self {
+        Self::invalid(field, message)
     }
 }
 

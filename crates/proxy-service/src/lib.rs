@@ -13,15 +13,21 @@ mod error;
 mod flowise;
 mod health;
 mod limits;
+mod n8n;
+mod prices;
 mod relay;
 mod routes;
 mod service;
 mod store;
 mod upload_memory;
 mod upstream;
+mod widget;
 
 pub use app::App;
-pub use config::{AdmissionLimits, Config, FileLimits, LimitsConfig, PORT_DEFAULT, Upstream, database};
+pub use config::{
+    AdmissionLimits, Config, FileLimits, LimitsConfig, N8nConfig, PORT_DEFAULT, ProtectionConfig,
+    ThreatResponse, Upstream, WidgetConfig, database,
+};
 pub use routes::routes;
 
 /// The service's name in logs, metrics and service tokens.

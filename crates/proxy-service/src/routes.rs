@@ -9,6 +9,7 @@ mod bodies;
 mod chat_body;
 mod chatflows;
 mod credits;
+mod embeds;
 mod exports;
 mod files;
 mod paging;
@@ -19,8 +20,14 @@ mod sessions;
 mod table_body;
 mod turns;
 mod uploads;
+mod visitors;
+mod widget;
 
-pub(crate) use self::files::PublicBase;
+pub(crate) use self::{
+    files::PublicBase,
+    visitors::{DoorRules, visitor_cors},
+    widget::WidgetPages,
+};
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
@@ -59,6 +66,9 @@ pub fn routes(routes: &mut Routes<'_>) {
     files::table(routes);
     turns::table(routes);
     uploads::table(routes);
+    visitors::table(routes);
+    embeds::table(routes);
+    widget::table(routes);
 }
 
 /// An address from a body or a query.

@@ -5,6 +5,7 @@ pub(crate) mod blobs;
 pub(crate) mod chatflows;
 pub(crate) mod daily_turns;
 pub(crate) mod departures;
+pub(crate) mod embeds;
 pub(crate) mod feeds;
 pub(crate) mod files;
 pub(crate) mod groups;
@@ -17,7 +18,9 @@ pub(crate) mod sessions;
 pub(crate) mod turn_events;
 pub(crate) mod turns;
 pub(crate) mod usage_days;
+pub(crate) mod used_tickets;
 pub(crate) mod user_syncs;
+pub(crate) mod visitors;
 pub(crate) mod writer;
 
 /// What a store returns.

@@ -15,7 +15,8 @@ async fn main() -> anyhow::Result<()> {
         return archive(&word, &service, &env).await;
     }
     let export = Export::from_env(&env).map_err(invalid)?;
-    let exporter = |name| start_export(name, export.as_ref());
+    let level = env.var("LOG_LEVEL").or("warn".to_owned()).map_err(invalid)?;
+    let exporter = |name| start_export(name, &level, export.as_ref());
     let exporter = match service.as_str() {
         "auth-service" => {
             let config = auth_service::Config::from_env(&env).map_err(invalid)?;
@@ -59,6 +60,10 @@ async fn archive(word: &str, service: &str, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_export(service: &'static str, export: Option<&Export>) -> anyhow::Result<Option<Exporter>> {
-    init_with_export(service, Some("warn"), export).map_err(anyhow::Error::msg)
+fn start_export(
+    service: &'static str,
+    level: &str,
+    export: Option<&Export>,
+) -> anyhow::Result<Option<Exporter>> {
+    init_with_export(service, Some(level), export).map_err(anyhow::Error::msg)
 }

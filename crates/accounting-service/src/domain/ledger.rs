@@ -347,7 +347,7 @@ fn void(account: &mut AccountState, key: &SessionKey, now: DateTime<Utc>) -> Res
 fn expire(account: &mut AccountState, key: &SessionKey, now: DateTime<Utc>) -> Result<Change, Refusal> {
     let hold = account.find_hold(key)?;
     if !hold.is_open() {
-        return Err(Refusal::SessionSettled(hold.status));
+        return Err(settled(hold));
     }
     if hold.expires_at > now {
         return Err(Refusal::HoldNotDue);
@@ -365,7 +365,14 @@ fn repeat_or_refuse(hold: &Hold, same: bool) -> Result<Change, Refusal> {
             ..Change::default()
         });
     }
-    Err(Refusal::SessionSettled(hold.status))
+    Err(settled(hold))
+}
+
+fn settled(hold: &Hold) -> Refusal {
+    Refusal::SessionSettled {
+        status: hold.status,
+        captured: hold.captured,
+    }
 }
 
 /// Gives back what the settled `hold` did not capture.

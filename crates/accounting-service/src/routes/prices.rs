@@ -30,6 +30,17 @@ pub(super) async fn list_prices(
     Ok(HttpResponse::Ok().json(PricesBody::new(rows, next_cursor)))
 }
 
+/// `GET /api/prices/{model}`: what is valid now for a model that has a price of its own.
+pub(super) async fn show_price(
+    _: Party,
+    model: Path<String>,
+    store: web::Data<PriceStore>,
+) -> Result<HttpResponse> {
+    let own = store.find_own(&model_of(&model)?).await?;
+    let row = own.ok_or(Error::PriceNotFound)?;
+    Ok(HttpResponse::Ok().json(PriceBody::from(row)))
+}
+
 /// `GET /api/prices/{model}/history`: what a model costs and has cost, newest first.
 pub(super) async fn list_price_history(
     model: Path<String>,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use common_http::Clock;
 use moka::future::Cache;
+use uuid::Uuid;
 
 use crate::{
     domain::{ids::Actor, price::Price, text::Name},
@@ -47,6 +48,11 @@ impl Prices {
                 Error::Unavailable
             })
         })
+    }
+
+    /// A price that is or was valid.
+    pub async fn find_by_id(&self, id: Uuid) -> Result<PriceRow> {
+        self.store.find_by_id(id).await
     }
 
     /// The price of a model that was valid at a moment: what a turn that began then is paid at.

@@ -133,13 +133,14 @@ impl Sessions {
 
     /// Opens a session and holds credits for it.
     pub async fn initialize(&self, opening: Initializing, origin: Origin, render: Render) -> Result<Answer> {
-        let (estimated, credits) = match opening.size {
-            HoldSize::Flat(credits) => (credits.into(), credits),
+        let (price_id, estimated, credits) = match opening.size {
+            HoldSize::Flat(credits) => (None, credits.into(), credits),
             HoldSize::Estimate(tokens) => {
-                let price = self.prices.find(&opening.model_id).await?.price();
-                let estimated = price.cost(tokens);
-                let hold = price.hold(estimated);
+                let row = self.prices.find(&opening.model_id).await?;
+                let estimated = row.price().cost(tokens);
+                let hold = row.price().hold(estimated);
                 (
+                    Some(row.id),
                     estimated,
                     hold.ok_or_else(|| Error::invalid("estimatedTokens", "cost more than can be held"))?,
                 )
@@ -149,6 +150,7 @@ impl Sessions {
             id: Uuid::now_v7(),
             key,
             model_id: opening.model_id.to_string(),
+            price_id,
             estimated,
             credits,
             expires_at: self.clock.now() + self.hold_ttl,
@@ -181,7 +183,11 @@ impl Sessions {
                     Spent::Credits(credits) => credits,
                     Spent::Tokens(tokens) => {
                         // What was agreed on when it began, whatever it costs by now.
-                        let price = self.prices.find_at(&hold.model_id, hold.started_at).await?;
+                        let price = match hold.price_id {
+                            Some(id) => self.prices.find_by_id(id).await?,
+                            // Credits were named, or it was opened by the version before this one.
+                            None => self.prices.find_at(&hold.model_id, hold.started_at).await?,
+                        };
                         remember_price(&mut usage, &price);
                         price.price().cost(tokens)
                     }

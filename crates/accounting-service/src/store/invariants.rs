@@ -188,10 +188,15 @@ const OF_ANSWERS: [Check; 2] = [
     ),
 ];
 
-/// The last account of the next step; none when all have been seen.
+/// The last account of the next step, behind them those of sums that belong to no account; none when all have been seen.
 const NEXT_STEP: &str = "
-    SELECT max(user_id) AS last
-    FROM (SELECT user_id FROM user_accounts WHERE user_id > $1 ORDER BY user_id LIMIT $2) AS step";
+    SELECT coalesce(
+        (SELECT max(user_id) FROM
+            (SELECT user_id FROM user_accounts WHERE user_id > $1 ORDER BY user_id LIMIT $2) AS step),
+        greatest(
+            (SELECT max(user_id) FROM usage_daily WHERE user_id > $1),
+            (SELECT max(user_id) FROM usage_user_days WHERE user_id > $1),
+            (SELECT max(user_id) FROM usage_monthly WHERE user_id > $1))) AS last";
 
 /// Settings without which a commit that was answered may be lost with the machine.
 const UNSAFE_SETTINGS: &str = "

@@ -90,6 +90,30 @@ impl PriceStore {
         row.ok_or(Error::Unreadable("prices has no row `default`"))
     }
 
+    /// The price of its own that a model has now.
+    pub async fn find_own(&self, model_id: &str) -> Result<Option<PriceRow>> {
+        let mut connection = self.database.connection().await?;
+        Ok(prices::table
+            .filter(prices::model_id.eq(model_id))
+            .filter(prices::valid_until.is_null())
+            .select(PriceRow::as_select())
+            .first(&mut connection)
+            .await
+            .optional()?)
+    }
+
+    /// A price that is or was valid.
+    pub async fn find_by_id(&self, id: Uuid) -> Result<PriceRow> {
+        let mut connection = self.database.connection().await?;
+        let row = prices::table
+            .find(id)
+            .select(PriceRow::as_select())
+            .first(&mut connection)
+            .await
+            .optional()?;
+        row.ok_or(Error::Unreadable("streaming_sessions.price_id"))
+    }
+
     /// The price of a model that was valid at a moment.
     pub async fn find_at(&self, model_id: &str, moment: DateTime<Utc>) -> Result<PriceRow> {
         let mut connection = self.database.connection().await?;

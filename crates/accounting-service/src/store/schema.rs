@@ -56,6 +56,7 @@ diesel::table! {
         started_at -> Timestamptz,
         expires_at -> Timestamptz,
         settled_at -> Nullable<Timestamptz>,
+        price_id -> Nullable<Uuid>,
     }
 }
 

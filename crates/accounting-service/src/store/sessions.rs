@@ -38,6 +38,7 @@ pub(super) struct SessionRow {
     started_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     settled_at: Option<DateTime<Utc>>,
+    price_id: Option<Uuid>,
 }
 
 /// A draw as it is stored.
@@ -88,6 +89,7 @@ impl TryFrom<SessionRow> for Hold {
             },
             user_id: UserId::parse(&row.user_id).ok_or(Error::Unreadable("streaming_sessions.user_id"))?,
             model_id: row.model_id,
+            price_id: row.price_id,
             estimated: credits(row.estimated_credits)?,
             held: credits(row.held_credits)?,
             captured: credits(row.captured_credits)?,

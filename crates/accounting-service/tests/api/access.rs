@@ -45,6 +45,7 @@ fn documented() -> BTreeMap<String, Access> {
         ("GET /api/usage/stats/{user_id}", Access::Supervisor),
         ("GET /api/usage/system-stats", Access::Admin),
         ("GET /api/prices", Access::UserOrService),
+        ("GET /api/prices/{model}", Access::UserOrService),
         ("POST /api/prices", Access::Admin),
         ("PUT /api/prices/{model}", Access::Admin),
         ("DELETE /api/prices/{model}", Access::Admin),

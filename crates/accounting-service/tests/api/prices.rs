@@ -48,6 +48,34 @@ async fn everybody_may_know_the_documented_prices() {
 }
 
 #[actix_web::test]
+async fn one_price_is_shown_to_whom_it_concerns_and_only_if_the_model_has_one() {
+    let app = TestApp::spawn().await;
+    let admin = app.as_role(Role::Admin);
+    let new = json!({ "modelId": "vendor/nova:1", "inputRate": 7, "outputRate": 9 });
+    let made = admin.post(PATH, &new).await.expect(201).body;
+    let path = "/api/prices/vendor%2Fnova:1";
+    for client in [app.as_role(Role::EndUser), app.proxy()] {
+        assert_eq!(client.get(path).await.expect(200).body, made);
+        let default = client.get("/api/prices/default").await.expect(200).body;
+        assert_eq!(default["modelId"], "default");
+        for unknown in ["nobody", "%00", &"m".repeat(101)] {
+            client
+                .get(&format!("{PATH}/{unknown}"))
+                .await
+                .expect_problem(404, "price_not_found");
+        }
+    }
+    let changed = admin
+        .put(path, &json!({ "inputRate": 8, "outputRate": 9 }))
+        .await
+        .expect(200);
+    assert_eq!(app.proxy().get(path).await.expect(200).body, changed.body);
+
+    admin.delete(path).await.expect(204);
+    app.proxy().get(path).await.expect_problem(404, "price_not_found");
+}
+
+#[actix_web::test]
 async fn a_price_is_set_changed_and_ended_and_its_history_kept() {
     let app = TestApp::spawn().await;
     let admin = app.as_role(Role::Admin);
@@ -124,6 +152,41 @@ async fn a_turn_is_paid_at_the_price_that_was_valid_when_it_began_and_remembers_
         .expect(200)
         .body;
     assert_eq!(price["id"], history["prices"][1]["id"]);
+    app.assert_sound().await;
+}
+
+/// A replica may have looked the price up just before it changed.
+#[actix_web::test]
+async fn what_is_held_at_a_price_is_paid_at_it_on_every_replica() {
+    let app = TestApp::spawn().await;
+    let replica = app.replica().await;
+    let alice = app.person_with(10_000).await;
+    let there = replica.sign_in(&alice);
+    for (index, rate) in [2_000, 200, 2_000, 200].into_iter().enumerate() {
+        cost(&there, "default", 10_000).await;
+        let rates = json!({ "inputRate": rate, "outputRate": rate });
+        app.as_role(Role::Admin)
+            .put("/api/prices/default", &rates)
+            .await
+            .expect(200);
+        let session = format!("s-{index}");
+        let open = json!({ "sessionId": session, "modelId": "m", "estimatedTokens": 1_000_000 });
+        let held = there
+            .post("/api/streaming-sessions/initialize", &open)
+            .await
+            .expect(201);
+        let held = held.body["allocatedCredits"].as_i64().unwrap();
+
+        let end = json!({ "sessionId": session, "actualTokens": 1_000_000 });
+        let paid = app
+            .sign_in(&alice)
+            .post("/api/streaming-sessions/finalize", &end)
+            .await
+            .expect(200);
+
+        let paid = paid.body["actualCredits"].as_i64().unwrap();
+        assert_eq!(held, (paid * 6 + 4) / 5, "the estimate came true");
+    }
     app.assert_sound().await;
 }
 

@@ -51,6 +51,10 @@ async fn verify_notices_a_sum_that_is_wrong_and_a_rebuild_puts_it_right() {
         "INSERT INTO usage_totals VALUES ('2020-02-02', 'chat', 'm', 'c', 3, 1, 1)",
         "INSERT INTO usage_daily VALUES ('5f0a1b2c3d4e5f6a7b8c9d0e', '2030-02-02', 'chat', 'm', 'c', 1, 1)",
         "INSERT INTO usage_monthly VALUES ('2031-02-01', '5f0a1b2c3d4e5f6a7b8c9d0e', 1, 1)",
+        // Sums of nobody's, behind every account there is.
+        "INSERT INTO usage_daily VALUES ('ffffffffffffffffffffffff', '2030-02-02', 'chat', 'm', 'c', 1, 1)",
+        "INSERT INTO usage_user_days VALUES ('2030-02-02', 'ffffffffffffffffffffffff', 1, 1)",
+        "INSERT INTO usage_monthly VALUES ('2031-02-01', 'ffffffffffffffffffffffff', 1, 1)",
     ] {
         app.execute(damage).await;
         let (holds, report) = app.verify().await;

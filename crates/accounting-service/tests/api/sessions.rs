@@ -206,10 +206,11 @@ async fn a_session_ends_once() {
     let before = app.rows().await;
 
     let again = json!({ "sessionId": "s-1", "actualTokens": 0 });
-    client
+    let settled = client
         .post(FINALIZE, &again)
         .await
         .expect_problem(409, "session_settled");
+    assert_eq!(settled.body["actualCredits"], 1, "what was paid");
     client
         .post(ABORT, &json!({ "sessionId": "s-1" }))
         .await

@@ -4,8 +4,17 @@ use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::payment::Hold;
+
 /// The most credits a turn may cost.
 pub const PRICE_MAX: i64 = 1_000_000;
+
+/// The most tokens a turn may be estimated at.
+pub const ESTIMATED_TOKENS_MAX: i64 = 10_000_000;
+
+/// What a turn is estimated at where nobody says more: a few pages that are read, and one that is written. What is held
+/// and not used goes back, so a generous estimate costs nobody anything.
+pub const ESTIMATED_TOKENS_DEFAULT: i64 = 10_000;
 
 /// The most turns a day a cap may allow.
 pub const DAILY_TURNS_MAX: i64 = 1_000_000;
@@ -66,8 +75,8 @@ pub struct Chatflow {
     pub updated_date: Option<DateTime<Utc>>,
     /// Where it stands.
     pub sync_status: SyncStatus,
-    /// Credits a turn costs.
-    pub price: i64,
+    /// What a turn costs.
+    pub price: Price,
     /// Members of `overrideConfig` that people may send; all others are refused or dropped.
     pub override_config_allowed: Vec<String>,
     /// Whether people see the events that tell about its inside: prompts, settings, what its nodes said.
@@ -146,8 +155,8 @@ pub struct ListedChatflow {
 /// What administrators set on a chatflow themselves; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatflowSettings {
-    /// Credits a turn costs.
-    pub price: Option<Price>,
+    /// What a turn costs.
+    pub price: Option<PriceChange>,
     /// Members of `overrideConfig` that people may send.
     pub override_config_allowed: Option<Vec<String>>,
     /// Whether people see the events that tell about its inside.
@@ -178,12 +187,60 @@ impl Cap {
 }
 
 /// What a turn costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Price {
     /// So many credits.
-    Credits(i64),
+    Flat(i64),
+    /// What its tokens cost.
+    ByUsage(UsagePrice),
+}
+
+/// A price by usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePrice {
+    /// The model in accounting-service's table of prices.
+    pub model_id: String,
+    /// For how many tokens credits are held before a turn runs.
+    pub estimated_tokens: i64,
+}
+
+impl Price {
+    /// Whether turns cost nothing. By usage they always cost something: accounting-service has no price of nothing.
+    pub const fn is_free(&self) -> bool {
+        matches!(self, Self::Flat(..=0))
+    }
+
+    /// The hold for a turn, of which `credits` are known to be held.
+    pub const fn hold(&self, credits: i64) -> Hold {
+        match self {
+            Self::Flat(_) => Hold::flat(credits),
+            Self::ByUsage(usage) => Hold::ByUsage {
+                credits,
+                estimated_tokens: usage.estimated_tokens,
+            },
+        }
+    }
+
+    /// The same before accounting-service has said how much is held.
+    pub const fn hold_to_be(&self) -> Hold {
+        match self {
+            Self::Flat(credits) => self.hold(*credits),
+            Self::ByUsage(_) => self.hold(0),
+        }
+    }
+}
+
+/// How the price of a chatflow is changed. It has one: a new one takes the place of whatever it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PriceChange {
+    /// So many credits.
+    Flat(i64),
     /// Whatever the service's default is.
     Default,
+    /// What its tokens cost.
+    ByUsage(UsagePrice),
+    /// Not by usage any more. A flat price stays.
+    NotByUsage,
 }
 
 /// How many chatflows stand where.

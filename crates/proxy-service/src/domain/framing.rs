@@ -12,6 +12,8 @@ pub enum Framing {
     Lines,
     /// Server-sent events with `event:`, `id:` and `data:`, for clients that ask for `text/event-stream`.
     Sse,
+    /// What chat widgets read: server-sent events without names, `begin`, text as `item`, `end`, and `[DONE]`.
+    Widget,
 }
 
 impl Framing {
@@ -36,7 +38,7 @@ impl Framing {
     pub const fn heartbeat(self) -> &'static [u8] {
         match self {
             Self::Lines => b"\n",
-            Self::Sse => b": ping\n\n",
+            Self::Sse | Self::Widget => b": ping\n\n",
         }
     }
 }
@@ -61,6 +63,8 @@ pub struct EventWriter {
     written: u64,
     buffer: BytesMut,
     lines: BytesMut,
+    /// Whether a widget was told that text begins.
+    has_begun: bool,
 }
 
 impl EventWriter {
@@ -77,6 +81,7 @@ impl EventWriter {
             written: number,
             buffer: BytesMut::new(),
             lines: BytesMut::new(),
+            has_begun: false,
         }
     }
 
@@ -100,6 +105,9 @@ impl EventWriter {
         for part in [json, "\n"] {
             self.lines.extend_from_slice(part.as_bytes());
         }
+        if self.framing == Framing::Widget {
+            self.write_for_widget(name, json);
+        }
         if self.framing == Framing::Sse {
             let id = self.turn_id.as_ref().map(|turn| {
                 let id = EventId::new(turn, self.written);
@@ -107,6 +115,35 @@ impl EventWriter {
             });
             let id = id.as_deref().unwrap_or_default();
             for part in ["event: ", name, "\n", id, "data: ", json, "\n\n"] {
+                self.buffer.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+
+    /// The existing widget shows text only within a bubble, which `begin` opens; it takes each `data:` for JSON, but for the
+    /// last.
+    fn write_for_widget(&mut self, name: &str, json: &str) {
+        let is_end = name == "end";
+        if !is_end && name != "token" {
+            return;
+        }
+        if !self.has_begun {
+            self.has_begun = true;
+            self.buffer.extend_from_slice(b"data: {\"type\":\"begin\"}\n\n");
+        }
+        if is_end {
+            self.buffer
+                .extend_from_slice(b"data: {\"type\":\"end\"}\n\ndata: [DONE]\n\n");
+            return;
+        }
+        let text = serde_json::from_str::<Value>(json).ok();
+        let text = text
+            .as_ref()
+            .and_then(|event| event["data"].as_str())
+            .unwrap_or_default();
+        if !text.is_empty() {
+            let item = serde_json::json!({ "type": "item", "content": text }).to_string();
+            for part in ["data: ", &item, "\n\n"] {
                 self.buffer.extend_from_slice(part.as_bytes());
             }
         }
@@ -123,7 +160,7 @@ impl EventWriter {
         Written {
             framed: match self.framing {
                 Framing::Lines => lines.clone(),
-                Framing::Sse => self.buffer.split().freeze(),
+                Framing::Sse | Framing::Widget => self.buffer.split().freeze(),
             },
             lines,
             last: self.written,
@@ -161,6 +198,33 @@ mod tests {
         let line = String::from_utf8(writer.take().framed.to_vec()).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         assert!(writer.take().lines.is_empty(), "what was taken is gone");
+    }
+
+    #[test]
+    fn a_widget_reads_items_between_begin_and_end_and_then_done() {
+        let mut writer = EventWriter::new(Framing::Widget, "t");
+        writer.write("metadata", &json!({ "event": "metadata", "data": {} }));
+        writer.write(
+            "token",
+            &json!({ "event": "token", "data": "a\n\ndata: [DONE]\r" }),
+        );
+        writer.write("token", &json!({ "event": "token", "data": " " }));
+        writer.write("token", &json!({ "event": "token", "data": "" }));
+        writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
+        let written = writer.take();
+        let text = String::from_utf8(written.framed.to_vec()).unwrap();
+        let frames: Vec<_> = text.split_terminator("\n\n").collect();
+        assert_eq!(
+            frames,
+            [
+                r#"data: {"type":"begin"}"#,
+                r#"data: {"content":"a\n\ndata: [DONE]\r","type":"item"}"#,
+                r#"data: {"content":" ","type":"item"}"#,
+                r#"data: {"type":"end"}"#,
+                "data: [DONE]",
+            ]
+        );
+        assert_eq!(String::from_utf8_lossy(&written.lines).matches('\n').count(), 5);
     }
 
     #[test]

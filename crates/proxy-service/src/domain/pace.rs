@@ -1,4 +1,7 @@
 //! How fast somebody may ask: a token bucket, kept as the one moment at which it will be full again.
+//!
+//! A [`Pace`] is what an operator sets: requests a second, and how many at once. A [`Rate`] is the arithmetic behind it, also for
+//! limits of a minute, an hour or a day.
 
 /// So many requests a second, and so many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,38 +36,62 @@ pub struct Quota {
 
 const MICROS: i64 = 1_000_000;
 
-impl Pace {
-    /// Whether it limits anybody.
-    pub const fn is_limit(self) -> bool {
-        self.per_sec > 0
-    }
-
+/// A bucket of so many tokens that fills at an even speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
     /// Microseconds in which one token comes.
-    pub fn interval(self) -> i64 {
-        MICROS / i64::from(self.per_sec.max(1))
+    pub interval: i64,
+    /// Tokens of a full bucket.
+    pub tokens: u32,
+}
+
+impl Rate {
+    /// So many in each window of this length, all of them at once if nobody asked for as long.
+    pub fn within(tokens: u32, window_secs: u32) -> Self {
+        let tokens = tokens.max(1);
+        let interval = i64::from(window_secs) * MICROS / i64::from(tokens);
+        Self {
+            interval: interval.max(1),
+            tokens,
+        }
     }
 
     /// Microseconds in which an empty bucket fills.
     pub fn capacity(self) -> i64 {
-        self.interval() * i64::from(self.burst.max(1))
+        self.interval.saturating_mul(i64::from(self.tokens))
     }
 
     /// Takes a token out of a bucket that will be full at `full_at` (microseconds on any clock). `Ok` has the new moment
     /// at which it will be full; `Err` how long to wait, and nothing was taken.
     pub fn take(self, full_at: i64, now: i64) -> Result<i64, i64> {
-        let next = full_at.max(now) + self.interval();
+        let next = full_at.max(now) + self.interval;
         let wait = next - now - self.capacity();
         if wait > 0 { Err(wait) } else { Ok(next) }
     }
 
     /// What a bucket means for its owner.
     pub fn quota(self, bucket: Bucket) -> Quota {
-        let tokens = (self.capacity() - bucket.full_in).max(0) / self.interval();
+        let tokens = (self.capacity() - bucket.full_in).max(0) / self.interval;
         Quota {
-            quota: self.burst.max(1),
+            quota: self.tokens,
             window_secs: whole_secs(self.capacity()),
             remaining: u64::try_from(tokens).unwrap_or_default(),
             full_in_secs: whole_secs(bucket.full_in),
+        }
+    }
+}
+
+impl Pace {
+    /// Whether it limits anybody.
+    pub const fn is_limit(self) -> bool {
+        self.per_sec > 0
+    }
+
+    /// The arithmetic of it.
+    pub fn rate(self) -> Rate {
+        Rate {
+            interval: MICROS / i64::from(self.per_sec.max(1)),
+            tokens: self.burst.max(1),
         }
     }
 }
@@ -87,7 +114,7 @@ mod tests {
     fn ask(mut full_at: i64, now: i64, asked: u32) -> (u32, i64) {
         let mut passed = 0;
         for _ in 0..asked {
-            if let Ok(next) = PACE.take(full_at, now) {
+            if let Ok(next) = PACE.rate().take(full_at, now) {
                 (passed, full_at) = (passed + 1, next);
             }
         }
@@ -107,9 +134,9 @@ mod tests {
     #[test]
     fn the_owner_is_told_what_is_left_and_when_to_come_back() {
         let (_, full_at) = ask(0, 0, 200);
-        let wait = PACE.take(full_at, 0).unwrap_err();
+        let wait = PACE.rate().take(full_at, 0).unwrap_err();
         assert_eq!(whole_secs(wait), 1);
-        let empty = PACE.quota(Bucket {
+        let empty = PACE.rate().quota(Bucket {
             full_in: full_at,
             wait,
         });
@@ -122,10 +149,24 @@ mod tests {
             ),
             (200, 20, 0, 20)
         );
-        let full = PACE.quota(Bucket {
-            full_in: PACE.interval(),
+        let full = PACE.rate().quota(Bucket {
+            full_in: PACE.rate().interval,
             wait: 0,
         });
         assert_eq!((full.remaining, full.full_in_secs), (199, 1));
+    }
+
+    #[test]
+    fn sixty_a_minute_pass_at_once_and_then_one_a_second() {
+        let rate = Rate::within(60, 60);
+        let mut full_at = 0;
+        let mut passed = |now: i64| {
+            (0..100)
+                .filter(|_| rate.take(full_at, now).map(|next| full_at = next).is_ok())
+                .count()
+        };
+        assert_eq!((passed(0), passed(MICROS), passed(10 * MICROS)), (60, 1, 9));
+        assert_eq!(Rate::within(1_000, 3_600).capacity(), 3_600 * MICROS);
+        assert!(Rate::within(u32::MAX, 1).interval >= 1);
     }
 }

@@ -160,6 +160,12 @@ impl Transcript {
         }
     }
 
+    /// Takes in text of an answer that has no other events.
+    pub fn say(&mut self, text: &str, out: &mut EventWriter) {
+        self.keep_text(text);
+        out.write("token", &json!({ "event": "token", "data": text }));
+    }
+
     /// Takes in a JSON answer, which comes where a flow cannot stream, as the events a stream would have had.
     pub fn accept_whole(&mut self, body: &[u8], out: &mut EventWriter) -> Result<(), Failure> {
         let mut answer: Map<String, Value> = serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
+use super::payment::TOKENS_MAX;
+
 /// An event's name goes into `event:` lines and logs; a longer or stranger one is no event of Flowise's.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -165,6 +167,19 @@ pub struct Usage {
     pub total_tokens: u64,
 }
 
+impl Usage {
+    /// All tokens, also where the sum was left to us; `None` when nothing was counted.
+    pub fn tokens(self) -> Option<i64> {
+        let tokens = i64::try_from(self.sum()).unwrap_or(TOKENS_MAX);
+        (tokens > 0).then_some(tokens.min(TOKENS_MAX))
+    }
+
+    fn sum(self) -> u64 {
+        let sum = self.input_tokens.saturating_add(self.output_tokens);
+        self.total_tokens.max(sum)
+    }
+}
+
 /// The usage of all nodes in the data of `agentFlowExecutedData`; `None` when no node tells.
 pub fn usage_of_nodes(data: &str) -> Option<Usage> {
     #[derive(Deserialize)]
@@ -185,13 +200,31 @@ pub fn usage_of_nodes(data: &str) -> Option<Usage> {
     usages.reduce(|sum, usage| Usage {
         input_tokens: sum.input_tokens.saturating_add(usage.input_tokens),
         output_tokens: sum.output_tokens.saturating_add(usage.output_tokens),
-        total_tokens: sum.total_tokens.saturating_add(usage.total_tokens),
+        total_tokens: sum.sum().saturating_add(usage.sum()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_summed_where_flowise_does_not_and_bounded() {
+        let tokens = |input_tokens, output_tokens, total_tokens| {
+            let usage = Usage {
+                input_tokens,
+                output_tokens,
+                total_tokens,
+            };
+            usage.tokens()
+        };
+        assert_eq!(tokens(2, 5, 7), Some(7));
+        assert_eq!(tokens(2, 5, 0), Some(7), "a total that is missing");
+        assert_eq!(tokens(2, 5, 9), Some(9), "thinking is counted in the total only");
+        assert_eq!(tokens(0, 0, 0), None);
+        assert_eq!(tokens(u64::MAX, u64::MAX, 1), Some(TOKENS_MAX));
+        assert_eq!(tokens(0, 0, 1 << 40), Some(TOKENS_MAX));
+    }
 
     #[test]
     fn what_is_not_an_event_of_flowises_is_told_apart() {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod price;
 mod users;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,10 +11,13 @@ use common_http::{Access, Body, OptionalBody, Path, Query, Routes, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use self::body::{ChatflowBody, SyncBody};
+use self::{
+    body::{ChatflowBody, SyncBody},
+    price::{ByUsage, Flat},
+};
 use super::paging::Paging;
 use crate::{
-    domain::chatflow::{Cap, ChatflowRecord, ChatflowSettings, DAILY_TURNS_MAX, PRICE_MAX, Price},
+    domain::chatflow::{Cap, ChatflowRecord, ChatflowSettings, DAILY_TURNS_MAX},
     error::{Error, Result},
     service::{catalog_sync::CatalogSync, chatflows::Chatflows, groups::Groups},
 };
@@ -137,8 +141,10 @@ async fn show_chatflow_record(
 
 #[derive(Deserialize)]
 struct UpdateChatflow {
-    #[serde(default, deserialize_with = "price")]
-    price: Option<Price>,
+    #[serde(default, deserialize_with = "price::flat")]
+    price: Option<Flat>,
+    #[serde(default, deserialize_with = "price::by_usage")]
+    usage_price: Option<ByUsage>,
     override_config_allowed: Option<Vec<String>>,
     show_inner_events: Option<bool>,
     #[serde(default, deserialize_with = "cap")]
@@ -147,20 +153,14 @@ struct UpdateChatflow {
     daily_turns_per_user_max: Option<Cap>,
 }
 
-/// Likewise: `null` takes the cap away.
+/// Called only when the member is there: `null` takes the cap away, a missing member leaves it alone.
 pub(super) fn cap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cap>, D::Error> {
     let turns = Option::deserialize(deserializer)?;
     Ok(Some(turns.map_or(Cap::Unlimited, Cap::Turns)))
 }
 
-/// Called only when the member is there: `null` goes back to the default, a missing member leaves the price alone.
-fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Price>, D::Error> {
-    let credits = Option::deserialize(deserializer)?;
-    Ok(Some(credits.map_or(Price::Default, Price::Credits)))
-}
-
-/// `PATCH /api/v1/admin/chatflows/{flowise_id}`: what a turn costs (`null`: the default), what people may override and see,
-/// and how many turns a day there may be.
+/// `PATCH /api/v1/admin/chatflows/{flowise_id}`: what a turn costs (by usage: as the model it names costs), what people may
+/// override and see, and how many turns a day there may be.
 async fn update_chatflow(
     flowise_id: Path<String>,
     Body(body): Body<UpdateChatflow>,
@@ -175,11 +175,13 @@ impl UpdateChatflow {
     fn settings(self) -> Result<ChatflowSettings> {
         let UpdateChatflow {
             price,
+            usage_price,
             override_config_allowed,
             show_inner_events,
             daily_turns_max,
             daily_turns_per_user_max,
         } = self;
+        let price = price::change(price, usage_price)?;
         let caps = [
             ("daily_turns_max", daily_turns_max),
             ("daily_turns_per_user_max", daily_turns_per_user_max),
@@ -188,11 +190,6 @@ impl UpdateChatflow {
         if price.is_none() && override_config_allowed.is_none() && show_inner_events.is_none() && !changes_cap
         {
             return Err(Error::invalid("body", "changes nothing"));
-        }
-        if let Some(Price::Credits(credits)) = price
-            && !(0..=PRICE_MAX).contains(&credits)
-        {
-            return Err(Error::invalid("price", format!("must be from 0 to {PRICE_MAX}")));
         }
         for (field, cap) in caps {
             if let Some(Cap::Turns(turns)) = cap

@@ -127,11 +127,17 @@ async fn stream(
 
 /// The head of a stream of a turn's events.
 pub(super) fn stream_of(turn_id: &str) -> HttpResponseBuilder {
+    let mut response = event_stream();
+    response.insert_header((HeaderName::from_static("x-turn-id"), turn_id));
+    response
+}
+
+/// The head of any stream of events.
+pub(super) fn event_stream() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response
         .content_type(STREAM_TYPE)
-        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
-        .insert_header((HeaderName::from_static("x-turn-id"), turn_id));
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     response
 }
 
@@ -155,7 +161,7 @@ pub(super) fn framing_of(request: &HttpRequest) -> Framing {
     }
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
     let Some(value) = request.headers().get("idempotency-key") else {
         return Ok(None);
     };

@@ -45,12 +45,12 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
 }
 
 #[derive(Deserialize)]
-struct AskUsage {
+pub(super) struct AskUsage {
     from: Option<String>,
     to: Option<String>,
     group_id: Option<String>,
     user_id: Option<String>,
-    chatflow_id: Option<String>,
+    pub(super) chatflow_id: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
@@ -114,11 +114,21 @@ async fn show_usage(
     reports: web::Data<UsageReports>,
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse> {
+    usage_page(&user, query, &reports, &clock).await
+}
+
+/// One page of a report.
+pub(super) async fn usage_page(
+    user: &CurrentUser,
+    query: AskUsage,
+    reports: &UsageReports,
+    clock: &Clock,
+) -> Result<HttpResponse> {
     let paging = Paging::new(query.limit.clone(), query.cursor.clone()).read_always(1)?;
-    let question = query.question(&reports, &clock)?;
+    let question = query.question(reports, clock)?;
     let (from, to) = (question.from, question.to);
     let page = reports
-        .page(&user, question, paging.first_key(), paging.limit)
+        .page(user, question, paging.first_key(), paging.limit)
         .await?;
     Ok(HttpResponse::Ok().json(UsageBody {
         from,

@@ -131,7 +131,8 @@ pub(super) fn render(rest: Rest, turn_id: &str) -> HttpResponse {
     }
 }
 
-fn canonical(turn_id: &str) -> Result<String> {
+/// A turn's id as it is stored, however it was written.
+pub(super) fn canonical(turn_id: &str) -> Result<String> {
     let id = Uuid::parse_str(turn_id).or(Err(Error::TurnNotFound))?;
     Ok(id.to_string())
 }

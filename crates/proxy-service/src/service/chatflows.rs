@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::access::Access;
 use crate::{
-    domain::chatflow::{Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics},
+    domain::chatflow::{Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, PriceChange},
     error::{Error, Result},
+    prices::PriceClient,
     store::{
         assignments::AssignmentStore, chatflows::ChatflowStore, groups::GroupStore, people::PersonStore,
     },
@@ -24,6 +25,7 @@ pub(crate) struct Chatflows {
     groups: GroupStore,
     people: PersonStore,
     access: Access,
+    prices: PriceClient,
     clock: Clock,
 }
 
@@ -44,6 +46,7 @@ impl Chatflows {
         groups: GroupStore,
         people: PersonStore,
         access: Access,
+        prices: PriceClient,
         clock: Clock,
     ) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl Chatflows {
             groups,
             people,
             access,
+            prices,
             clock,
         }
     }
@@ -138,12 +142,19 @@ impl Chatflows {
         Ok(self.store.statistics().await?)
     }
 
-    /// Changes what administrators set; turns that begin from now on see it.
+    /// Changes what administrators set; turns that begin from now on see it. A model that has no price is refused: turns
+    /// on it would cost what the default costs, which nobody has agreed to.
     pub(crate) async fn update_settings(
         &self,
         flowise_id: &str,
         settings: &ChatflowSettings,
     ) -> Result<ChatflowRecord> {
+        if let Some(PriceChange::ByUsage(usage)) = &settings.price
+            && !self.prices.has(&usage.model_id).await?
+        {
+            let message = "has no price; set one at accounting-service first";
+            return Err(Error::invalid("usage_price.model_id", message));
+        }
         let record = self.store.update_settings(flowise_id, settings).await?;
         self.access.forget();
         record.ok_or(Error::ChatflowNotFound)

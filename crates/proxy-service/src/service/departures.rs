@@ -12,6 +12,7 @@ use crate::{
     store::{
         assignments::AssignmentStore,
         departures::{Departure, DepartureStore},
+        embeds::EmbedStore,
         groups::GroupStore,
         messages::MessageStore,
         people::PersonStore,
@@ -52,6 +53,7 @@ pub(crate) struct Stores {
     pub(crate) files: Files,
     pub(crate) groups: GroupStore,
     pub(crate) usage: UsageDayStore,
+    pub(crate) embeds: EmbedStore,
 }
 
 impl Departures {
@@ -97,6 +99,8 @@ impl Departures {
         if stores.turns.has_open(user_id).await? {
             return Ok(());
         }
+        // What nobody pays for any more answers no more.
+        stores.embeds.close_of(user_id).await?;
         stores.assignments.delete_of(user_id).await?;
         stores.groups.delete_of(user_id).await?;
         stores.people.delete(user_id).await?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common_http::{Clock, RequestContext};
 use tokio_util::sync::CancellationToken;
 
-use super::{conversations::Conversations, files::Files};
+use super::{conversations::Conversations, files::Files, widget::histories::Histories};
 use crate::{
     error::{Error, Result},
     store::{leases::LeaseStore, sessions::SessionStore},
@@ -29,6 +29,8 @@ const BATCH: i64 = 100;
 pub(crate) struct Housekeeping {
     pub(crate) files: Files,
     pub(crate) conversations: Conversations,
+    /// What visitors said.
+    pub(crate) histories: Histories,
     pub(crate) sessions: SessionStore,
     pub(crate) leases: LeaseStore,
     /// How long a conversation is kept after its last message.
@@ -59,6 +61,7 @@ impl Housekeeping {
             return Ok(());
         }
         self.files.tidy().await?;
+        self.histories.expire(stop).await?;
         let Some(retention) = self.retention else {
             return Ok(());
         };

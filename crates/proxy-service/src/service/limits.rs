@@ -15,7 +15,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 use self::{local::LocalBuckets, shared::SharedBuckets};
 use crate::{
     config::LimitsConfig,
-    domain::pace::{Bucket, Pace, Quota, whole_secs},
+    domain::pace::{Bucket, Pace, Quota, Rate, whole_secs},
 };
 
 /// What is limited.
@@ -25,7 +25,36 @@ pub(crate) enum Limit {
     Address,
     /// Everything one person asks.
     User,
+    /// What visitors of widgets ask from one address, in a minute.
+    WidgetAddressMinute,
+    /// The same in an hour.
+    WidgetAddressHour,
+    /// What visitors ask from one site, in a minute.
+    WidgetDomain,
+    /// Messages of one visitor's session, in a minute.
+    WidgetSession,
+    /// Messages of all visitors of an embed, in a minute.
+    EmbedMinute,
+    /// The same in an hour.
+    EmbedHour,
+    /// The same in a day.
+    EmbedDay,
+    /// An address or a session that is kept out for a while.
+    Block,
 }
+
+/// Those that metrics count; blocks are counted where they are made.
+const LIMITS: [Limit; 9] = [
+    Limit::Address,
+    Limit::User,
+    Limit::WidgetAddressMinute,
+    Limit::WidgetAddressHour,
+    Limit::WidgetDomain,
+    Limit::WidgetSession,
+    Limit::EmbedMinute,
+    Limit::EmbedHour,
+    Limit::EmbedDay,
+];
 
 impl Limit {
     /// Its name in headers, metrics and keys.
@@ -33,9 +62,45 @@ impl Limit {
         match self {
             Self::Address => "address",
             Self::User => "user",
+            Self::WidgetAddressMinute => "widget-address-minute",
+            Self::WidgetAddressHour => "widget-address-hour",
+            Self::WidgetDomain => "widget-domain",
+            Self::WidgetSession => "widget-session",
+            Self::EmbedMinute => "embed-minute",
+            Self::EmbedHour => "embed-hour",
+            Self::EmbedDay => "embed-day",
+            Self::Block => "block",
         }
     }
 }
+
+/// One bucket that a request needs a token of.
+#[derive(Clone, Debug)]
+pub(crate) struct Draw {
+    /// What it limits.
+    pub(crate) limit: Limit,
+    /// Whose it is.
+    pub(crate) key: String,
+    /// How fast it fills.
+    pub(crate) rate: Rate,
+    /// Whether the bucket stays as it is: a token has to be there, and is left.
+    pub(crate) only_looks: bool,
+}
+
+impl Draw {
+    /// A token out of the bucket of `whose`.
+    pub(crate) fn new(limit: Limit, whose: &str, rate: Rate) -> Self {
+        Self {
+            limit,
+            key: format!("flowgate:limit:{}:{whose}", limit.name()),
+            rate,
+            only_looks: false,
+        }
+    }
+}
+
+/// The longest window there is.
+const DAY_SECS: u32 = 86_400;
 
 /// What somebody is told of a limit.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +139,8 @@ pub(crate) struct Limits {
     address: Pace,
     user: Pace,
     local: LocalBuckets,
+    /// Of visitors, so that however many come nobody who is signed in is forgotten.
+    visitors: LocalBuckets,
     shared: Option<SharedBuckets>,
     refused: IntCounterVec,
     fallbacks: IntCounter,
@@ -83,11 +150,19 @@ pub(crate) struct Limits {
 impl Limits {
     /// Limits as the configuration wants them. Nothing is connected yet.
     pub(crate) fn new(config: &LimitsConfig, metrics: &Metrics) -> anyhow::Result<Self> {
+        let rates = [config.address.rate(), config.user.rate()];
+        let [address, user] = rates;
+        let slowest = if address.capacity() > user.capacity() {
+            address
+        } else {
+            user
+        };
         let shared = config.redis_url.as_ref().map(SharedBuckets::new).transpose()?;
         let limits = Self {
             address: config.address,
             user: config.user,
-            local: LocalBuckets::new(&[config.address, config.user]),
+            local: LocalBuckets::new(slowest),
+            visitors: LocalBuckets::new(Rate::within(1, DAY_SECS)),
             shared,
             refused: IntCounterVec::new(
                 Opts::new(
@@ -105,7 +180,7 @@ impl Limits {
                 "Whether all replicas count together: 1 when Redis answered last.",
             )?,
         };
-        for limit in [Limit::Address, Limit::User] {
+        for limit in LIMITS {
             limits.refused.with_label_values(&[limit.name()]).inc_by(0);
         }
         metrics.register(limits.refused.clone())?;
@@ -125,7 +200,8 @@ impl Limits {
 
     /// Counts a request from an address. An IPv6 customer has 2^64 of them; they count as one.
     pub(crate) async fn of_address(&self, address: IpAddr) -> Option<Told> {
-        self.take(Limit::Address, &customer(address).to_string()).await
+        self.take(Limit::Address, self.address, &customer(address).to_string())
+            .await
     }
 
     /// Counts a request of a person. Admins may ask as fast as they can: scripts that set up a school are theirs.
@@ -133,46 +209,55 @@ impl Limits {
         if user.role == Role::Admin {
             return None;
         }
-        self.take(Limit::User, &user.id).await
+        self.take(Limit::User, self.user, &user.id).await
     }
 
-    async fn take(&self, limit: Limit, whose: &str) -> Option<Told> {
-        let pace = match limit {
-            Limit::Address => self.address,
-            Limit::User => self.user,
-        };
+    async fn take(&self, limit: Limit, pace: Pace, whose: &str) -> Option<Told> {
         if !pace.is_limit() {
             return None;
         }
-        let key = format!("flowgate:limit:{}:{whose}", limit.name());
-        let bucket = match self.take_shared(&key, pace).await {
-            Some(bucket) => bucket,
-            None => self.local.take(&key, pace).await,
-        };
-        let retry_after_secs = (bucket.wait > 0).then(|| whole_secs(bucket.wait).max(1));
-        if retry_after_secs.is_some() {
-            self.refused.with_label_values(&[limit.name()]).inc();
-        }
-        Some(Told {
-            limit,
-            quota: pace.quota(bucket),
-            retry_after_secs,
-        })
+        let draw = [Draw::new(limit, whose, pace.rate())];
+        let told = self.take_all(&self.local, &draw).await;
+        told.into_iter().next()
     }
 
-    async fn take_shared(&self, key: &str, pace: Pace) -> Option<Bucket> {
+    /// Takes a token out of each of a visitor's buckets, or none. Those behind the first that was empty may be left out.
+    pub(crate) async fn of_visitor(&self, draws: &[Draw]) -> Vec<Told> {
+        self.take_all(&self.visitors, draws).await
+    }
+
+    async fn take_all(&self, local: &LocalBuckets, draws: &[Draw]) -> Vec<Told> {
+        let buckets = match self.take_shared(draws).await {
+            Some(buckets) => buckets,
+            None => local.take_all(draws).await,
+        };
+        let told = draws.iter().zip(buckets).map(|(draw, bucket)| {
+            let retry_after_secs = (bucket.wait > 0).then(|| whole_secs(bucket.wait).max(1));
+            if retry_after_secs.is_some() && draw.limit != Limit::Block {
+                self.refused.with_label_values(&[draw.limit.name()]).inc();
+            }
+            Told {
+                limit: draw.limit,
+                quota: draw.rate.quota(bucket),
+                retry_after_secs,
+            }
+        });
+        told.collect()
+    }
+
+    async fn take_shared(&self, draws: &[Draw]) -> Option<Vec<Bucket>> {
         let shared = self.shared.as_ref()?;
-        let bucket = shared.take(key, pace).await;
+        let buckets = shared.take_all(draws).await;
         self.up.set(i64::from(!shared.is_away()));
-        if bucket.is_none() {
+        if buckets.is_none() {
             self.fallbacks.inc();
         }
-        bucket
+        buckets
     }
 }
 
 /// What one customer of a provider has: an IPv4 address, or 2^64 IPv6 addresses.
-fn customer(address: IpAddr) -> IpAddr {
+pub(crate) fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),

@@ -8,6 +8,7 @@ use futures_util::Stream;
 
 use super::access::Access;
 use crate::{
+    accounting::Payer,
     auth::AuthClient,
     domain::person::{Email, KnownPerson, Person, Who},
     error::{Error, Result},
@@ -107,6 +108,26 @@ impl People {
             after: None,
             is_over: false,
         }
+    }
+
+    /// Whoever pays for an embed, unless they are known to be switched off. Somebody never looked at pays, too: only
+    /// accounting-service knows whether they can.
+    pub(crate) async fn payer(&self, user_id: &str) -> Result<Option<Payer>> {
+        let copies = self.store.list_by_external_ids(&[user_id]).await?;
+        let Some(person) = copies.into_iter().next() else {
+            return Ok(Some(Payer {
+                id: user_id.to_owned(),
+                username: user_id.to_owned(),
+                email: String::new(),
+                role: Role::EndUser,
+            }));
+        };
+        Ok(person.known.is_active.then_some(Payer {
+            id: person.known.external_id,
+            username: person.known.username,
+            email: person.known.email,
+            role: Role::EndUser,
+        }))
     }
 
     /// Renews the copies of the people on a page.

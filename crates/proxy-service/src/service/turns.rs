@@ -15,6 +15,7 @@ mod recovering;
 mod resuming;
 mod running;
 mod talking;
+mod visiting;
 mod watch;
 
 use std::{sync::Arc, time::Instant};
@@ -30,16 +31,18 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+pub(crate) use self::visiting::VisitorTurn;
 use self::{
     metrics::TurnMetrics,
-    opening::{Opened, Opening},
+    opening::{Held, Opened, Opening},
     resuming::Readers,
     running::{Entered, Live, Running},
     talking::Begin,
+    visiting::Workflow,
     watch::{Limits, Listener, Watch},
 };
 use crate::{
-    accounting::Accounting,
+    accounting::{Accounting, Payer},
     admission::{AdmissionMetrics, Standing},
     config::Config,
     domain::{
@@ -52,13 +55,15 @@ use crate::{
     },
     error::{Error, Result},
     flowise::Flowise,
+    n8n::N8n,
     relay,
     service::{
-        access::{Access, Grant},
-        caps::Caps,
+        access::Access,
+        caps::{Capped, Caps},
         conversations::Conversations,
         files::{Files, Gathered},
         housekeeping::Housekeeping,
+        widget::histories::Histories,
     },
     store::{
         daily_turns::DailyTurnStore,
@@ -81,6 +86,8 @@ pub(crate) enum Delivery {
     Stream,
     /// As one whole answer; nothing is kept.
     Whole,
+    /// As one whole answer, and the conversation is kept.
+    StoredWhole,
 }
 
 impl Delivery {
@@ -90,7 +97,18 @@ impl Delivery {
             Self::Stored => "stored",
             Self::Stream => "stream",
             Self::Whole => "whole",
+            Self::StoredWhole => "stored_whole",
         }
+    }
+
+    /// Whether the conversation is kept.
+    const fn is_stored(self) -> bool {
+        matches!(self, Self::Stored | Self::StoredWhole)
+    }
+
+    /// Whether nobody sees anything of the answer before it is whole.
+    const fn is_whole(self) -> bool {
+        matches!(self, Self::Whole | Self::StoredWhole)
     }
 }
 
@@ -113,8 +131,8 @@ pub(crate) enum Begun {
 pub(crate) struct WholeAnswer {
     /// The text.
     pub(crate) text: String,
-    /// Credits paid.
-    pub(crate) cost: i64,
+    /// Credits paid; `None` when accounting-service has not said it yet.
+    pub(crate) cost: Option<i64>,
     /// The session it belongs to.
     pub(crate) session_id: String,
     /// Whether it is whole.
@@ -142,6 +160,7 @@ struct Shared {
     access: Access,
     caps: Caps,
     flowise: Flowise,
+    n8n: N8n,
     accounting: Accounting,
     turns: TurnStore,
     events: TurnEventStore,
@@ -167,9 +186,11 @@ struct Shared {
 /// Everything about one turn that is known before it begins.
 struct Plan {
     turn_id: String,
-    user: CurrentUser,
+    talker: Talker,
+    /// What turns, holds and reports call what is asked, and its price; of an embed it is made up.
     chatflow: Arc<Chatflow>,
-    grant: Grant,
+    capped: Capped,
+    target: Target,
     ask: Ask,
     /// Taken out when the talk begins: they are large, and not needed once Flowise has them.
     files: Gathered,
@@ -182,6 +203,38 @@ struct Plan {
     framing: Framing,
     key: Option<Key>,
     received_at: Instant,
+}
+
+/// Who talks, and who pays for it.
+#[derive(Debug)]
+struct Talker {
+    /// A user id, or the name of a visitor.
+    id: String,
+    payer: Payer,
+    /// Whether it is a visitor of an embed, who has no list of conversations.
+    is_visitor: bool,
+}
+
+/// Who is asked.
+#[derive(Debug)]
+enum Target {
+    /// A chatflow of Flowise.
+    Flowise {
+        /// By Flowise's id.
+        flow_id: String,
+    },
+    /// A workflow of n8n.
+    N8n(Box<Workflow>),
+}
+
+impl Target {
+    /// The chatflow, where it is one.
+    fn flow_id(&self) -> Option<&str> {
+        match self {
+            Self::Flowise { flow_id } => Some(flow_id),
+            Self::N8n(_) => None,
+        }
+    }
 }
 
 impl Turns {
@@ -200,10 +253,12 @@ impl Turns {
         let files = Files::open(config.file_limits, database, sessions.clone(), clock, metrics).await?;
         let per_user = config.daily_turns_per_user_max;
         let counters = DailyTurnStore::open(database).await?;
+        let admission = AdmissionMetrics::new(metrics)?;
         let shared = Arc::new(Shared {
             access,
             caps: Caps::new(counters, config.day_zone, per_user, config.clock.clone()),
-            flowise: Flowise::new(&config.flowise, &AdmissionMetrics::new(metrics)?)?,
+            flowise: Flowise::new(&config.flowise, &admission)?,
+            n8n: N8n::new(&config.n8n, config.clock.clone(), &admission)?,
             accounting: Accounting::new(&config.accounting_url, tokens)?,
             turns: TurnStore::open(database, lease).await?,
             events: TurnEventStore::open(database).await?,
@@ -258,15 +313,23 @@ impl Turns {
     }
 
     /// How each upstream stands.
-    pub(crate) fn upstreams(&self) -> [(&'static str, Standing); 1] {
-        [self.shared.flowise.admission().standing()]
+    pub(crate) fn upstreams(&self) -> Vec<(&'static str, Standing)> {
+        let mut standings = self.shared.n8n.standings();
+        standings.push(self.shared.flowise.admission().standing());
+        standings
     }
 
     /// What tidies up behind people and processes.
-    pub(crate) fn housekeeping(&self, config: &Config, leases: LeaseStore) -> Housekeeping {
+    pub(crate) fn housekeeping(
+        &self,
+        config: &Config,
+        histories: Histories,
+        leases: LeaseStore,
+    ) -> Housekeeping {
         Housekeeping {
             files: self.files(),
             conversations: self.conversations(),
+            histories,
             sessions: self.shared.sessions.clone(),
             leases,
             retention: config.history_retention,
@@ -360,16 +423,25 @@ impl Turns {
         let mut ask = Ask::parse(request, self.shared.prompt_chars_max)?;
         let grant = self.shared.access.grant_for(&user, &ask.chatflow_id).await?;
         let chatflow = grant.chatflow.clone();
+        let flow_id = chatflow.flowise_id.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
-        let files = self.shared.gather_files(&user, &mut ask, delivery, share).await?;
+        let files = self
+            .shared
+            .gather_files(&user.id, &mut ask, delivery, share)
+            .await?;
         let is_new_session = ask.session_id.is_none();
         let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
         Ok(Plan {
             turn_id: new_turn_id(),
             memory_id: memory_id(&user.id, &chatflow.flowise_id, &session_id),
-            user,
+            talker: Talker {
+                id: user.id.clone(),
+                payer: Payer::from(user),
+                is_visitor: false,
+            },
             chatflow,
-            grant,
+            capped: Capped::Person(grant),
+            target: Target::Flowise { flow_id },
             ask,
             files,
             override_config,
@@ -385,8 +457,8 @@ impl Turns {
     /// Starts the turn's task and waits until it is refused, found again, or paid for and under way.
     async fn spawn(&self, plan: Plan, listener: Listener) -> Result<Opened> {
         let (head, opened) = oneshot::channel();
-        let is_kept = plan.delivery != Delivery::Whole;
-        let live = Live::new(&plan.turn_id, &plan.user.id, &plan.session_id, is_kept);
+        let is_kept = !plan.delivery.is_whole();
+        let live = Live::new(&plan.turn_id, &plan.talker.id, &plan.session_id, is_kept);
         let entered = self.shared.running.enter(live);
         let watch = Watch::new(
             listener,
@@ -415,7 +487,11 @@ impl Shared {
         let _active = self.metrics.begin();
         // The middle of a turn is long; what its beginning and its end need has room only then.
         let refused_or_known = match Box::pin(self.open_turn(&plan, &mut head)).await {
-            Ok(Opening::Held(admitted, counted)) => {
+            Ok(Opening::Held(Held {
+                admitted,
+                counted,
+                hold,
+            })) => {
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);
@@ -424,6 +500,7 @@ impl Shared {
                     live: entered.live.clone(),
                     watch,
                     admitted,
+                    hold,
                     files,
                     history,
                 };

@@ -12,7 +12,8 @@ use mongodb::{Collection, Database, error::Result, options::ReturnDocument};
 use self::rows::ChatflowRow;
 use super::indexes::{ensure_index, ensure_unique_index, is_duplicate_key_code};
 use crate::domain::chatflow::{
-    Cap, Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, Price, SyncStatus,
+    Cap, Chatflow, ChatflowRecord, ChatflowSettings, ChatflowStatistics, ListedChatflow, PriceChange,
+    SyncStatus,
 };
 
 /// The name older deployments know it by.
@@ -45,7 +46,8 @@ pub(crate) struct Upserted {
 }
 
 impl ChatflowStore {
-    /// Opens the collection and makes sure of its indexes. A chatflow without a price of its own costs `price_default`.
+    /// Opens the collection and makes sure of its indexes. A turn on a chatflow without a price of its own costs
+    /// `price_default`.
     pub(crate) async fn open(database: &Database, price_default: i64) -> Result<Self> {
         let documents = database.collection(COLLECTION);
         ensure_unique_index(&documents, doc! { "flowise_id": 1 }, "", doc! { "synced_at": -1 }).await?;
@@ -261,9 +263,18 @@ impl ChatflowStore {
         settings: &ChatflowSettings,
     ) -> Result<Option<ChatflowRecord>> {
         let (mut set, mut unset) = (doc! {}, doc! {});
-        match settings.price {
-            Some(Price::Credits(price)) => drop(set.insert("price", price)),
-            Some(Price::Default) => drop(unset.insert("price", "")),
+        match &settings.price {
+            Some(PriceChange::Flat(price)) => {
+                set.insert("price", *price);
+                unset.insert("usage_price", "");
+            }
+            Some(PriceChange::ByUsage(usage)) => {
+                let price = doc! { "model_id": &usage.model_id, "estimated_tokens": usage.estimated_tokens };
+                set.insert("usage_price", price);
+                unset.insert("price", "");
+            }
+            Some(PriceChange::Default) => unset.extend(doc! { "price": "", "usage_price": "" }),
+            Some(PriceChange::NotByUsage) => drop(unset.insert("usage_price", "")),
             None => {}
         }
         for (member, cap) in [

@@ -30,17 +30,23 @@ impl DailyTurnStore {
         Ok(Self { counters })
     }
 
-    /// Counts one turn unless `max` are counted already; says whether it did.
-    pub(crate) async fn take(&self, name: &str, max: i64, expires_at: DateTime<Utc>) -> Result<bool> {
-        if max <= 0 {
+    /// Counts one turn, or `by` credits, unless there would be more than `max` then; says whether it did.
+    pub(crate) async fn take(
+        &self,
+        name: &str,
+        by: i64,
+        max: i64,
+        expires_at: DateTime<Utc>,
+    ) -> Result<bool> {
+        if by > max {
             return Ok(false);
         }
         // The first failure may be another turn that made the counter at this moment. After it there is a counter, and
         // the second says that it is full.
         for _ in 0..2 {
-            let filter = doc! { "_id": name, "count": { "$lt": max } };
+            let filter = doc! { "_id": name, "count": { "$lte": max - by } };
             let update = doc! {
-                "$inc": { "count": 1_i64 },
+                "$inc": { "count": by },
                 "$setOnInsert": { "expires_at": bson::DateTime::from_chrono(expires_at) },
             };
             match self.counters.update_one(filter, update).upsert(true).await {
@@ -52,11 +58,11 @@ impl DailyTurnStore {
         Ok(false)
     }
 
-    /// Takes one turn back.
-    pub(crate) async fn give_back(&self, name: &str) -> Result<()> {
-        let filter = doc! { "_id": name, "count": { "$gt": 0 } };
+    /// Takes so many back.
+    pub(crate) async fn give_back(&self, name: &str, by: i64) -> Result<()> {
+        let filter = doc! { "_id": name, "count": { "$gte": by } };
         self.counters
-            .update_one(filter, doc! { "$inc": { "count": -1_i64 } })
+            .update_one(filter, doc! { "$inc": { "count": -by } })
             .await?;
         Ok(())
     }

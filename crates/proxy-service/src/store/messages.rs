@@ -14,6 +14,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
+use crate::domain::visitor::{TALKERS_END, TALKERS_FIRST};
 use crate::domain::{
     page::{Cursor, TimedPage},
     turn::first_message_of,
@@ -162,24 +163,25 @@ impl MessageStore {
             .await
     }
 
-    /// Whether the question of a turn was stored.
-    pub(crate) async fn has_question(&self, place: Place<'_>) -> Result<bool> {
+    /// What `role` said in a turn, if it was stored.
+    pub(crate) async fn find_said(&self, place: Place<'_>, role: &str) -> Result<Option<Message>> {
         let filter = doc! {
-            "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": "user",
+            "user_id": place.user, "session_id": place.session, "turn_id": place.turn, "role": role,
         };
-        Ok(self.messages.find_one(filter).await?.is_some())
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let said = messages.find_one(filter).projection(doc! { "metadata": 0 });
+        Ok(said.await?.map(Message::from))
+    }
+
+    /// Whether the question of a turn still waits for its answer.
+    pub(crate) async fn has_pending_question(&self, place: Place<'_>) -> Result<bool> {
+        Ok(self.messages.find_one(pending_question(place)).await?.is_some())
     }
 
     /// Says of the question of a turn that died that it has no whole answer.
     pub(crate) async fn fail_question(&self, place: Place<'_>) -> Result<()> {
-        let filter = doc! {
-            "user_id": place.user,
-            "session_id": place.session,
-            "turn_id": place.turn,
-            "status": QuestionStatus::Pending.as_str(),
-        };
         let update = doc! { "$set": { "status": QuestionStatus::Failed.as_str() } };
-        self.messages.update_many(filter, update).await?;
+        self.messages.update_many(pending_question(place), update).await?;
         Ok(())
     }
 
@@ -241,6 +243,35 @@ impl MessageStore {
             .await?;
         let messages = rows.map_ok(Message::from).try_collect().await?;
         Ok(page.cut(messages, Message::cursor))
+    }
+
+    /// So many messages of a session from number `offset` on, oldest first, and how many it has.
+    pub(crate) async fn list_from(
+        &self,
+        user_id: &str,
+        session_id: &str,
+        offset: u64,
+        limit: i64,
+    ) -> Result<(Vec<Message>, u64)> {
+        let filter = doc! { "user_id": user_id, "session_id": session_id };
+        let messages = self.messages.clone_with_type::<MessageRow>();
+        let rows = messages
+            .find(filter.clone())
+            .projection(doc! { "metadata": 0 })
+            .sort(doc! { "created_at": 1, "_id": 1 })
+            .skip(offset)
+            .limit(limit)
+            .await?;
+        let page = rows.map_ok(Message::from).try_collect().await?;
+        Ok((page, self.messages.count_documents(filter).await?))
+    }
+
+    /// Messages of visitors that were written since a moment.
+    pub(crate) async fn count_of_visitors(&self, since: DateTime<Utc>) -> Result<u64> {
+        let of_visitors = doc! { "$gte": TALKERS_FIRST, "$lt": TALKERS_END };
+        let since = doc! { "$gte": bson::DateTime::from_chrono(since) };
+        let filter = doc! { "user_id": of_visitors, "created_at": since };
+        self.messages.count_documents(filter).await
     }
 
     /// The person's messages from one place back, newest first, as they are read.
@@ -326,6 +357,15 @@ pub(super) fn beyond(operator: &str, place: Cursor) -> Document {
         { "created_at": { operator: at } },
         { "created_at": at, "_id": { operator: place.id } },
     ] }
+}
+
+fn pending_question(place: Place<'_>) -> Document {
+    doc! {
+        "user_id": place.user,
+        "session_id": place.session,
+        "turn_id": place.turn,
+        "status": QuestionStatus::Pending.as_str(),
+    }
 }
 
 fn message(place: Place<'_>, role: &str, content: &str, now: DateTime<Utc>) -> Document {

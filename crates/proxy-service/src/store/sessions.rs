@@ -303,6 +303,19 @@ impl SessionStore {
             .collect())
     }
 
+    /// Deletes one of the person's sessions if it is not older than this.
+    pub(crate) async fn delete_begun(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        since: DateTime<Utc>,
+    ) -> Result<()> {
+        let since = bson::DateTime::from_chrono(since);
+        let filter = doc! { "session_id": session_id, "user_id": user_id, "created_at": { "$gte": since } };
+        self.sessions.delete_one(filter).await?;
+        Ok(())
+    }
+
     /// Deletes all sessions of somebody who is gone and says how many there were.
     pub(crate) async fn delete_of(&self, user_id: &str) -> Result<u64> {
         let filter = doc! { "user_id": user_id };

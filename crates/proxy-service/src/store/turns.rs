@@ -20,7 +20,10 @@ use super::{
     Result,
     writer::{Change, WriteError, Writer},
 };
-use crate::domain::turn::{Due, KEPT, new_turn_id};
+use crate::domain::{
+    payment::Hold,
+    turn::{Due, KEPT, new_turn_id},
+};
 
 pub(crate) use self::asking::OwnTurn;
 pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
@@ -29,7 +32,7 @@ pub(crate) use self::rows::{Known, Overdue, Stage, StoredAnswer};
 pub(super) const COLLECTION: &str = "turns";
 
 /// How long the beginning of a turn may take to be written.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(6);
+const OPENING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One running turn a session.
 const ONE_RUNNING: &str = "one_running_turn";
@@ -53,10 +56,16 @@ pub(crate) struct TurnStore {
 #[derive(Clone, Debug)]
 pub(crate) struct NewTurn<'a> {
     pub(crate) id: &'a str,
+    /// Who talks.
     pub(crate) user_id: &'a str,
+    /// Who pays, where that is somebody else.
+    pub(crate) payer_id: Option<&'a str>,
+    /// The chatflow that is run, where it is not called so.
+    pub(crate) flow_id: Option<&'a str>,
     pub(crate) session_id: &'a str,
     pub(crate) chatflow_id: &'a str,
-    pub(crate) held: i64,
+    /// What pays for it. How much is held for a price by usage only accounting-service's answer says.
+    pub(crate) hold: Hold,
     pub(crate) slot: i32,
     pub(crate) key: Option<&'a Key>,
     /// What the caller reads of it: the name of a delivery.
@@ -151,13 +160,20 @@ impl TurnStore {
             "state": RUNNING,
             "slot": turn.slot,
             "delivery": turn.delivery,
-            "held": turn.held,
+            "held": turn.hold.credits(),
             "content": false,
             "attempts": 0_i64,
             "owner": &self.owner,
             "due_at": time(now + self.lease),
             "created_at": time(now),
         };
+        if let Hold::ByUsage { estimated_tokens, .. } = turn.hold {
+            document.insert("estimated_tokens", estimated_tokens);
+        }
+        if let Some(payer_id) = turn.payer_id {
+            document.insert("payer_id", payer_id);
+            document.insert("flow_id", turn.flow_id);
+        }
         if let Some(key) = turn.key {
             document.insert("idempotency_key", &key.key);
             document.insert("fingerprint", &key.fingerprint);
@@ -236,10 +252,11 @@ impl TurnStore {
         Ok(row.map(Known::from))
     }
 
-    /// Notes that content has come: from now on the turn is paid for, even if this process dies.
-    pub(crate) async fn mark_content(&self, id: &str) -> Result<(), WriteError> {
+    /// Notes that content has come: from now on the turn is paid for, even if this process dies. How much is held then
+    /// must be known as well.
+    pub(crate) async fn mark_content(&self, id: &str, held: i64) -> Result<(), WriteError> {
         let filter = doc! { "_id": id, "state": RUNNING };
-        let change = Change::update(filter, doc! { "$set": { "content": true } });
+        let change = Change::update(filter, doc! { "$set": { "content": true, "held": held } });
         self.writer.write(change).await
     }
 
@@ -253,7 +270,8 @@ impl TurnStore {
     ) -> Result<(), WriteError> {
         let mut set = doc! {
             "state": SETTLING,
-            "settlement": settlement_to_bson(due.settlement),
+            "held": due.held,
+            "settlement": settlement_to_bson(due.settlement, due.settlement.cost()),
             "success": due.success,
             "total_tokens": due.total_tokens,
             "ended_at": time(now),
@@ -273,17 +291,23 @@ impl TurnStore {
         self.writer.write(Change::update(filter, update)).await
     }
 
-    /// Notes that accounting-service knows.
-    pub(crate) async fn mark_settled(&self, id: &str, now: DateTime<Utc>) -> Result<(), WriteError> {
+    /// Notes that accounting-service knows, and what it says was paid.
+    pub(crate) async fn mark_settled(
+        &self,
+        due: &Due,
+        paid: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
         let set = doc! {
             "state": SETTLED,
+            "settlement": settlement_to_bson(due.settlement, Some(paid)),
             "settled_at": time(now),
             "expires_at": time(now + KEPT),
             "usage_due": true,
         };
         let update = doc! { "$set": set, "$unset": { "due_at": "", "owner": "", "slot": "" } };
         // Told twice, it is reported once.
-        let filter = doc! { "_id": id, "state": { "$ne": SETTLED } };
+        let filter = doc! { "_id": &due.id, "state": { "$ne": SETTLED } };
         self.writer.write(Change::update(filter, update)).await
     }
 
@@ -337,7 +361,8 @@ impl TurnStore {
 
     /// Whether a turn of this person is running, or accounting-service does not know of its end yet.
     pub(crate) async fn has_open(&self, user_id: &str) -> Result<bool> {
-        let filter = doc! { "user_id": user_id, "due_at": { "$exists": true } };
+        let theirs = doc! { "$or": [{ "user_id": user_id }, { "payer_id": user_id }] };
+        let filter = doc! { "$and": [theirs, { "due_at": { "$exists": true } }] };
         Ok(self.turns.find_one(filter).await?.is_some())
     }
 

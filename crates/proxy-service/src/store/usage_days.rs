@@ -58,6 +58,8 @@ struct TurnRow {
     #[serde(rename = "_id")]
     id: Bson,
     user_id: String,
+    /// Visitors of an embed count as whoever pays for them.
+    payer_id: Option<String>,
     chatflow_id: String,
     created_at: bson::DateTime,
     success: Option<bool>,
@@ -67,7 +69,7 @@ struct TurnRow {
 
 #[derive(Deserialize)]
 struct SettlementRow {
-    credits: i64,
+    credits: Option<i64>,
 }
 
 impl UsageDayStore {
@@ -257,11 +259,14 @@ fn statement(row: &UsageDay) -> Document {
 impl From<TurnRow> for EndedTurn {
     fn from(row: TurnRow) -> Self {
         Self {
-            user_id: row.user_id,
+            user_id: row.payer_id.unwrap_or(row.user_id),
             chatflow_id: row.chatflow_id,
             began_at: row.created_at.to_chrono(),
             success: row.success.unwrap_or(false),
-            credits: row.settlement.map_or(0, |settlement| settlement.credits),
+            credits: row
+                .settlement
+                .and_then(|settlement| settlement.credits)
+                .unwrap_or(0),
             total_tokens: row.total_tokens,
         }
     }

@@ -12,7 +12,10 @@ use mongodb::{
     error::{Error, ErrorKind},
 };
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::indexes::is_duplicate_key_code;
 
@@ -25,11 +28,12 @@ const CHANGES_MAX: usize = 500;
 /// Bytes in one command; the server takes 16 MB, and one change may be larger than all the others together.
 const BYTES_MAX: usize = 4 << 20;
 
-/// How often a command is sent again when the database did not take it, as it does not while it restarts.
-const RETRIES: u32 = 5;
+/// How long a command is sent again that the database did not take, as it does not while it restarts: what a turn has
+/// said is worth waiting for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between the first two of them; then twice as long each time.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Between the first two attempts; then twice as long each time, up to the second.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Why a change was not made.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -160,18 +164,19 @@ async fn send(
     collection: &'static str,
     statements: &[RawDocumentBuf],
 ) -> Vec<Result<(), WriteError>> {
-    let mut attempt = 0;
+    let gives_up_at = Instant::now() + PATIENCE;
+    let (mut pause, pause_max) = RETRY_PAUSES;
     loop {
         let error = match try_send(database, collection, statements).await {
             Ok(outcomes) => return outcomes,
             Err(error) => error,
         };
-        if attempt == RETRIES || !is_passing(&error) {
+        if Instant::now() >= gives_up_at || !is_passing(&error) {
             tracing::error!(%error, collection, changes = statements.len(), "changes could not be written");
             return statements.iter().map(|_| Err(error.clone().into())).collect();
         }
-        tokio::time::sleep(RETRY_PAUSE * 2_u32.pow(attempt)).await;
-        attempt += 1;
+        tokio::time::sleep(pause).await;
+        pause = pause_max.min(pause * 2);
     }
 }
 

@@ -2,5 +2,8 @@
 
 mod access;
 mod catalog;
+mod config;
 mod turns;
 mod upstream;
+mod widget;
+mod widget_pages;

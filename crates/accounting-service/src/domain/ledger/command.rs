@@ -35,6 +35,8 @@ pub struct Opening {
     pub key: SessionKey,
     /// The model or chatflow that will use the credits.
     pub model_id: String,
+    /// The price it was estimated at; none where credits are named.
+    pub price_id: Option<Uuid>,
     /// What the use was estimated at.
     pub estimated: Credits,
     /// What is held.
@@ -258,8 +260,13 @@ pub enum Refusal {
     #[error("there is no such session")]
     SessionNotFound,
     /// The hold has ended.
-    #[error("this session has been settled already: {0}")]
-    SessionSettled(HoldStatus),
+    #[error("this session has been settled already: {status}")]
+    SessionSettled {
+        /// How.
+        status: HoldStatus,
+        /// What was paid; nothing where it all went back.
+        captured: Credits,
+    },
     /// More was used than is held. A person may settle again with less; a service's captures stop at the hold.
     #[error("{requested} credits are more than the {held} that are held")]
     CaptureExceedsHold {

@@ -102,6 +102,8 @@ pub struct Hold {
     pub user_id: UserId,
     /// The model or chatflow that uses them.
     pub model_id: String,
+    /// The price it was estimated at, and is settled at; none where credits were named.
+    pub price_id: Option<Uuid>,
     /// What the use was estimated at.
     pub estimated: Credits,
     /// What was set aside.
@@ -129,6 +131,7 @@ impl Hold {
             key: opening.key.clone(),
             user_id,
             model_id: opening.model_id.clone(),
+            price_id: opening.price_id,
             estimated: opening.estimated,
             held: opening.credits.into(),
             captured: Credits::ZERO,

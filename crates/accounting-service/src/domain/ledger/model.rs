@@ -254,7 +254,10 @@ impl Model {
             return if same && status != HoldStatus::Expired {
                 Ok(Effect::Repeated)
             } else {
-                Err(Refusal::SessionSettled(session.status))
+                Err(Refusal::SessionSettled {
+                    status: session.status,
+                    captured: credits(session.captured),
+                })
             };
         }
         if status == HoldStatus::Expired && session.expires_at > now {

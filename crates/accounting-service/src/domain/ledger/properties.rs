@@ -207,6 +207,7 @@ fn command(step: &Step, tables: &Tables, now: DateTime<Utc>) -> Command {
             secs,
         } => Command::Hold {
             opening: Opening {
+                price_id: None,
                 id: Uuid::from_u128(step.id),
                 key: key(session),
                 model_id: "m".to_owned(),
@@ -288,6 +289,7 @@ fn ask(
 
 fn foreign_hold(now: DateTime<Utc>) -> Hold {
     Hold {
+        price_id: None,
         id: Uuid::nil(),
         key: key(FOREIGN),
         user_id: UserId::parse("bbbbbbbbbbbbbbbbbbbbbbbb").unwrap(),

@@ -249,7 +249,8 @@ impl LedgerConnection {
                     .collect::<Vec<_>>(),
             )
             .bind::<Timestamptz, _>(now)
-            .bind::<Array<Timestamptz>, _>(holds.iter().map(|hold| hold.expires_at).collect::<Vec<_>>());
+            .bind::<Array<Timestamptz>, _>(holds.iter().map(|hold| hold.expires_at).collect::<Vec<_>>())
+            .bind::<Array<Nullable<SqlUuid>>, _>(holds.iter().map(|hold| hold.price_id).collect::<Vec<_>>());
         let connection = &self.connection;
         Prepared(query).execute(&mut &*connection).await
     }

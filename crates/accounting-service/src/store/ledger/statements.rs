@@ -127,10 +127,11 @@ pub(super) const CLOSE_ACCOUNTS: &str = "
 
 pub(super) const INSERT_SESSIONS: &str = "
     INSERT INTO streaming_sessions
-        (id, owner, session_id, user_id, model_id, estimated_credits, held_credits, status, draws, started_at, expires_at)
-    SELECT id, owner, session_id, user_id, model_id, estimated, held, 'open', draws, $9, expires_at
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $10)
-        AS new (id, owner, session_id, user_id, model_id, estimated, held, draws, expires_at)";
+        (id, owner, session_id, user_id, model_id, estimated_credits, held_credits, status, draws, started_at, expires_at,
+         price_id)
+    SELECT id, owner, session_id, user_id, model_id, estimated, held, 'open', draws, $9, expires_at, price_id
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)
+        AS new (id, owner, session_id, user_id, model_id, estimated, held, draws, expires_at, price_id)";
 
 pub(super) const SETTLE_SESSIONS: &str = "
     WITH settled AS (

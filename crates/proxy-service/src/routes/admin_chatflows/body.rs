@@ -4,7 +4,10 @@ use common_http::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{domain::chatflow::ChatflowRecord, service::catalog_sync::SyncReport};
+use crate::{
+    domain::chatflow::{ChatflowRecord, Price, UsagePrice},
+    service::catalog_sync::SyncReport,
+};
 
 /// A chatflow: the documented members in their order, then those of our own.
 #[derive(Serialize)]
@@ -30,16 +33,37 @@ pub(super) struct ChatflowBody {
     synced_at: Option<Timestamp>,
     sync_status: &'static str,
     sync_error: Option<String>,
-    price: i64,
+    /// The flat price; null where it is by usage.
+    price: Option<i64>,
+    usage_price: Option<UsagePriceBody>,
     override_config_allowed: Vec<String>,
     show_inner_events: bool,
     daily_turns_max: Option<i64>,
     daily_turns_per_user_max: Option<i64>,
 }
 
+#[derive(Serialize)]
+struct UsagePriceBody {
+    model_id: String,
+    estimated_tokens: i64,
+}
+
+impl From<UsagePrice> for UsagePriceBody {
+    fn from(price: UsagePrice) -> Self {
+        Self {
+            model_id: price.model_id,
+            estimated_tokens: price.estimated_tokens,
+        }
+    }
+}
+
 impl From<ChatflowRecord> for ChatflowBody {
     fn from(record: ChatflowRecord) -> Self {
         let chatflow = record.chatflow;
+        let (price, usage_price) = match chatflow.price {
+            Price::Flat(credits) => (Some(credits), None),
+            Price::ByUsage(price) => (None, Some(price.into())),
+        };
         Self {
             id: chatflow.id.to_hex(),
             flowise_id: chatflow.flowise_id,
@@ -60,7 +84,8 @@ impl From<ChatflowRecord> for ChatflowBody {
             synced_at: record.synced_at.map(Timestamp),
             sync_status: chatflow.sync_status.as_str(),
             sync_error: record.sync_error,
-            price: chatflow.price,
+            price,
+            usage_price,
             override_config_allowed: chatflow.override_config_allowed,
             show_inner_events: chatflow.show_inner_events,
             daily_turns_max: chatflow.daily_turns_max,

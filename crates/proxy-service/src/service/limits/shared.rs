@@ -12,21 +12,36 @@ use redis::{AsyncConnectionConfig, Client, RedisError, Script, aio::MultiplexedC
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
-use crate::domain::pace::{Bucket, Pace};
+use super::Draw;
+use crate::domain::pace::Bucket;
 
-/// Takes a token, by Redis' own clock: replicas' clocks differ. Numbers are microseconds. Returns the time until the
+/// Takes a token out of each bucket, or none, by Redis' own clock: replicas' clocks differ. Numbers are microseconds. For each
+/// key there are the interval, the capacity, and whether to take or only to look; for each it returns the time until the
 /// bucket is full and the time to wait. A bucket that is full again is forgotten.
 const TAKE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full_at = tonumber(redis.call('GET', KEYS[1]) or '0')
-if full_at < now then full_at = now end
-local next = full_at + interval
-local wait = next - now - capacity
-if wait > 0 then return {full_at - now, wait} end
-redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000))
-return {next - now, 0}
+local answer, refused = {}, false
+local nexts = {}
+for index, key in ipairs(KEYS) do
+    local interval, capacity = tonumber(ARGV[3 * index - 2]), tonumber(ARGV[3 * index - 1])
+    local full_at = tonumber(redis.call('GET', key) or '0')
+    if full_at < now then full_at = now end
+    nexts[index] = full_at + interval
+    local wait = nexts[index] - now - capacity
+    if wait > 0 then refused = true else wait = 0 end
+    answer[2 * index - 1] = full_at - now
+    answer[2 * index] = wait
+end
+if refused then return answer end
+for index, key in ipairs(KEYS) do
+    if ARGV[3 * index] == '1' then
+        local full_in = nexts[index] - now
+        redis.call('SET', key, string.format('%.0f', nexts[index]), 'PX', math.ceil(full_in / 1000))
+        answer[2 * index - 1] = full_in
+    end
+end
+return answer
 ";
 
 /// How long a request waits for Redis before this replica counts for itself.
@@ -66,8 +81,8 @@ impl SharedBuckets {
         self.away_until.load(Ordering::Acquire) != 0
     }
 
-    /// Takes a token; `None` when Redis is away.
-    pub(super) async fn take(&self, key: &str, pace: Pace) -> Option<Bucket> {
+    /// Takes a token out of each bucket, or none; `None` when Redis is away.
+    pub(super) async fn take_all(&self, draws: &[Draw]) -> Option<Vec<Bucket>> {
         let away_until = self.away_until.load(Ordering::Acquire);
         if away_until != 0 {
             let now = self.now();
@@ -82,12 +97,12 @@ impl SharedBuckets {
                 return None;
             }
         }
-        match self.ask(key, pace).await {
-            Ok(bucket) => {
+        match self.ask(draws).await {
+            Ok(buckets) => {
                 if self.away_until.swap(0, Ordering::AcqRel) != 0 {
                     tracing::info!("redis answers again; replicas count requests together");
                 }
-                Some(bucket)
+                Some(buckets)
             }
             Err(error) => {
                 let until = self.now() + micros(LEFT_ALONE);
@@ -99,13 +114,27 @@ impl SharedBuckets {
         }
     }
 
-    async fn ask(&self, key: &str, pace: Pace) -> Result<Bucket, RedisError> {
+    async fn ask(&self, draws: &[Draw]) -> Result<Vec<Bucket>, RedisError> {
         let mut connection = self.connection().await?;
         let mut call = self.script.prepare_invoke();
-        call.key(key).arg(pace.interval()).arg(pace.capacity());
-        let asked: Result<(i64, i64), RedisError> = call.invoke_async(&mut connection).await;
+        for draw in draws {
+            call.key(&draw.key)
+                .arg(draw.rate.interval)
+                .arg(draw.rate.capacity())
+                .arg(u8::from(!draw.only_looks));
+        }
+        let asked: Result<Vec<i64>, RedisError> = call.invoke_async(&mut connection).await;
         match asked {
-            Ok((full_in, wait)) => Ok(Bucket { full_in, wait }),
+            Ok(numbers) => Ok(numbers
+                .chunks_exact(2)
+                .filter_map(|pair| match pair {
+                    [full_in, wait] => Some(Bucket {
+                        full_in: *full_in,
+                        wait: *wait,
+                    }),
+                    _ => None,
+                })
+                .collect()),
             Err(error) => {
                 // A new one is opened the next time; this one may hang for ever.
                 *self.connection.lock().await = None;

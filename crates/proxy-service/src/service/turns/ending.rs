@@ -7,16 +7,17 @@ use common_http::Timestamp;
 use serde_json::json;
 
 use super::{
-    Delivery, Plan, Shared, WholeAnswer,
+    Plan, Shared, WholeAnswer,
     leaving::{LeftRun, leaves_a_run_behind},
     talking::{Question, Talk},
 };
 use crate::{
     domain::{
         failure::Failure,
-        payment::{self, Ending, Settlement},
+        payment::{self, Ending, Hold, Settlement},
         transcript::Transcript,
         turn::{Due, next_attempt},
+        upstream::Usage,
     },
     service::caps::Counted,
     store::{messages::QuestionStatus, turns::StoredAnswer, writer::WriteError},
@@ -28,6 +29,7 @@ impl Shared {
         let Talk {
             live,
             watch,
+            hold,
             transcript,
             mut writer,
             outcome,
@@ -38,17 +40,20 @@ impl Shared {
             heard_at,
             ..
         } = talk;
-        if asked_at.is_some() && outcome.is_err_and(leaves_a_run_behind) {
+        if asked_at.is_some()
+            && outcome.is_err_and(leaves_a_run_behind)
+            && let Some(flow_id) = plan.target.flow_id()
+        {
             let run = LeftRun {
                 turn_id: &plan.turn_id,
-                chatflow_id: &plan.chatflow.flowise_id,
+                chatflow_id: flow_id,
                 memory_id: &plan.memory_id,
                 chat_id,
                 may_not_have_begun: !has_head,
             };
             self.leave_run(run).await;
         }
-        let due = settlement_of(plan, &transcript, outcome);
+        let due = settlement_of(plan, &transcript, outcome, hold);
         if outcome.is_err() && !was_delivered(plan, &transcript) {
             self.caps.give_back(counted).await;
         }
@@ -65,13 +70,19 @@ impl Shared {
             // Whoever takes the turn over settles it again; accounting-service settles once.
             tracing::error!(%error, turn_id = plan.turn_id, "a settlement could not be written down");
         }
-        let told = self.tell(&due).await;
+        let paid = self.tell(&due).await;
 
         if let Err(failure) = outcome {
-            say_failure(&mut writer, failure, due.settlement, &transcript, Timestamp(now));
+            // What the owner of an embed pays is nothing to its visitors.
+            let shown = if plan.talker.is_visitor {
+                Settlement::Nothing
+            } else {
+                due.settlement
+            };
+            say_failure(&mut writer, failure, shown, &transcript, Timestamp(now));
         }
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
-        let cost = cost_of(due.settlement);
+        let cost = paid.or(due.settlement.cost());
         let whole = || WholeAnswer {
             text: transcript.text(),
             cost,
@@ -92,19 +103,18 @@ impl Shared {
             credits = cost,
             "turn ended"
         );
-        if told {
-            self.note_settled(&due).await;
-        } else {
-            self.postpone(due).await;
+        match paid {
+            Some(paid) => self.note_settled(&due, paid).await,
+            None => self.postpone(due).await,
         }
     }
 
-    /// Tells accounting-service; `false` when it has to be told again.
-    pub(super) async fn tell(&self, due: &Due) -> bool {
+    /// Tells accounting-service, which says what was paid; `None` when it has to be told again.
+    pub(super) async fn tell(&self, due: &Due) -> Option<i64> {
         match self.accounting.settle(due, self.clock.now()).await {
-            Ok(()) => {
-                self.metrics.settled(due);
-                true
+            Ok(paid) => {
+                self.metrics.settled(due, paid);
+                Some(paid)
             }
             Err(error) => {
                 tracing::warn!(
@@ -113,15 +123,15 @@ impl Shared {
                     attempts = due.attempts,
                     "a turn could not be settled; it will be tried again"
                 );
-                false
+                None
             }
         }
     }
 
     /// Takes a settled turn out of the outbox. A crash before this only means that it is settled once more, to no
     /// effect.
-    pub(super) async fn note_settled(&self, due: &Due) {
-        if let Err(error) = self.turns.mark_settled(&due.id, self.clock.now()).await {
+    pub(super) async fn note_settled(&self, due: &Due, paid: i64) {
+        if let Err(error) = self.turns.mark_settled(due, paid, self.clock.now()).await {
             tracing::warn!(%error, turn_id = due.id, "a settled turn stays in the outbox for now");
         }
     }
@@ -167,28 +177,26 @@ impl Shared {
 
 /// Whether the reader was given something of the answer.
 fn was_delivered(plan: &Plan, transcript: &Transcript) -> bool {
-    transcript.has_content() && plan.delivery != Delivery::Whole
+    transcript.has_content() && !plan.delivery.is_whole()
 }
 
 /// What becomes of the turn's hold. Somebody who waited for a whole answer was given nothing of a broken one.
-fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failure>) -> Due {
-    let price = plan.chatflow.price;
+fn settlement_of(plan: &Plan, transcript: &Transcript, outcome: Result<(), Failure>, hold: Hold) -> Due {
     let ending = if outcome.is_ok() {
         Ending::Completed
     } else {
         Ending::Broken
     };
     let delivered = was_delivered(plan, transcript);
-    let actual = outcome.is_ok().then_some(price);
-    let tokens = transcript.usage().map(|usage| usage.total_tokens);
+    let tokens = transcript.usage().and_then(Usage::tokens);
     Due {
         id: plan.turn_id.clone(),
-        user_id: plan.user.id.clone(),
+        user_id: plan.talker.payer.id.clone(),
         chatflow_id: plan.chatflow.flowise_id.clone(),
-        held: price,
-        settlement: payment::settle(ending, delivered, actual, price),
+        held: hold.credits(),
+        settlement: payment::settle(ending, delivered, tokens, hold),
         success: outcome.is_ok(),
-        total_tokens: tokens.and_then(|tokens| i64::try_from(tokens).ok()),
+        total_tokens: tokens,
         attempts: 0,
     }
 }
@@ -201,18 +209,11 @@ fn stored_answer(
     settlement: Settlement,
 ) -> Option<StoredAnswer> {
     plan.key.as_ref()?;
-    (outcome.is_ok() || cost_of(settlement) > 0).then(|| StoredAnswer {
+    (outcome.is_ok() || settlement.is_capture()).then(|| StoredAnswer {
         text: transcript.text(),
         metadata: transcript.metadata().map(ToString::to_string),
         failure: outcome.err().map(|failure| failure.sentence().to_owned()),
     })
-}
-
-fn cost_of(settlement: Settlement) -> i64 {
-    match settlement {
-        Settlement::Capture(credits) => credits,
-        Settlement::Nothing | Settlement::Void => 0,
-    }
 }
 
 /// An event for programs and a sentence for people: the existing client shows nothing but tokens.

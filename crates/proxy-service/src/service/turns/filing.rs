@@ -1,7 +1,7 @@
 //! The files of a turn: what is taken is kept with the question and goes to Flowise, what is refused is told to the
 //! client and goes nowhere.
 
-use common_http::{CurrentUser, Timestamp};
+use common_http::Timestamp;
 use serde_json::json;
 
 use super::{Delivery, Plan, Shared, talking::Talk};
@@ -18,16 +18,16 @@ impl Shared {
     /// ask, the refusal is the answer.
     pub(super) async fn gather_files(
         &self,
-        user: &CurrentUser,
+        user_id: &str,
         ask: &mut Ask,
         delivery: Delivery,
         share: Share,
     ) -> Result<Gathered> {
         let uploads = std::mem::take(&mut ask.uploads);
-        let gathered = self.files.gather(&user.id, uploads, share).await?;
+        let gathered = self.files.gather(user_id, uploads, share).await?;
         let nothing_left = gathered.is_empty() && ask.text().trim().is_empty();
         match gathered.refusal() {
-            Some(why) if nothing_left || delivery == Delivery::Whole => Err(Error::FileRefused(why)),
+            Some(why) if nothing_left || delivery.is_whole() => Err(Error::FileRefused(why)),
             Some(_) | None => Ok(gathered),
         }
     }
@@ -48,7 +48,7 @@ impl Shared {
                     session: Some(&plan.session_id),
                     chatflow: Some(&plan.chatflow.flowise_id),
                 };
-                let attaching = self.files.attach(&plan.user.id, owner, files);
+                let attaching = self.files.attach(&plan.talker.id, owner, files);
                 let attached = talk.watch.guard(attaching).await?;
                 attached.map_err(|error| {
                     tracing::error!(%error, turn_id = plan.turn_id, "the files of a question could not be kept");

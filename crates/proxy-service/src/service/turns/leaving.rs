@@ -50,11 +50,12 @@ impl Shared {
     /// The same for a turn whose process died.
     pub(super) async fn leave_run_of(self: &Arc<Self>, overdue: &Overdue) {
         let due = &overdue.due;
-        // What keeps sessions from being used while they are deleted is a turn without a chatflow.
-        if due.chatflow_id.is_empty() {
+        // What keeps sessions from being used while they are deleted is a turn without a chatflow, and n8n has no way to
+        // stop a run.
+        let Some(flow_id) = overdue.flow_id.as_deref().filter(|id| !id.is_empty()) else {
             return;
-        }
-        let memory_id = memory_id(&due.user_id, &due.chatflow_id, &overdue.session_id);
+        };
+        let memory_id = memory_id(&overdue.talker_id, flow_id, &overdue.session_id);
         let last = match self.left_runs.last(&memory_id).await {
             Ok(last) => last,
             Err(error) => {
@@ -64,7 +65,7 @@ impl Shared {
         };
         let run = LeftRun {
             turn_id: &due.id,
-            chatflow_id: &due.chatflow_id,
+            chatflow_id: flow_id,
             memory_id: &memory_id,
             chat_id: chat_id(&memory_id, last.as_deref()),
             may_not_have_begun: false,

@@ -95,11 +95,11 @@ impl TurnMetrics {
         self.count_credits("held", credits);
     }
 
-    pub(super) fn settled(&self, due: &Due) {
+    pub(super) fn settled(&self, due: &Due, paid: i64) {
         match due.settlement {
             Settlement::Nothing => {}
             Settlement::Void => self.count_credits("voided", due.held),
-            Settlement::Capture(credits) => self.count_credits("captured", credits),
+            Settlement::Capture(_) | Settlement::CaptureTokens(_) => self.count_credits("captured", paid),
         }
     }
 

@@ -7,13 +7,17 @@ use tokio::sync::oneshot;
 use crate::{
     accounting::HoldRefused,
     admission::{Admitted, TurnedAway},
-    domain::{failure::Failure, payment::Settlement, turn::Due},
+    domain::{
+        failure::Failure,
+        payment::{Hold, Settlement},
+        turn::Due,
+    },
     error::{Error, Result},
     service::caps::Counted,
     store::turns::{Conflict, Key, Known, NewTurn, Stage},
 };
 
-use super::{Delivery, Plan, Shared};
+use super::{Plan, Shared, Target};
 
 /// How often a turn tries for a key that was given free while it looked.
 const ATTEMPTS: i32 = 4;
@@ -21,10 +25,21 @@ const ATTEMPTS: i32 = 4;
 /// A turn that may go on, to those who run it.
 #[derive(Debug)]
 pub(super) enum Opening {
-    /// It has a place at Flowise, is counted where turns are capped, and its credits are held.
-    Held(Admitted, Counted),
+    /// Its credits are held.
+    Held(Held),
     /// It was had before.
     Known(Known),
+}
+
+/// What a turn has that may go on.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// A place at whoever is asked.
+    pub(super) admitted: Admitted,
+    /// Its number, where turns are capped.
+    pub(super) counted: Counted,
+    /// What pays for it.
+    pub(super) hold: Hold,
 }
 
 /// A turn that may go on, to those who asked for it.
@@ -61,7 +76,7 @@ impl Shared {
         let ids = [plan.turn_id.clone()];
         let admitted = async {
             self.check_session(plan).await?;
-            self.admit(head).await
+            self.admit(plan, head).await
         };
         let admitted = match admitted.await {
             Ok(admitted) => admitted,
@@ -70,26 +85,21 @@ impl Shared {
                 return Err(error);
             }
         };
-        let counted = match self.caps.take(&plan.user.id, &plan.grant).await {
+        let counted = match self.caps.take(&plan.talker.id, &plan.capped).await {
             Ok(counted) => counted,
             Err(error) => {
                 self.turns.delete(&ids).await?;
                 return Err(error);
             }
         };
-        let price = plan.chatflow.price;
-        if price <= 0 {
-            return Ok(Opening::Held(admitted, counted));
-        }
-        let now = self.clock.now();
-        let hold = self
-            .accounting
-            .hold(&plan.turn_id, &plan.user, &plan.chatflow.flowise_id, price, now)
-            .await;
-        let refused = match hold {
-            Ok(()) => {
-                self.metrics.held(price);
-                return Ok(Opening::Held(admitted, counted));
+        let refused = match self.hold(plan).await {
+            Ok(hold) => {
+                self.metrics.held(hold.credits());
+                return Ok(Opening::Held(Held {
+                    admitted,
+                    counted,
+                    hold,
+                }));
             }
             Err(refused) => refused,
         };
@@ -108,12 +118,28 @@ impl Shared {
         })
     }
 
+    /// Holds what the turn may cost.
+    async fn hold(&self, plan: &Plan) -> Result<Hold, HoldRefused> {
+        let (chatflow, now) = (&plan.chatflow, self.clock.now());
+        if chatflow.price.is_free() {
+            return Ok(Hold::None);
+        }
+        let hold = self
+            .accounting
+            .hold(&plan.turn_id, &plan.talker.payer, chatflow, now);
+        Ok(chatflow.price.hold(hold.await?))
+    }
+
     /// Waits for a place at Flowise, as long as there is somebody who waits for the answer and the service goes on.
-    async fn admit(&self, head: &mut oneshot::Sender<Result<Opened>>) -> Result<Admitted> {
+    async fn admit(&self, plan: &Plan, head: &mut oneshot::Sender<Result<Opened>>) -> Result<Admitted> {
+        let admission = match &plan.target {
+            Target::Flowise { .. } => self.flowise.admission().clone(),
+            Target::N8n(workflow) => self.n8n.admission(&workflow.backend),
+        };
         let secs = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let entered = tokio::select! {
             biased;
-            entered = self.flowise.admission().enter() => entered,
+            entered = admission.enter() => entered,
             () = head.closed() => return Err(Error::TurnFailed(Failure::NotAsked)),
             () = self.stop.cancelled() => return Err(Error::Stopping),
         };
@@ -135,10 +161,12 @@ impl Shared {
         for _ in 0..ATTEMPTS + self.running_max {
             let turn = NewTurn {
                 id: &plan.turn_id,
-                user_id: &plan.user.id,
+                user_id: &plan.talker.id,
+                payer_id: plan.talker.payer_id(),
+                flow_id: plan.target.flow_id().filter(|_| plan.talker.is_visitor),
                 session_id: &plan.session_id,
                 chatflow_id: &plan.chatflow.flowise_id,
-                held: plan.chatflow.price,
+                hold: plan.chatflow.price.hold_to_be(),
                 slot,
                 key: plan.key.as_ref(),
                 delivery: plan.delivery.name(),
@@ -148,16 +176,16 @@ impl Shared {
             };
             // The same request sent twice collides in its session too; that it is the same says more.
             if let Some(key) = &plan.key
-                && let Some(known) = self.turns.find_by_key(&plan.user.id, &key.key).await?
+                && let Some(known) = self.turns.find_by_key(&plan.talker.id, &key.key).await?
             {
                 return known_or_refused(known, key).map(Some);
             }
             match conflict {
                 Conflict::SessionIsBusy => {
-                    let turn_id = self.turns.find_running(&plan.user.id, &plan.session_id).await?;
+                    let turn_id = self.turns.find_running(&plan.talker.id, &plan.session_id).await?;
                     return Err(Error::TurnRunning { turn_id });
                 }
-                Conflict::SlotIsTaken => slot = self.free_slot(&plan.user.id, first_slot).await?,
+                Conflict::SlotIsTaken => slot = self.free_slot(&plan.talker.id, first_slot).await?,
                 Conflict::KeyIsUsed => {}
                 Conflict::Failed(error) => return Err(error.into()),
             }
@@ -182,10 +210,10 @@ impl Shared {
     /// A stored conversation is gone on with only by whom it belongs to, with the chatflow it began with. What is not
     /// stored needs no look: the id Flowise gets is made of the user's id too.
     async fn check_session(&self, plan: &Plan) -> Result<()> {
-        if plan.is_new_session || plan.delivery != Delivery::Stored {
+        if plan.is_new_session || !plan.delivery.is_stored() || plan.talker.is_visitor {
             return Ok(());
         }
-        let (session_id, user_id) = (&plan.session_id, &plan.user.id);
+        let (session_id, user_id) = (&plan.session_id, &plan.talker.id);
         if self
             .sessions
             .exists(session_id, user_id, &plan.chatflow.flowise_id)
@@ -201,9 +229,9 @@ impl Shared {
     async fn void_unknown(&self, plan: &Plan) -> Result<()> {
         let due = Due {
             id: plan.turn_id.clone(),
-            user_id: plan.user.id.clone(),
+            user_id: plan.talker.payer.id.clone(),
             chatflow_id: plan.chatflow.flowise_id.clone(),
-            held: plan.chatflow.price,
+            held: plan.chatflow.price.hold_to_be().credits(),
             settlement: Settlement::Void,
             success: false,
             total_tokens: None,

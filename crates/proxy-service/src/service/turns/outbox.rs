@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::{
-    domain::{failure::Failure, payment::Settlement},
+    domain::failure::Failure,
     store::{
         messages::Place,
         turns::{Overdue, Stage, StoredAnswer},
@@ -116,13 +117,27 @@ impl Shared {
         }
         let Overdue {
             due,
+            talker_id,
             session_id,
             stage,
             began_at,
+            flow_id: _,
         } = overdue;
+        let place = Place {
+            turn: &due.id,
+            user: &talker_id,
+            chatflow: &due.chatflow_id,
+            session: &session_id,
+        };
         if stage == Stage::Running {
+            // Visitors' sessions are no conversations in anybody's list; somebody else pays for them.
+            let is_visitor = talker_id != due.user_id;
+            if !is_visitor && let Err(error) = self.mend_session(place, began_at).await {
+                tracing::warn!(%error, turn_id = due.id, "a conversation is left for later");
+                return;
+            }
             // It is paid for and its answer is lost: the same request must not be run, and paid for, again.
-            let lost = matches!(due.settlement, Settlement::Capture(_)).then(|| StoredAnswer {
+            let lost = due.settlement.is_capture().then(|| StoredAnswer {
                 text: String::new(),
                 metadata: None,
                 failure: Some(Failure::Broken.sentence().to_owned()),
@@ -137,21 +152,25 @@ impl Shared {
                 tracing::warn!(%error, turn_id = due.id, "a turn that was taken over is left for later");
                 return;
             }
-            let place = Place {
-                turn: &due.id,
-                user: &due.user_id,
-                chatflow: &due.chatflow_id,
-                session: &session_id,
-            };
-            if let Err(error) = self.messages.fail_question(place).await {
-                tracing::warn!(%error, turn_id = due.id, "a question stays marked as pending");
+        }
+        self.close_history(place, stage, began_at).await;
+        match self.tell(&due).await {
+            Some(paid) => self.note_settled(&due, paid).await,
+            None => self.postpone(due).await,
+        }
+    }
+
+    /// Ends a turn in the history. A process may also have died when the settlement was written down and this was not.
+    async fn close_history(&self, place: Place<'_>, stage: Stage, began_at: DateTime<Utc>) {
+        let closing = async {
+            if stage != Stage::Running && !self.messages.has_pending_question(place).await? {
+                return Ok(());
             }
             self.recover(place, began_at).await;
-        }
-        if self.tell(&due).await {
-            self.note_settled(&due).await;
-        } else {
-            self.postpone(due).await;
+            self.messages.fail_question(place).await
+        };
+        if let Err(error) = closing.await {
+            tracing::warn!(%error, turn_id = place.turn, "a question stays marked as pending");
         }
     }
 

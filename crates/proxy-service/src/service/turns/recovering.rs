@@ -1,5 +1,5 @@
-//! What is left of an answer whose process died: as much as was written down goes into the history, and whoever still
-//! reads is told that no more comes.
+//! What is left of a turn whose process died: its conversation is put in order, as much of the answer as was written down
+//! goes into the history, and whoever still reads is told that no more comes.
 
 use chrono::{DateTime, Utc};
 use common_http::Timestamp;
@@ -17,8 +17,37 @@ use crate::{
 };
 
 impl Shared {
-    /// Stores the part of the answer that was written down. Whoever does this has written down before that the turn is
-    /// over, so it happens at most once.
+    /// A question and the conversation that it begins are written side by side, and the process may have died between the
+    /// two. To be done as long as no other turn can begin in the conversation.
+    pub(super) async fn mend_session(
+        &self,
+        place: Place<'_>,
+        began_at: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        if let Some(question) = self.messages.find_said(place, "user").await? {
+            let (text, at) = (&question.content, question.created_at);
+            let written = self
+                .sessions
+                .insert(place.session, place.user, place.chatflow, text, at);
+            return match written.await {
+                Ok(()) | Err(WriteError::Duplicate(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        if self
+            .messages
+            .find_newest(place.user, place.session)
+            .await?
+            .is_none()
+        {
+            self.sessions
+                .delete_begun(place.session, place.user, began_at)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the part of the answer that was written down, unless that was done before.
     pub(super) async fn recover(&self, place: Place<'_>, began_at: DateTime<Utc>) {
         if let Err(error) = self.try_recover(place, began_at).await {
             tracing::warn!(%error, turn_id = place.turn, "what was left of an answer could not be stored");
@@ -53,8 +82,9 @@ impl Shared {
             return Ok(());
         }
         let now = self.clock.now();
-        let is_stored = self.messages.has_question(place).await?;
-        if is_stored && transcript.has_content() {
+        let is_open = self.messages.find_said(place, "user").await?.is_some()
+            && self.messages.find_said(place, "assistant").await?.is_none();
+        if is_open && transcript.has_content() {
             let (content, notes) = (transcript.content(), transcript.notes());
             self.messages
                 .insert_answer(place, &content, &notes, began_at, now)

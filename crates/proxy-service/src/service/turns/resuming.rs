@@ -120,7 +120,16 @@ impl Turns {
     /// Ends one of the person's turns; what was said is kept and paid for. Gives the turn as it is then: it has nearly
     /// always ended. A turn that had ended already is left as it is.
     pub(crate) async fn stop_turn(&self, user: &CurrentUser, turn_id: &str) -> Result<OwnTurn> {
-        let mut turn = self.find_own(user, turn_id).await?;
+        self.stop_turn_of(&user.id, turn_id).await
+    }
+
+    /// The same for whoever talks, an embed's visitor, too.
+    pub(crate) async fn stop_turn_of(&self, talker_id: &str, turn_id: &str) -> Result<OwnTurn> {
+        let find = async || {
+            let turn = self.shared.turns.find_own(talker_id, turn_id).await?;
+            turn.ok_or(Error::TurnNotFound)
+        };
+        let mut turn = find().await?;
         if turn.stage != Stage::Running {
             return Ok(turn);
         }
@@ -131,7 +140,7 @@ impl Turns {
         let since = Instant::now();
         while turn.stage == Stage::Running && since.elapsed() < STOP_TIMEOUT {
             sleep(STOP_EVERY).await;
-            turn = self.find_own(user, turn_id).await?;
+            turn = find().await?;
         }
         Ok(turn)
     }

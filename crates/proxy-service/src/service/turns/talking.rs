@@ -7,17 +7,20 @@ use chrono::{DateTime, Utc};
 use common_http::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Delivery, Plan, Shared, running::Live, watch::Watch};
+use super::{Plan, Shared, Target, running::Live, watch::Watch};
 use crate::{
     admission::Admitted,
     domain::{
         ask::{Message, Upload},
         failure::Failure,
         framing::EventWriter,
+        n8n::Piece,
+        payment::Hold,
         transcript::{Inside, Transcript},
         upstream_ids::address_of,
     },
     flowise::{Events, Prediction, Reply},
+    n8n,
     service::files::Gathered,
     store::{messages::Place, writer::WriteError},
 };
@@ -27,6 +30,8 @@ pub(super) struct Begin {
     pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
     pub(super) admitted: Admitted,
+    /// What pays for it.
+    pub(super) hold: Hold,
     pub(super) files: Gathered,
     /// Earlier messages that the client sent along.
     pub(super) history: Vec<Message>,
@@ -36,6 +41,7 @@ pub(super) struct Begin {
 pub(super) struct Talk {
     pub(super) live: Arc<Live>,
     pub(super) watch: Watch,
+    pub(super) hold: Hold,
     pub(super) transcript: Transcript,
     pub(super) writer: EventWriter,
     pub(super) outcome: Result<(), Failure>,
@@ -52,6 +58,12 @@ pub(super) struct Talk {
     content_is_marked: bool,
 }
 
+/// An answer that has begun.
+enum Answering {
+    Flowise(Box<Reply>),
+    N8n(Box<n8n::Answer>),
+}
+
 /// A question in the history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question {
@@ -66,12 +78,14 @@ impl Shared {
             live,
             watch,
             admitted,
+            hold,
             files,
             history,
         } = begun;
         let mut talk = Talk {
             live,
             watch,
+            hold,
             transcript: Transcript::new(&plan.session_id)
                 .showing(Inside::of(plan.chatflow.show_inner_events)),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
@@ -96,26 +110,29 @@ impl Shared {
         talk: &mut Talk,
     ) -> Result<(), Failure> {
         // The way to an answer takes much room, and the answer may take minutes: on the heap, that room is given back.
-        let reply = Box::pin(self.ask(plan, &mut admitted, enclosed, talk)).await?;
-        match reply {
-            Reply::Stream(events) => self.relay(plan, events, talk).await?,
-            Reply::Whole(body) => {
-                talk.transcript.accept_whole(&body, &mut talk.writer)?;
-                self.mark_content(plan, talk);
-                talk.deliver().await?;
-            }
+        let answering = Box::pin(self.ask(plan, &mut admitted, enclosed, talk)).await?;
+        match answering {
+            Answering::N8n(answer) => return self.relay_workflow(plan, answer, talk).await,
+            Answering::Flowise(reply) => match *reply {
+                Reply::Stream(events) => self.relay(plan, events, talk).await?,
+                Reply::Whole(body) => {
+                    talk.transcript.accept_whole(&body, &mut talk.writer)?;
+                    self.mark_content(plan, talk);
+                    talk.deliver().await?;
+                }
+            },
         }
         talk.transcript.verdict()
     }
 
-    /// Stores the question and its files, and asks Flowise.
+    /// Stores the question and its files, and asks.
     async fn ask(
         self: &Arc<Self>,
         plan: &Plan,
         admitted: &mut Admitted,
         (files, history): (Gathered, Vec<Message>),
         talk: &mut Talk,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Answering, Failure> {
         if talk.watch.is_stopped() {
             return Err(Failure::Stopped);
         }
@@ -123,14 +140,14 @@ impl Shared {
             return Err(Failure::NotAsked);
         }
         let now = self.clock.now();
-        if plan.delivery == Delivery::Stored {
+        if plan.delivery.is_stored() {
             talk.question = Some(Question {
                 id: ObjectId::new(),
                 asked_at: now,
             });
         }
         let attached = self.attach_files(plan, files, talk).await?;
-        if plan.delivery == Delivery::Stored {
+        if plan.delivery.is_stored() && !plan.talker.is_visitor {
             talk.writer.write("session_id", &session_event(plan, now));
             talk.deliver().await?;
         }
@@ -138,9 +155,19 @@ impl Shared {
         talk.chat_id = chat_id.or(Err(Failure::Storage))?;
         talk.asked_at = Some(Instant::now());
         let mut prediction = plan.prediction(&talk.chat_id, &history, &attached.uploads);
-        let asking = self
-            .flowise
-            .ask(admitted, &plan.chatflow.flowise_id, &mut prediction);
+        let asking = async {
+            match &plan.target {
+                Target::Flowise { flow_id } => {
+                    let reply = self.flowise.ask(admitted, flow_id, &mut prediction).await;
+                    reply.map(|reply| Answering::Flowise(Box::new(reply)))
+                }
+                Target::N8n(workflow) => {
+                    let message = workflow.message(plan.ask.question.as_str());
+                    let answer = self.n8n.ask(admitted, &workflow.backend, &message).await;
+                    answer.map(|answer| Answering::N8n(Box::new(answer)))
+                }
+            }
+        };
         let file_ids = attached.ids();
         let storing = self.store_question(plan, talk.question, &file_ids);
         let both = async { tokio::join!(storing, asking) };
@@ -183,6 +210,41 @@ impl Shared {
         }
     }
 
+    /// The same for a workflow of n8n. Nodes that speak one after the other are set apart by a blank line.
+    async fn relay_workflow(
+        self: &Arc<Self>,
+        plan: &Plan,
+        mut answer: Box<n8n::Answer>,
+        talk: &mut Talk,
+    ) -> Result<(), Failure> {
+        let mut is_apart = true;
+        loop {
+            let Talk {
+                watch,
+                transcript,
+                writer,
+                ..
+            } = talk;
+            let next = answer.next(|piece| match piece {
+                Piece::Begin => is_apart = !transcript.has_content(),
+                Piece::Item(text) => {
+                    if !std::mem::replace(&mut is_apart, true) {
+                        transcript.say("\n\n", writer);
+                    }
+                    transcript.say(&text, writer);
+                }
+                Piece::End | Piece::Failed => {}
+            });
+            let heard = watch.guard(next).await?;
+            self.mark_content(plan, talk);
+            talk.deliver().await?;
+            if !heard? {
+                self.metrics.unread(answer.unread());
+                return answer.verdict();
+            }
+        }
+    }
+
     /// Notes the first content in the database, without making the stream wait: if this process dies, the turn is paid
     /// for. Somebody who waits for a whole answer has not been given anything yet.
     fn mark_content(self: &Arc<Self>, plan: &Plan, talk: &mut Talk) {
@@ -193,12 +255,12 @@ impl Shared {
         if let Some(asked_at) = talk.asked_at {
             self.metrics.first_token(asked_at.elapsed());
         }
-        if plan.delivery == Delivery::Whole {
+        if plan.delivery.is_whole() {
             return;
         }
-        let (shared, turn_id) = (self.clone(), plan.turn_id.clone());
+        let (shared, turn_id, held) = (self.clone(), plan.turn_id.clone(), talk.hold.credits());
         self.tasks.spawn(async move {
-            if let Err(error) = shared.turns.mark_content(&turn_id).await {
+            if let Err(error) = shared.turns.mark_content(&turn_id, held).await {
                 tracing::warn!(%error, turn_id, "the content of a turn could not be noted");
             }
         });
@@ -218,7 +280,12 @@ impl Shared {
             self.messages
                 .insert_question(question.id, plan.place(), text, file_ids, question.asked_at);
         let session = async {
-            let (session_id, user_id, flow_id) = (&plan.session_id, &plan.user.id, &plan.chatflow.flowise_id);
+            // Visitors' sessions are no conversations in anybody's list.
+            if plan.talker.is_visitor {
+                return Ok(());
+            }
+            let (session_id, user_id, flow_id) =
+                (&plan.session_id, &plan.talker.id, &plan.chatflow.flowise_id);
             if !plan.is_new_session {
                 let at = question.asked_at;
                 return self.sessions.go_on(session_id, user_id, text, at).await;
@@ -256,7 +323,7 @@ impl Plan {
             form: self.ask.form.as_ref(),
             human_input: self.ask.human_input.as_ref(),
             chat_id,
-            address: address_of(&self.user.id),
+            address: address_of(&self.talker.id),
             streaming: true,
             override_config,
             history,
@@ -268,7 +335,7 @@ impl Plan {
     pub(super) fn place(&self) -> Place<'_> {
         Place {
             turn: &self.turn_id,
-            user: &self.user.id,
+            user: &self.talker.id,
             chatflow: &self.chatflow.flowise_id,
             session: &self.session_id,
         }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::chatflow::{Chatflow, ChatflowRecord, ListedChatflow, SyncStatus};
+use crate::domain::chatflow::{Chatflow, ChatflowRecord, ListedChatflow, Price, SyncStatus, UsagePrice};
 
 #[derive(Deserialize)]
 pub(super) struct ChatflowRow {
@@ -31,16 +31,31 @@ pub(super) struct ChatflowRow {
     sync_status: Option<String>,
     sync_error: Option<String>,
     price: Option<i64>,
+    usage_price: Option<UsagePriceRow>,
     override_config_allowed: Option<Vec<String>>,
     show_inner_events: Option<bool>,
     daily_turns_max: Option<i64>,
     daily_turns_per_user_max: Option<i64>,
 }
 
+#[derive(Deserialize)]
+struct UsagePriceRow {
+    model_id: String,
+    estimated_tokens: i64,
+}
+
 impl ChatflowRow {
     pub(super) fn into_record(self, price_default: i64) -> ChatflowRecord {
         let time = |time: Option<bson::DateTime>| time.map(bson::DateTime::to_chrono);
         let name = self.name.unwrap_or_else(|| self.flowise_id.clone());
+        let flat = || Price::Flat(self.price.unwrap_or(price_default));
+        let by_usage = |row: UsagePriceRow| {
+            Price::ByUsage(UsagePrice {
+                model_id: row.model_id,
+                estimated_tokens: row.estimated_tokens,
+            })
+        };
+        let price = self.usage_price.map_or_else(flat, by_usage);
         ChatflowRecord {
             chatflow: Chatflow {
                 id: self.id,
@@ -54,7 +69,7 @@ impl ChatflowRow {
                 created_date: time(self.created_date),
                 updated_date: time(self.updated_date),
                 sync_status: SyncStatus::from_stored(self.sync_status.as_deref().unwrap_or_default()),
-                price: self.price.unwrap_or(price_default),
+                price,
                 override_config_allowed: self.override_config_allowed.unwrap_or_default(),
                 show_inner_events: self.show_inner_events.unwrap_or_default(),
                 daily_turns_max: self.daily_turns_max,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::domain::{
-    payment::{Ending, Settlement, settle},
+    payment::{Ending, Hold, Settlement, settle},
     turn::Due,
 };
 
@@ -50,7 +50,8 @@ pub(crate) struct Known {
     pub(crate) chatflow_id: String,
     pub(crate) fingerprint: String,
     pub(crate) stage: Stage,
-    pub(crate) cost: i64,
+    /// Credits paid; `None` while only accounting-service knows.
+    pub(crate) cost: Option<i64>,
     pub(crate) began_at: DateTime<Utc>,
     pub(crate) answer: Option<StoredAnswer>,
 }
@@ -59,6 +60,10 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Overdue {
     pub(crate) due: Due,
+    /// Who talks: a user id, or the name of a visitor.
+    pub(crate) talker_id: String,
+    /// The chatflow that is run, where it is one.
+    pub(crate) flow_id: Option<String>,
     pub(crate) session_id: String,
     pub(crate) stage: Stage,
     pub(crate) began_at: DateTime<Utc>,
@@ -69,10 +74,14 @@ pub(super) struct StateRow {
     #[serde(rename = "_id")]
     id: String,
     user_id: String,
+    payer_id: Option<String>,
+    flow_id: Option<String>,
     session_id: String,
     chatflow_id: String,
     state: Stage,
     held: i64,
+    /// Only where the price is by usage.
+    estimated_tokens: Option<i64>,
     content: bool,
     attempts: i64,
     settlement: Option<SettlementRow>,
@@ -86,7 +95,10 @@ pub(super) struct StateRow {
 #[derive(Deserialize)]
 struct SettlementRow {
     kind: SettlementKind,
-    credits: i64,
+    /// What is paid; null while only accounting-service knows.
+    credits: Option<i64>,
+    /// What is paid for, where tokens are counted.
+    tokens: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +107,7 @@ enum SettlementKind {
     Nothing,
     Void,
     Capture,
+    Tokens,
 }
 
 #[derive(Deserialize)]
@@ -114,16 +127,19 @@ impl From<SettlementRow> for Settlement {
         match row.kind {
             SettlementKind::Nothing => Self::Nothing,
             SettlementKind::Void => Self::Void,
-            SettlementKind::Capture => Self::Capture(row.credits),
+            SettlementKind::Capture => Self::Capture(row.credits.unwrap_or_default()),
+            SettlementKind::Tokens => Self::CaptureTokens(row.tokens.unwrap_or_default()),
         }
     }
 }
 
-pub(super) fn settlement_to_bson(settlement: Settlement) -> Document {
+/// A settlement and what is paid by it, where that is known.
+pub(super) fn settlement_to_bson(settlement: Settlement, paid: Option<i64>) -> Document {
     match settlement {
-        Settlement::Nothing => doc! { "kind": "nothing", "credits": 0_i64 },
-        Settlement::Void => doc! { "kind": "void", "credits": 0_i64 },
-        Settlement::Capture(credits) => doc! { "kind": "capture", "credits": credits },
+        Settlement::Nothing => doc! { "kind": "nothing", "credits": paid },
+        Settlement::Void => doc! { "kind": "void", "credits": paid },
+        Settlement::Capture(_) => doc! { "kind": "capture", "credits": paid },
+        Settlement::CaptureTokens(tokens) => doc! { "kind": "tokens", "tokens": tokens, "credits": paid },
     }
 }
 
@@ -133,17 +149,13 @@ pub(super) fn time(time: DateTime<Utc>) -> Bson {
 
 impl From<StateRow> for Known {
     fn from(row: StateRow) -> Self {
-        let cost = match row.settlement.map(Settlement::from) {
-            Some(Settlement::Capture(credits)) => credits,
-            Some(Settlement::Nothing | Settlement::Void) | None => 0,
-        };
         Self {
             id: row.id,
             session_id: row.session_id,
             chatflow_id: row.chatflow_id,
             fingerprint: row.fingerprint.unwrap_or_default(),
             stage: row.state,
-            cost,
+            cost: row.settlement.map_or(Some(0), |settlement| settlement.credits),
             began_at: row.created_at.to_chrono(),
             answer: row.answer,
         }
@@ -152,15 +164,28 @@ impl From<StateRow> for Known {
 
 impl From<StateRow> for Overdue {
     fn from(row: StateRow) -> Self {
+        let hold = match row.estimated_tokens {
+            None => Hold::flat(row.held),
+            Some(estimated_tokens) => Hold::ByUsage {
+                credits: row.held,
+                estimated_tokens,
+            },
+        };
         // Nobody can say any more what it really cost.
-        let crashed = || settle(Ending::Broken, row.content, None, row.held);
+        let crashed = || settle(Ending::Broken, row.content, None, hold);
+        let flow_id = match row.payer_id {
+            None => Some(row.chatflow_id.clone()),
+            Some(_) => row.flow_id,
+        };
         Self {
+            flow_id,
+            talker_id: row.user_id.clone(),
             session_id: row.session_id,
             stage: row.state,
             began_at: row.created_at.to_chrono(),
             due: Due {
                 id: row.id,
-                user_id: row.user_id,
+                user_id: row.payer_id.unwrap_or(row.user_id),
                 chatflow_id: row.chatflow_id,
                 held: row.held,
                 settlement: row.settlement.map_or_else(crashed, Settlement::from),

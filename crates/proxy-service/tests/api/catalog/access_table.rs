@@ -95,6 +95,9 @@ async fn the_documented_and_the_older_paths_are_all_there() {
             .iter()
             .any(|row| row.method.as_str() == method && row.path == path && row.access == access)
     };
+    for path in ["/", "/health", "/info", "/collections/status"] {
+        assert!(has("GET", path, Access::Public), "{path}");
+    }
     for base in ["/api/v1/chat", "/chat"] {
         assert!(has("POST", &format!("{base}/authenticate"), Access::Public));
         assert!(has("POST", &format!("{base}/refresh"), Access::Public));
@@ -105,10 +108,25 @@ async fn the_documented_and_the_older_paths_are_all_there() {
             ("GET", "chatflows"),
             ("GET", "my-assigned-chatflows"),
             ("GET", "get_current_user"),
+            ("POST", "predict"),
+            ("POST", "predict/stream"),
+            ("POST", "predict/stream/store"),
+            ("POST", "upload"),
+            ("GET", "sessions"),
+            ("POST", "sessions"),
+            ("GET", "sessions/{id}/history"),
+            ("DELETE", "sessions/{id}"),
+            ("DELETE", "history"),
+            ("GET", "files/session/{session_id}"),
+            ("GET", "files/message/{message_id}"),
+            ("GET", "files/{file_id}"),
+            ("HEAD", "files/{file_id}"),
+            ("GET", "files/{file_id}/thumbnail"),
+            ("DELETE", "files/{file_id}"),
         ] {
             assert!(
                 has(method, &format!("{base}/{path}"), Access::User),
-                "{base}/{path}"
+                "{method} {base}/{path}"
             );
         }
     }
@@ -122,17 +140,25 @@ async fn the_documented_and_the_older_paths_are_all_there() {
             ("POST", "chatflows/sync"),
             ("GET", "chatflows"),
             ("GET", "chatflows/stats"),
+            ("GET", "chatflows/audit-users"),
+            ("POST", "chatflows/cleanup-users"),
             ("GET", "chatflows/{flowise_id}"),
             ("PATCH", "chatflows/{flowise_id}"),
+            ("DELETE", "chatflows/{flowise_id}"),
             ("GET", "chatflows/{flowise_id}/users"),
             ("POST", "chatflows/{flowise_id}/users"),
             ("DELETE", "chatflows/{flowise_id}/users"),
+            ("POST", "chatflows/{flowise_id}/users/{user_id}"),
+            ("DELETE", "chatflows/{flowise_id}/users/{user_id}"),
             ("POST", "chatflows/add-users-by-email"),
             ("POST", "users/sync-by-email"),
+            ("POST", "users/sync"),
+            ("GET", "users"),
+            ("GET", "users/{user_id}/chatflows"),
         ] {
             assert!(
                 has(method, &format!("{base}/{path}"), Access::Admin),
-                "{base}/{path}"
+                "{method} {base}/{path}"
             );
         }
         let bulk = format!("{base}/chatflows/{{flowise_id}}/users/bulk-add");

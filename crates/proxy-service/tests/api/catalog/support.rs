@@ -5,7 +5,7 @@ use std::time::Duration;
 use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use proxy_service::{
-    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream,
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, N8nConfig, Upstream, WidgetConfig,
     domain::{day::DayZone, pace::Pace},
 };
 use secrecy::SecretString;
@@ -28,7 +28,7 @@ pub(crate) struct TestApp {
     pub(crate) behind: Behind,
     pub(crate) tokens: TestTokens,
     pub(crate) anybody: Client,
-    _replica: Replica,
+    replica: Replica,
 }
 
 /// One process of the service.
@@ -72,6 +72,7 @@ impl Behind {
                 event_bytes_max: 8 << 20,
                 admission: AdmissionLimits::default(),
             },
+            n8n: N8nConfig::default(),
             chatflow_sync: false,
             chatflow_sync_interval: Duration::from_mins(3),
             chatflow_price: 1,
@@ -95,6 +96,7 @@ impl Behind {
             cors_origins: vec![],
             trusted_proxies: TrustedProxies::default(),
             public_base_url: None,
+            widget: WidgetConfig::default(),
             log_level: None,
             clock: Clock::System,
         }
@@ -138,13 +140,18 @@ impl TestApp {
             tokens: TestTokens::at(Clock::System.now()),
             anybody: replica.client(),
             behind,
-            _replica: replica,
+            replica,
         }
     }
 
     /// Another process on the same database.
     pub(crate) async fn second_replica(&self) -> Replica {
         Replica::start(self.behind.config()).await
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.replica.url
     }
 
     /// A client signed in as this person.

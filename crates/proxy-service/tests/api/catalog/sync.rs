@@ -97,6 +97,7 @@ async fn a_chatflow_has_the_documented_members_in_their_order() {
         "sync_status",
         "sync_error",
         "price",
+        "usage_price",
         "override_config_allowed",
         "show_inner_events",
         "daily_turns_max",

@@ -1,5 +1,6 @@
 //! accounting-service refuses, is away, or loses its answers. There is never free chat, and nothing is settled twice.
 
+use common_http::Clock;
 use reqwest::Method;
 use serde_json::json;
 
@@ -7,7 +8,8 @@ use super::support::{
     NOWHERE, PRICE, STORE, TestApp, User,
     accounting::{BALANCE, HoldState, Mode},
     eventually,
-    http::Step,
+    flowise::{begin_stream, end_stream, token},
+    http::{Step, chunk},
     text_of,
 };
 
@@ -140,4 +142,38 @@ async fn an_accounting_service_that_does_not_listen_is_no_hold_at_all() {
         .await
         .expect_problem(503, "accounting_unavailable");
     assert!(app.flowise.asked().is_empty());
+}
+
+/// An answer may take longer than the token of whoever asked is good for: it is paid for with a token of our own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_runs_out_during_the_answer_is_not_missed() {
+    let clock = Clock::manual(Clock::System.now());
+    let app = TestApp::spawn_with(|config| config.clock = clock.clone()).await;
+    let alice = app.user("alice").await;
+    app.flowise.answer(
+        [
+            begin_stream(&[token("long ")]),
+            vec![Step::Gate, chunk(&token("answer"))],
+            end_stream(),
+        ]
+        .concat(),
+    );
+
+    let mut stream = alice.begin(&json!({})).await;
+    stream.until(|text| text.contains("long ")).await;
+    clock.advance(chrono::Duration::minutes(20));
+    alice
+        .client
+        .get("/api/v1/chat/sessions")
+        .await
+        .expect_problem(401, "invalid_token");
+    app.flowise.let_go();
+    let events = stream.rest().await;
+
+    assert_eq!(text_of(&events), "long answer");
+    assert_eq!(events.last().unwrap()["event"], "end");
+    app.is_quiet().await;
+    assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
+    assert_eq!(app.accounting.count("/finalize"), 1);
+    assert_eq!(app.messages().await.len(), 2);
 }

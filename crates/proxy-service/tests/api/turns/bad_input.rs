@@ -165,3 +165,71 @@ async fn every_route_of_conversations_needs_a_token() {
         nobody.delete(path).await.expect_problem(401, "missing_token");
     }
 }
+
+/// What somebody was once given is worth nothing when any of it has ended: the grant, the chatflow, or the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_shut_out_may_not_ask_whatever_they_were_given() {
+    for (collection, ended) in [
+        ("UserChatflow", doc! { "is_active": false }),
+        ("Chatflow", doc! { "sync_status": "deleted" }),
+        ("Chatflow", doc! { "sync_status": "error" }),
+        ("users", doc! { "is_active": false }),
+    ] {
+        let app = TestApp::spawn().await;
+        let alice = app.user("alice").await;
+        let known = doc! {
+            "external_id": &alice.person.id, "username": "alice", "email": &alice.person.email, "role": "enduser",
+            "is_active": true,
+        };
+        let people = app.mongo.database.collection("users");
+        people.insert_one(known).await.unwrap();
+        let rows = app.mongo.database.collection::<bson::Document>(collection);
+        rows.update_many(doc! {}, doc! { "$set": &ended }).await.unwrap();
+
+        for path in PATHS {
+            let answer = alice.client.post(path, &User::body(&json!({}))).await;
+            let answer = answer.expect_problem(403, "chatflow_access_denied");
+            assert_eq!(
+                answer.body["message"], "Access denied to this chatflow",
+                "{collection} {ended}"
+            );
+        }
+        nothing_happened(&app).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_bomb_is_refused_when_it_has_grown_to_the_limit() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    // 64 MiB of spaces that weigh 64 kB on the wire.
+    let bomb = include_bytes!("spaces.json.gz");
+    for path in PATHS {
+        let request = alice
+            .client
+            .request(Method::POST, path)
+            .header("content-type", "application/json")
+            .header("content-encoding", "gzip");
+        let answer = alice.client.send(request.body(bomb.to_vec())).await;
+        answer.expect_problem(413, "body_too_large");
+    }
+    nothing_happened(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_has_only_so_many_files() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let files: Vec<_> = (0..11)
+        .map(|number| json!({ "data": "aGk=", "type": "file", "name": format!("{number}.txt"), "mime": "text/plain" }))
+        .collect();
+    for path in PATHS {
+        let answer = alice
+            .client
+            .post(path, &User::body(&json!({ "uploads": files })))
+            .await
+            .expect_problem(422, "validation_failed");
+        assert_eq!(answer.body["errors"][0]["field"], "uploads");
+    }
+    nothing_happened(&app).await;
+}

@@ -9,6 +9,8 @@ use test_support::{Client, Person, TestTokens};
 use super::support::{
     FLOW, STORE, TestApp, User,
     files::{png, upload},
+    flowise::{begin_stream, recorded_stream, token},
+    http::Step,
     names,
 };
 use proxy_service::CONTRACT;
@@ -487,4 +489,33 @@ async fn files_of_older_deployments_are_read_and_deleted() {
     );
     alice.client.delete(&path).await.expect(200);
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
+}
+
+/// A failed answer leaves no files that nobody can see or delete.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_an_answer_that_failed_stay_with_their_question() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    for steps in [
+        recorded_stream("model-fail401-chat-stream"),
+        [begin_stream(&[token("half of it")]), vec![Step::Close]].concat(),
+    ] {
+        app.flowise.answer(steps);
+        let (session_id, file_id) = alice.chat_with(&upload("a.png", "image/png", &png())).await;
+        app.is_quiet().await;
+
+        let said = history(&alice, &session_id).await;
+        assert_eq!(said[0]["file_ids"], json!([file_id]));
+        let files = app.mongo.database.collection::<bson::Document>("file_uploads");
+        let row = files
+            .find_one(doc! { "file_id": &file_id })
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(said[0]["id"], row.get_str("message_id").unwrap());
+        assert_eq!(alice.read(&format!("{FILES}/{file_id}"), &[]).await.status(), 200);
+        let session = format!("/api/v1/chat/sessions/{session_id}");
+        alice.client.delete(&session).await.expect(200);
+        assert_eq!(app.stored().await, [0, 0, 0, 0]);
+    }
 }

@@ -386,3 +386,37 @@ async fn rows_under_the_same_session_id_stay_apart() {
         "what is somebody else's is not deleted either"
     );
 }
+
+/// What a model writes may be a whole web page. Here it is data: never markup, in no answer of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_page_is_data() {
+    const PAGE: &str = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>";
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    app.flowise
+        .answer([begin_stream(&[token(PAGE)]), end_stream()].concat());
+    let session_id = asks(&alice, PAGE).await;
+    for path in [
+        SESSIONS.to_owned(),
+        format!("{SESSIONS}/{session_id}/history"),
+        format!("{SESSIONS}/{session_id}/export"),
+        format!("{SEARCH}?q=onerror"),
+    ] {
+        let answer = alice.client.get(&path).await.expect(200);
+        assert!(answer.text.contains("onerror"), "{path}");
+        assert_eq!(answer.headers["content-type"], "application/json", "{path}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+    }
+    let text = alice
+        .client
+        .get(&format!("{SESSIONS}/{session_id}/export?format=markdown"))
+        .await;
+    assert_eq!(text.headers["content-type"], "text/markdown; charset=utf-8");
+    assert!(
+        text.headers["content-disposition"]
+            .to_str()
+            .unwrap()
+            .starts_with("attachment")
+    );
+}

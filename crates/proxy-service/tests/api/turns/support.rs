@@ -12,7 +12,7 @@ use common_http::{Clock, Lifecycle, TrustedProxies};
 use common_jwt::{AUDIENCE_DEFAULT, ISSUER_DEFAULT, Role};
 use futures_util::TryStreamExt as _;
 use proxy_service::{
-    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, Upstream,
+    AdmissionLimits, App, CONTRACT, Config, FileLimits, LimitsConfig, N8nConfig, Upstream, WidgetConfig,
     domain::{day::DayZone, pace::Pace},
 };
 use reqwest::{Method, Response};
@@ -347,6 +347,7 @@ fn config(mongo: &TestMongo) -> Config {
             event_bytes_max: 1 << 20,
             admission: AdmissionLimits::default(),
         },
+        n8n: N8nConfig::default(),
         chatflow_sync: false,
         chatflow_sync_interval: Duration::from_hours(1),
         chatflow_price: 1,
@@ -370,6 +371,7 @@ fn config(mongo: &TestMongo) -> Config {
         cors_origins: vec!["*".to_owned()],
         trusted_proxies: TrustedProxies::default(),
         public_base_url: None,
+        widget: WidgetConfig::default(),
         log_level: None,
         clock: Clock::System,
     }

@@ -75,6 +75,39 @@ async fn a_turn_of_a_dead_process_is_settled_once_by_the_replicas_that_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_never_stands_without_its_conversation_nor_a_conversation_without_its_question() {
+    for (lost, kept) in [("chat_sessions", 1), ("chat_messages", 0)] {
+        let app = with_manual_clock().await;
+        let alice = app.user("alice").await;
+        let dying = Replica::start(app.config.clone()).await;
+        app.flowise.answer(vec![Step::Hang]);
+        let _stream = app.at(&dying, &alice).begin(&json!({})).await;
+        app.flowise.is_asked().await;
+        for collection in ["chat_sessions", "chat_messages"] {
+            eventually("both are written", async || app.count(collection).await == 1).await;
+        }
+        dying.kill();
+        // As if the process had died between the two writes.
+        let collection = app.mongo.database.collection::<bson::Document>(lost);
+        collection.delete_many(doc! {}).await.unwrap();
+
+        let _next = Replica::start(app.config.clone()).await;
+        app.config.clock.advance(TimeDelta::seconds(31));
+        app.is_quiet().await;
+
+        assert_eq!(app.accounting.hold().state, HoldState::Voided);
+        assert_eq!(app.count("chat_messages").await, kept, "{lost}");
+        let sessions = alice.client.get("/api/v1/chat/sessions").await.expect(200).body;
+        let sessions = sessions["sessions"].as_array().unwrap();
+        assert_eq!(sessions.len(), usize::try_from(kept).unwrap(), "{lost}");
+        if let Some(session) = sessions.first() {
+            let asked = User::body(&json!({}))["question"].clone();
+            assert_eq!(session["topic"], asked, "it begins with the question");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_that_a_process_died_over_is_made_at_the_next_start() {
     let app = with_manual_clock().await;
     let alice = app.user("alice").await;
@@ -91,6 +124,46 @@ async fn a_settlement_that_a_process_died_over_is_made_at_the_next_start() {
     app.is_quiet().await;
 
     assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_whose_process_died_between_its_settlement_and_its_answer_waits_no_longer() {
+    let app = with_manual_clock().await;
+    let alice = app.user("alice").await;
+    let dying = Replica::start(app.config.clone()).await;
+    app.accounting.on_settle(Mode::Cut);
+    app.at(&dying, &alice).chat(&json!({})).await;
+    eventually("its events are written down", async || {
+        app.count("turn_events").await == 1
+    })
+    .await;
+    dying.kill();
+    // As if the settlement had been written down and nothing after it.
+    let messages = app.mongo.database.collection::<bson::Document>("chat_messages");
+    messages.delete_many(doc! { "role": "assistant" }).await.unwrap();
+    let pending = doc! { "$set": { "status": "pending" } };
+    messages
+        .update_many(doc! { "role": "user" }, pending)
+        .await
+        .unwrap();
+    let events = app.mongo.database.collection::<bson::Document>("turn_events");
+    let unended = doc! { "$set": { "ends": false } };
+    events.update_many(doc! {}, unended).await.unwrap();
+
+    app.accounting.on_settle(Mode::Normal);
+    app.config.clock.advance(TimeDelta::minutes(2));
+    let _next = Replica::start(app.config.clone()).await;
+    app.is_quiet().await;
+
+    assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
+    let kept = app.messages().await;
+    let of = |index: usize, name: &str| kept[index].get_str(name).unwrap().to_owned();
+    assert_eq!((kept.len(), of(0, "status").as_str()), (2, "failed"));
+    assert_eq!(of(1, "role"), "assistant");
+    assert!(
+        of(1, "content").contains("Mock reply"),
+        "what was written down is kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::support::{
     FLOW, NOWHERE, PRICE, TestApp, User,
     accounting::HoldState,
+    files::upload,
     flowise::{begin_stream, recorded_stream, recording, token},
     http::{Step, whole},
 };
@@ -87,4 +88,43 @@ async fn a_flowise_that_is_not_there_is_503() {
     let answer = alice.client.post(PREDICT, &User::body(&json!({}))).await;
     answer.expect_problem(503, "upstream_unreachable");
     assert_eq!(app.accounting.hold().state, HoldState::Voided);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_earlier_messages_and_the_conversation_are_not_dropped() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let session_id = uuid::Uuid::new_v4().to_string();
+    let history =
+        json!([{ "role": "userMessage", "content": "earlier" }, { "role": "apiMessage", "content": "說過" }]);
+    let file = upload("筆記.txt", "text/plain", b"notes");
+    let with_all = json!({ "sessionId": session_id, "history": history, "uploads": [file] });
+
+    let answer = alice
+        .client
+        .post(PREDICT, &User::body(&with_all))
+        .await
+        .expect(200);
+    alice
+        .client
+        .post(PREDICT, &User::body(&json!({ "sessionId": session_id })))
+        .await
+        .expect(200);
+    alice
+        .client
+        .post(PREDICT, &User::body(&json!({})))
+        .await
+        .expect(200);
+
+    assert_eq!(answer.body["metadata"]["session_id"], session_id);
+    let asked = app.flowise.predictions();
+    assert_eq!(
+        (&asked[0]["history"], &asked[0]["uploads"]),
+        (&history, &json!([file]))
+    );
+    assert_eq!(
+        asked[0]["chatId"], asked[1]["chatId"],
+        "one conversation, one memory"
+    );
+    assert_ne!(asked[0]["chatId"], asked[2]["chatId"]);
 }

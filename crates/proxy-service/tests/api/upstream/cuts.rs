@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proxy_service::domain::{
     failure::Failure,
     framing::{EventWriter, Framing},
-    payment::{Ending, Settlement, settle},
+    payment::{Ending, Hold, Settlement, settle},
     sse::Parser,
     transcript::Transcript,
 };
@@ -56,7 +56,7 @@ impl Heard {
         } else {
             Ending::Broken
         };
-        let settlement = settle(ending, self.transcript.has_content(), None, PRICE);
+        let settlement = settle(ending, self.transcript.has_content(), None, Hold::Flat(PRICE));
         (verdict.err().map(Failure::code), settlement)
     }
 }

@@ -18,6 +18,19 @@ use super::{
 /// Credits everybody has.
 pub(crate) const BALANCE: i64 = 100;
 
+/// The price of every model: thousandths of a credit for 1,000 tokens, read and written.
+const RATES: i64 = 700;
+
+/// What so many tokens cost.
+pub(crate) fn cost(tokens: i64) -> i64 {
+    (tokens * RATES + 1_999_999) / 2_000_000
+}
+
+/// What is held for an estimate of so many tokens: a fifth more than they cost.
+pub(crate) fn hold_for(tokens: i64) -> i64 {
+    (cost(tokens) * 6 + 4) / 5
+}
+
 /// What happens to calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -48,6 +61,15 @@ pub(crate) enum HoldState {
     Open,
     Captured(i64),
     Voided,
+}
+
+impl HoldState {
+    const fn paid(self) -> i64 {
+        match self {
+            Self::Captured(credits) => credits,
+            Self::Open | Self::Voided => 0,
+        }
+    }
 }
 
 /// A fake accounting-service.
@@ -166,10 +188,18 @@ impl State {
         let user_id = asked.body["userId"].as_str().unwrap().to_owned();
         let answer = match asked.path.rsplit('/').next().unwrap() {
             "initialize" => self.initialize(&id, user_id, asked),
-            "finalize" => self.settle(
-                &id,
-                HoldState::Captured(asked.body["actualCredits"].as_i64().unwrap()),
-            ),
+            "finalize" => {
+                let used = match (
+                    asked.body["actualCredits"].as_i64(),
+                    asked.body["actualTokens"].as_i64(),
+                ) {
+                    (Some(credits), None) => credits,
+                    (None, Some(tokens)) => cost(tokens),
+                    neither => panic!("not one of the two: {neither:?}"),
+                };
+                let held = self.holds.get(&id).map_or(0, |hold| hold.credits);
+                self.settle(&id, HoldState::Captured(used.min(held)))
+            }
             "abort" => self.settle(&id, HoldState::Voided),
             path => panic!("no such route: {path}"),
         };
@@ -181,7 +211,14 @@ impl State {
     }
 
     fn initialize(&mut self, id: &str, user_id: String, asked: &Asked) -> Vec<Step> {
-        let credits = asked.body["credits"].as_i64().unwrap();
+        let credits = match (
+            asked.body["credits"].as_i64(),
+            asked.body["estimatedTokens"].as_i64(),
+        ) {
+            (Some(credits), None) => credits,
+            (None, Some(tokens)) => hold_for(tokens),
+            neither => panic!("not one of the two: {neither:?}"),
+        };
         assert!(credits > 0 && asked.body["username"].is_string() && asked.body["role"].is_string());
         let in_use: i64 = self
             .holds
@@ -189,8 +226,7 @@ impl State {
             .filter(|hold| hold.user_id == user_id)
             .map(|hold| match hold.state {
                 HoldState::Open => hold.credits,
-                HoldState::Captured(credits) => credits,
-                HoldState::Voided => 0,
+                HoldState::Captured(_) | HoldState::Voided => hold.state.paid(),
             })
             .sum();
         let available = BALANCE - in_use;
@@ -214,10 +250,18 @@ impl State {
             return problem(404, "session_not_found");
         };
         if hold.state != HoldState::Open && hold.state != to {
-            return problem(409, "session_settled");
+            let body = json!({ "code": "session_settled", "actualCredits": hold.state.paid() });
+            return whole(409, "application/problem+json", &body.to_string());
         }
         hold.state = to;
-        whole(200, "application/json", &json!({ "sessionId": id }).to_string())
+        let refund = hold.credits - to.paid();
+        let paid = if to == HoldState::Voided {
+            "partialCredits"
+        } else {
+            "actualCredits"
+        };
+        let body = json!({ "sessionId": id, paid: to.paid(), "refund": refund });
+        whole(200, "application/json", &body.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Seals secrets that have to be read again, so that a copy of the database alone gives none of them away.
 //!
-//! AES-256-GCM under a key of `DATA_ENCRYPTION_KEY`. Each secret is sealed for a purpose and an owner, and opens for no
+//! AES-256-GCM under a key that is derived from the operator's. Each secret is sealed for a purpose and an owner, and opens for no
 //! other: moved to another document it is worthless.
 
 use std::{fmt, sync::Arc};
@@ -21,12 +21,15 @@ const KEY_BYTES: usize = 32;
 
 /// Not opened: sealed with another key, for another purpose, or damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored secret cannot be opened; was DATA_ENCRYPTION_KEY or JWT_REFRESH_SECRET changed?")]
-pub(crate) struct Unopened;
+#[error("a stored secret cannot be opened; was the key changed that it was sealed with?")]
+pub struct Unopened;
+
+/// The cryptographic library refused; it does not say why.
+pub use aws_lc_rs::error::Unspecified as SealingFailed;
 
 /// Seals and opens.
 #[derive(Clone)]
-pub(crate) struct Sealing {
+pub struct Sealing {
     key: Arc<RandomizedNonceKey>,
     hashing: Arc<hmac::Key>,
 }
@@ -42,7 +45,7 @@ impl KeyType for Length {
 
 impl Sealing {
     /// Seals with keys derived from `secret` (HKDF, RFC 5869).
-    pub(crate) fn new(secret: &SecretString) -> Result<Self, Unspecified> {
+    pub fn new(secret: &SecretString) -> Result<Self, Unspecified> {
         let material =
             Salt::new(HKDF_SHA256, b"flowgate sealing v1").extract(secret.expose_secret().as_bytes());
         let derive = |purpose: &[u8]| {
@@ -57,7 +60,7 @@ impl Sealing {
     }
 
     /// `secret` as text to be stored. `context` says what it is and whose.
-    pub(crate) fn seal(&self, context: &str, secret: &[u8]) -> Result<String, Unspecified> {
+    pub fn seal(&self, context: &str, secret: &[u8]) -> Result<String, Unspecified> {
         let mut bytes = secret.to_vec();
         let nonce = self
             .key
@@ -70,7 +73,7 @@ impl Sealing {
     }
 
     /// The secret behind what [`Sealing::seal`] gave for the same `context`.
-    pub(crate) fn open(&self, context: &str, sealed: &str) -> Result<SecretSlice<u8>, Unopened> {
+    pub fn open(&self, context: &str, sealed: &str) -> Result<SecretSlice<u8>, Unopened> {
         let bytes = sealed
             .strip_prefix(VERSION)
             .and_then(|text| hex::decode(text).ok());
@@ -85,7 +88,7 @@ impl Sealing {
     }
 
     /// A keyed hash, for secrets that are only compared: too short to be safe under a plain one.
-    pub(crate) fn hash(&self, context: &str, secret: &str) -> String {
+    pub fn hash(&self, context: &str, secret: &str) -> String {
         let mut hash = hmac::Context::with_key(&self.hashing);
         // A byte between the two that neither holds: nothing moves from one into the other.
         for part in [context.as_bytes(), &[0], secret.as_bytes()] {

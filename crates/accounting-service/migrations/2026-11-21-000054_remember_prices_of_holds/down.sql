@@ -1,0 +1,1 @@
+ALTER TABLE streaming_sessions DROP COLUMN price_id;

@@ -41,6 +41,7 @@ use crate::{
         guesses::GuessBudget,
         imports::Imports,
         introspection::{Introspection, TokenMetrics},
+        invitations::Invitations,
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
@@ -57,9 +58,9 @@ use crate::{
         tokens::{Tokens, seconds},
     },
     store::{
-        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
-        settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, invitations::InvitationStore,
+        known_devices::KnownDeviceStore, onboarding::OnboardingStore, revocations::RevocationStore,
+        sessions::SessionStore, settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
     },
 };
 
@@ -99,6 +100,7 @@ struct Services {
     signing_keys: SigningKeys,
     introspection: Introspection,
     settings: RuntimeSettings,
+    invitations: Invitations,
     people: People,
     doors: Doors,
     bulk: Bulk,
@@ -284,9 +286,18 @@ impl Services {
             secrets: &secrets,
             audit: &audit,
             mailer: &mailer,
+            settings: &settings,
         };
         let people = People::open(config, database, base).await?;
         let sender = mailer.clone();
+        let invitations = Invitations::new(
+            config,
+            InvitationStore::open(database).await?,
+            users.clone(),
+            settings.clone(),
+            audit.clone(),
+            mailer.clone(),
+        );
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -296,6 +307,7 @@ impl Services {
             budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             settings: settings.clone(),
+            invitations: invitations.clone(),
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
@@ -320,6 +332,7 @@ impl Services {
             audit: &audit,
             mailer: &sender,
             settings: &settings,
+            invitations: &invitations,
         };
         let doors = Doors::open(config, database, base).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
@@ -340,6 +353,7 @@ impl Services {
             introspection,
             signing_keys,
             settings,
+            invitations,
             registration: Registration::new(config, parts),
             secrets,
             logins,
@@ -401,7 +415,8 @@ impl Services {
             .app_data(web::Data::new(self.introspection.clone()))
             .app_data(web::Data::new(self.bulk.clone()))
             .app_data(web::Data::new(self.imports.clone()))
-            .app_data(web::Data::new(self.settings.clone()));
+            .app_data(web::Data::new(self.settings.clone()))
+            .app_data(web::Data::new(self.invitations.clone()));
         self.people.register(config);
         self.doors.register(config);
     }

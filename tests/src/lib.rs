@@ -10,6 +10,7 @@ pub mod key_file;
 pub mod link;
 pub mod load;
 pub mod n8n;
+pub mod oidc;
 pub mod person;
 pub mod platform;
 pub mod process;

@@ -1,5 +1,6 @@
 //! Puts the service together: connects, indexes, binds, runs, stops.
 
+mod federation;
 mod offline;
 mod people;
 mod secrets;
@@ -17,6 +18,7 @@ use mongodb::{Client, Database, options::ClientOptions};
 use secrecy::ExposeSecret as _;
 
 use self::{
+    federation::Doors,
     people::People,
     secrets::{Base, Secrets},
 };
@@ -39,6 +41,7 @@ use crate::{
         guesses::GuessBudget,
         imports::Imports,
         introspection::{Introspection, TokenMetrics},
+        invitations::Invitations,
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
@@ -48,15 +51,16 @@ use crate::{
         resets::Resets,
         revocations::Revocations,
         sessions::Sessions,
+        settings::RuntimeSettings,
         signing_keys::SigningKeys,
         spraying::Spraying,
         throttle::LoginThrottle,
         tokens::{Tokens, seconds},
     },
     store::{
-        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
-        throttles::ThrottleStore, users::UserStore,
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, invitations::InvitationStore,
+        known_devices::KnownDeviceStore, onboarding::OnboardingStore, revocations::RevocationStore,
+        sessions::SessionStore, settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
     },
 };
 
@@ -95,7 +99,10 @@ struct Services {
     revocations: Revocations,
     signing_keys: SigningKeys,
     introspection: Introspection,
+    settings: RuntimeSettings,
+    invitations: Invitations,
     people: People,
+    doors: Doors,
     bulk: Bulk,
     imports: Imports,
 }
@@ -121,7 +128,6 @@ impl App {
         let trusted_proxies = web::Data::new(config.trusted_proxies.clone());
         let cookies = web::Data::new(Cookies::new(&config));
         let our_origins = web::Data::new(OurOrigins::new(&config.cors_origins, &config.public_url));
-        let sign_in_rule = config.sign_in_rule;
         let table_bytes_max = TableBytesMax(config.import_bytes_max);
         let origins = config.cors_origins.clone();
         let has_testing_routes = config.testing_endpoints;
@@ -140,7 +146,6 @@ impl App {
                 .app_data(cookies.clone())
                 .app_data(our_origins.clone())
                 .app_data(clock.clone())
-                .app_data(web::Data::new(sign_in_rule))
                 .app_data(web::Data::new(clock.clone()))
                 .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
@@ -216,7 +221,9 @@ impl Services {
         let audit_lost = metrics.protection.audit_lost.clone();
         let audit = AuditStore::open(database, config.audit_retention, audit_lost).await?;
         let session_store = SessionStore::open(database).await?;
-        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, metrics.mails.clone())?;
+        let settings = RuntimeSettings::open(config, SettingsStore::new(database), audit.clone()).await?;
+        let mails = metrics.mails.clone();
+        let (mailer, postman) = Mailer::new(&config.mail, &config.mail_from, settings.clone(), mails)?;
         let new_devices = NewDevices::new(
             config,
             KnownDeviceStore::open(database).await?,
@@ -235,6 +242,7 @@ impl Services {
             new_devices,
             audit.clone(),
             metrics.clone(),
+            settings.clone(),
         );
         let introspection = Introspection {
             verifier: signing_keys.verifier(),
@@ -268,6 +276,7 @@ impl Services {
             audit: audit.clone(),
             mailer: mailer.clone(),
             metrics: metrics.clone(),
+            settings: settings.clone(),
             tasks: lifecycle.tasks().clone(),
         };
         let secrets = Secrets::open(config, database, base).await?;
@@ -277,8 +286,18 @@ impl Services {
             secrets: &secrets,
             audit: &audit,
             mailer: &mailer,
+            settings: &settings,
         };
         let people = People::open(config, database, base).await?;
+        let sender = mailer.clone();
+        let invitations = Invitations::new(
+            config,
+            InvitationStore::open(database).await?,
+            users.clone(),
+            settings.clone(),
+            audit.clone(),
+            mailer.clone(),
+        );
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -287,6 +306,8 @@ impl Services {
             audit: audit.clone(),
             budget: GuessBudget::new(config, throttles.clone()),
             mailer,
+            settings: settings.clone(),
+            invitations: invitations.clone(),
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
@@ -301,7 +322,19 @@ impl Services {
             throttle,
             audit.clone(),
             metrics,
+            settings.clone(),
         );
+        let base = federation::Base {
+            users: &users,
+            sessions: &session_store,
+            secrets: &secrets,
+            logins: &logins,
+            audit: &audit,
+            mailer: &sender,
+            settings: &settings,
+            invitations: &invitations,
+        };
+        let doors = Doors::open(config, database, base).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle
@@ -310,12 +343,17 @@ impl Services {
         lifecycle
             .tasks()
             .spawn(signing_keys.clone().follow(lifecycle.cancelled()));
+        lifecycle
+            .tasks()
+            .spawn(settings.clone().follow(lifecycle.cancelled()));
         people.start(lifecycle);
         Ok(Self {
             users,
             accounts,
             introspection,
             signing_keys,
+            settings,
+            invitations,
             registration: Registration::new(config, parts),
             secrets,
             logins,
@@ -325,6 +363,7 @@ impl Services {
             limits,
             revocations,
             people,
+            doors,
             bulk,
             imports,
         })
@@ -375,8 +414,11 @@ impl Services {
             .app_data(web::Data::new(self.signing_keys.clone()))
             .app_data(web::Data::new(self.introspection.clone()))
             .app_data(web::Data::new(self.bulk.clone()))
-            .app_data(web::Data::new(self.imports.clone()));
+            .app_data(web::Data::new(self.imports.clone()))
+            .app_data(web::Data::new(self.settings.clone()))
+            .app_data(web::Data::new(self.invitations.clone()));
         self.people.register(config);
+        self.doors.register(config);
     }
 
     async fn bootstrap_admin(&self, config: &Config) -> anyhow::Result<()> {

@@ -76,6 +76,10 @@ pub struct Config {
     pub totp_issuer: String,
     /// Whether codes are kept readable and the routes under `/api/testing` exist. Never in production.
     pub testing_endpoints: bool,
+    /// Whether providers may be inside our network and speak plain HTTP. Never in production.
+    pub private_providers: bool,
+    /// How long a provider may take to answer.
+    pub provider_timeout: Duration,
     /// bcrypt's cost: 10 to 16; tests take 4.
     pub bcrypt_cost: u32,
     /// Passwords hashed at once.
@@ -203,6 +207,8 @@ impl Config {
             .or(String::new())
             .map(|name| name == "production");
         let testing_endpoints = testing_endpoints(env, is_production == Ok(true));
+        let private_providers = private_providers(env, is_production == Ok(true));
+        let provider_timeout = provider_timeout(env);
         let secure_cookies = env.var("COOKIE_SECURE").flag(is_production == Ok(true));
         let trusted_proxies = env.var("TRUSTED_PROXIES").list();
         let shutdown_delay_secs = env.var("SHUTDOWN_DELAY_SECS").within(0..=300, 0);
@@ -240,6 +246,8 @@ impl Config {
             data_encryption_key: data_encryption_key?,
             totp_issuer: totp_issuer?,
             testing_endpoints: testing_endpoints?,
+            private_providers: private_providers?,
+            provider_timeout: provider_timeout?,
             bcrypt_cost: bcrypt_cost?,
             hashing_threads: hashing_threads?,
             hash_queue_max: hash_queue_max?,
@@ -424,6 +432,24 @@ fn testing_endpoints(env: &Env, is_production: bool) -> Result<bool, Invalid> {
     Ok(is_on)
 }
 
+/// Whoever can name a provider could have us ask whatever is inside.
+fn private_providers(env: &Env, is_production: bool) -> Result<bool, Invalid> {
+    let is_on = env.var("PRIVATE_PROVIDERS").flag(false)?;
+    if is_on && is_production {
+        return Err(env.mistake("PRIVATE_PROVIDERS must not be on where NODE_ENV is production"));
+    }
+    Ok(is_on)
+}
+
+/// Somebody waits for it.
+fn provider_timeout(env: &Env) -> Result<Duration, Invalid> {
+    let timeout = env.var("PROVIDER_TIMEOUT").duration(Duration::from_secs(8))?;
+    if (Duration::from_secs(1)..=Duration::from_mins(1)).contains(&timeout) {
+        return Ok(timeout);
+    }
+    Err(env.mistake("PROVIDER_TIMEOUT must be from 1s to 1m"))
+}
+
 /// A day at least, and less than MongoDB's greatest number of seconds.
 fn audit_retention(env: &Env) -> Result<Duration, Invalid> {
     let days = |days: u64| Duration::from_hours(24 * days);
@@ -505,6 +531,7 @@ mod tests {
             ("MAIL_DIR", "", "mails go nowhere"),
             ("ROLE_MAP", "head:admin", "no word may be mapped to admin"),
             ("USER_CHANGES_KEPT", "90", "with a unit"),
+            ("PROVIDER_TIMEOUT", "2m", "from 1s to 1m"),
         ] {
             let env = env(&[(name, value)]);
             assert!(Config::from_env(&env).is_err(), "{name}={value}");

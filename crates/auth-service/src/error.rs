@@ -5,6 +5,10 @@ use common_http::{FieldError, Problem};
 use common_jwt::SigningError;
 use mongodb::error::{ErrorKind, WriteFailure};
 
+mod federation;
+mod registration;
+
+pub(crate) use self::{federation::FederationError, registration::RegistrationError};
 use crate::sealing::Unopened;
 
 /// What this service's functions return.
@@ -164,9 +168,9 @@ pub(crate) enum Error {
     /// A password could not be hashed.
     #[error("a password could not be hashed")]
     Hashing(#[from] bcrypt::BcryptError),
-    /// The hashing thread ended early.
-    #[error("a hashing task was lost")]
-    HashingLost(#[from] tokio::task::JoinError),
+    /// What a request had done in the background ended early.
+    #[error("a task was lost")]
+    TaskLost(#[from] tokio::task::JoinError),
     /// A stored secret could not be opened.
     #[error("a stored secret cannot be opened")]
     Unopened(#[from] Unopened),
@@ -188,6 +192,18 @@ pub(crate) enum Error {
     /// The database refused or was away.
     #[error("the database query failed")]
     Database(#[from] mongodb::error::Error),
+    /// Making an account for oneself, or using one that is not open yet.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// There is a later version.
+    #[error("the settings were changed meanwhile; look at them again")]
+    SettingsChanged,
+    /// None of this number.
+    #[error("there is no such version of the settings")]
+    SettingsNotFound,
+    /// Something about signing in by way of a provider.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
     /// A free code was not found in many tries: practically all are in use.
     #[error("no verification code is free")]
     CodesExhausted,
@@ -244,6 +260,10 @@ impl Error {
             Self::SecondFactorOff => (StatusCode::CONFLICT, "second_factor_not_enabled"),
             Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
             Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
+            Self::Registration(error) => error.status_and_code(),
+            Self::SettingsChanged => (StatusCode::CONFLICT, "settings_changed"),
+            Self::SettingsNotFound => (StatusCode::NOT_FOUND, "settings_not_found"),
+            Self::Federation(error) => error.status_and_code(),
             Self::HashQueueFull | Self::AdminsBusy | Self::TooManyExports => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy")
             }
@@ -251,7 +271,7 @@ impl Error {
             Self::CodesExhausted | Self::FeedBusy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Spool(_)
             | Self::Hashing(_)
-            | Self::HashingLost(_)
+            | Self::TaskLost(_)
             | Self::Unopened(_)
             | Self::Unsealed(_)
             | Self::Totp(_)
@@ -279,6 +299,9 @@ impl Error {
         | Self::RateLimited { retry_after_secs } = self
         {
             return problem.retry_after(*retry_after_secs);
+        }
+        if let Self::Federation(error) = self {
+            return error.with_members(problem);
         }
         if let Self::InvalidRow { row, .. } = self {
             return problem.with("invalidUser", row.clone());

@@ -2,9 +2,11 @@
 
 mod addresses;
 mod administration;
+mod identities;
 mod letters;
 mod new_device;
 mod passwords;
+mod registration;
 mod second_factors;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
@@ -28,6 +30,7 @@ use url::Url;
 use crate::{
     config::{MailRoute, Smtp},
     domain::{user::User, verification::Code},
+    service::settings::RuntimeSettings,
 };
 
 /// Mails waiting to be sent. A mail takes a few kilobytes.
@@ -65,6 +68,7 @@ pub(crate) struct Postman {
     queue: mpsc::Receiver<Mail>,
     route: Route,
     from: Mailbox,
+    settings: RuntimeSettings,
     outcomes: IntCounterVec,
 }
 
@@ -113,6 +117,7 @@ impl Mailer {
     pub(crate) fn new(
         route: &MailRoute,
         from: &str,
+        settings: RuntimeSettings,
         outcomes: IntCounterVec,
     ) -> anyhow::Result<(Self, Postman)> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
@@ -133,6 +138,7 @@ impl Mailer {
             queue: receiver,
             route,
             from,
+            settings,
             outcomes,
         };
         Ok((mailer, postman))
@@ -160,6 +166,7 @@ impl Postman {
             mut queue,
             route,
             from,
+            settings,
             outcomes,
         } = self;
         let stopped = pin!(stop.cancelled());
@@ -175,6 +182,7 @@ impl Postman {
             queue.poll_recv(context)
         });
         let deliver = |mail| async {
+            let from = sender(&from, &settings);
             let outcome = route.deliver_with_retries(&from, mail, &stop).await;
             outcomes.with_label_values(&[outcome]).inc();
         };
@@ -241,6 +249,12 @@ impl Route {
             Self::Nowhere => Ok(()),
         }
     }
+}
+
+/// Whom a mail is from: the configured address, under the name that administrators want.
+fn sender(from: &Mailbox, settings: &RuntimeSettings) -> Mailbox {
+    let name = settings.current().settings.mail_sender_name.clone();
+    Mailbox::new(name.or_else(|| from.name.clone()), from.email.clone())
 }
 
 /// A mail as it goes over the wire. Every header is built from a checked type, so no text can add one.
@@ -317,12 +331,14 @@ mod tests {
             full_name: None,
             is_verified: false,
             is_disabled: false,
+            awaits_approval: false,
             must_change_password: false,
             password_version: 0,
             role: common_jwt::Role::EndUser,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,
             version: 0,
+            identities: Vec::new(),
         }
     }
 

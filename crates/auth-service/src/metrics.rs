@@ -12,13 +12,14 @@ use self::{bulk::BulkMetrics, protection::ProtectionMetrics};
 const WAIT_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
 /// How sign-ins end.
-const LOGINS: [&str; 8] = [
+const LOGINS: [&str; 9] = [
     "ok",
     "invalid_credentials",
     "not_verified",
     "second_factor_needed",
     "second_factor_wrong",
     "disabled",
+    "closed",
     "throttled",
     "busy",
 ];

@@ -39,6 +39,9 @@ pub fn routes(routes: &mut Routes<'_>) {
     admin_sessions::routes(routes);
     audit::routes(routes);
     older_shapes(routes);
+    providers(routes);
+    settings(routes);
+    newcomers(routes);
     operation(routes);
     Contract::routes(routes);
 }
@@ -170,6 +173,107 @@ fn older_shapes(routes: &mut Routes<'_>) {
         .get("/api/v1/test", Public, v1::show_test)
         .put("/api/v1/auth/account", User, v1::update_account)
         .put("/api/v1/users/{user_id}", Admin, v1::update_user);
+}
+
+/// What administrators change while the service runs.
+fn settings(routes: &mut Routes<'_>) {
+    use Access::{Admin, Public};
+    routes
+        .get("/api/v1/auth/config", Public, v1::settings::show_public_settings)
+        .get("/api/v1/admin/config", Admin, v1::settings::show_settings)
+        .put("/api/v1/admin/config", Admin, v1::settings::change_settings)
+        .post("/api/v1/admin/config", Admin, v1::settings::change_settings)
+        .get(
+            "/api/v1/admin/config/versions",
+            Admin,
+            v1::settings::list_setting_versions,
+        )
+        .post(
+            "/api/v1/admin/config/versions/{version}/activate",
+            Admin,
+            v1::settings::activate_setting_version,
+        );
+}
+
+/// Who may make an account for themselves, as far as administrators decide it one by one.
+fn newcomers(routes: &mut Routes<'_>) {
+    use Access::Admin;
+    let admin = |path: &str| format!("/api/v1/admin/{path}");
+    routes
+        .get(&admin("invitations"), Admin, v1::invitations::list_invitations)
+        .post(&admin("invitations"), Admin, v1::invitations::create_invitation)
+        .delete(
+            &admin("invitations/{invitation_id}"),
+            Admin,
+            v1::invitations::revoke_invitation,
+        )
+        .get(
+            &admin("registrations"),
+            Admin,
+            v1::registrations::list_registrations,
+        )
+        .post(
+            &admin("registrations/{user_id}/approve"),
+            Admin,
+            v1::registrations::approve_registration,
+        )
+        .post(
+            &admin("registrations/{user_id}/refuse"),
+            Admin,
+            v1::registrations::refuse_registration,
+        );
+}
+
+/// Signing in by way of providers, and the identities that are linked to accounts.
+fn providers(routes: &mut Routes<'_>) {
+    use Access::{Admin, Optional, Public, User};
+    let oauth = |path: &str| format!("/api/v1/auth/oauth/{path}");
+    routes
+        .get(&oauth("providers"), Public, v1::oauth::list_active_providers)
+        .post(&oauth("token"), Public, v1::oauth::redeem_code)
+        .post(&oauth("link/mail"), Public, v1::oauth::mail_link_code)
+        .post(&oauth("link/confirm"), Optional, v1::oauth::confirm_link)
+        .post(&oauth("connect/{provider}"), User, v1::oauth::begin_link)
+        .get(&oauth("{provider}/authorize"), Public, v1::oauth::begin_sign_in)
+        .get(&oauth("{provider}/callback"), Public, v1::oauth::receive_answer)
+        .post(&oauth("{provider}/callback"), Public, v1::oauth::redeem_answer)
+        .get(&oauth("{provider}/link"), User, v1::oauth::link_identity)
+        .delete(
+            "/api/v1/auth/account/oauth/{identity_id}",
+            User,
+            v1::oauth::unlink_own_identity,
+        )
+        .delete("/api/v1/auth/account/password", User, v1::remove_password)
+        .get(
+            "/api/v1/users/{user_id}/oauth-accounts",
+            Admin,
+            v1::providers::list_identities,
+        )
+        .delete(
+            "/api/v1/users/{user_id}/oauth-accounts/{identity_id}",
+            Admin,
+            v1::providers::unlink_identity,
+        )
+        .get(
+            "/api/v1/admin/oauth-providers",
+            Admin,
+            v1::providers::list_providers,
+        )
+        .post(
+            "/api/v1/admin/oauth-providers",
+            Admin,
+            v1::providers::create_provider,
+        )
+        .put(
+            "/api/v1/admin/oauth-providers/{provider_id}",
+            Admin,
+            v1::providers::update_provider,
+        )
+        .delete(
+            "/api/v1/admin/oauth-providers/{provider_id}",
+            Admin,
+            v1::providers::delete_provider,
+        );
 }
 
 /// For our other services and for operators.

@@ -18,6 +18,7 @@ use crate::{
         resets::{self, Resets},
         second_factors::{self, SecondFactors},
         sessions::Sessions,
+        settings::RuntimeSettings,
         testing::Testing,
         throttle::LoginThrottle,
     },
@@ -36,6 +37,7 @@ pub(super) struct Base {
     pub(super) audit: AuditStore,
     pub(super) mailer: Mailer,
     pub(super) metrics: AuthMetrics,
+    pub(super) settings: RuntimeSettings,
     pub(super) tasks: TaskTracker,
 }
 
@@ -49,6 +51,7 @@ pub(super) struct Secrets {
     pub(super) second_factors: SecondFactors,
     pub(super) reset_store: ResetStore,
     pub(super) resets: Resets,
+    pub(super) sealing: Sealing,
     testing: Testing,
 }
 
@@ -77,6 +80,7 @@ impl Secrets {
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
+                settings: base.settings.clone(),
             },
         );
         let second_factors = SecondFactors::new(
@@ -86,7 +90,7 @@ impl Secrets {
                 users: base.users.clone(),
                 credentials: credentials.clone(),
                 sessions: base.sessions,
-                sealing,
+                sealing: sealing.clone(),
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
@@ -110,7 +114,13 @@ impl Secrets {
             base.audit.clone(),
             config.clock.clone(),
         );
-        let pending = PendingSignIns::new(config, pending, base.users.clone(), second_factors.clone());
+        let pending = PendingSignIns::new(
+            config,
+            pending,
+            base.users.clone(),
+            second_factors.clone(),
+            base.settings,
+        );
         let resets = Resets::new(
             config,
             resets::Parts {
@@ -131,6 +141,7 @@ impl Secrets {
             second_factors,
             reset_store,
             resets,
+            sealing,
             testing,
         })
     }

@@ -23,6 +23,8 @@ pub struct LimitsConfig {
     pub codes: u32,
     /// Users that are looked up by callers who are not signed in.
     pub user_lookups: u32,
+    /// Sign-ins that are begun at providers.
+    pub provider_sign_ins: u32,
     /// Accounts with failed sign-ins, of all networks together, that look like password spraying.
     pub spraying_accounts: u32,
 }
@@ -42,6 +44,7 @@ impl LimitsConfig {
         let mails = per_network("RATE_LIMIT_MAILS", default.mails);
         let codes = per_network("RATE_LIMIT_CODES", default.codes);
         let user_lookups = per_network("RATE_LIMIT_USER_LOOKUPS", default.user_lookups);
+        let provider_sign_ins = per_network("RATE_LIMIT_PROVIDER_SIGN_INS", default.provider_sign_ins);
         let spraying_accounts = env
             .var("SPRAYING_ACCOUNTS")
             .within(10..=1_000_000, default.spraying_accounts);
@@ -54,6 +57,7 @@ impl LimitsConfig {
             mails: mails?,
             codes: codes?,
             user_lookups: user_lookups?,
+            provider_sign_ins: provider_sign_ins?,
             spraying_accounts: spraying_accounts?,
         })
     }
@@ -71,6 +75,7 @@ impl Default for LimitsConfig {
             mails: 500,
             codes: 1_000,
             user_lookups: 3_000,
+            provider_sign_ins: 1_000,
             spraying_accounts: 300,
         }
     }

@@ -51,6 +51,11 @@ impl NewPassword {
         Ok(Self(password))
     }
 
+    /// How long it is.
+    pub fn bytes(&self) -> usize {
+        self.0.expose_secret().len()
+    }
+
     /// The password itself.
     pub fn secret(&self) -> &SecretString {
         &self.0

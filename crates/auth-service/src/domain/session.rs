@@ -27,6 +27,16 @@ impl AuthMethod {
 
     /// A password and a second factor.
     pub const PASSWORD_AND_TOTP: Self = Self(Cow::Borrowed("password+totp"));
+
+    /// A provider that vouched for them.
+    pub fn provider(name: &str) -> Self {
+        Self(Cow::Owned(format!("oauth_{name}")))
+    }
+
+    /// The same and a second factor.
+    pub fn with_second_factor(self) -> Self {
+        Self(Cow::Owned(format!("{}+totp", self.0)))
+    }
 }
 
 /// A session.

@@ -6,7 +6,7 @@ use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 
-use super::{email::EmailAddress, username::Username};
+use super::{email::EmailAddress, identity::Identity, username::Username};
 
 /// Names a user: 24 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ pub struct User {
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
     pub is_disabled: bool,
+    /// Whether an administrator has to approve the account before its owner may sign in.
+    pub awaits_approval: bool,
     /// Whether somebody else chose the password, so that another has to be chosen first.
     pub must_change_password: bool,
     /// Counts the passwords the user has had; a rehash of the same one is not counted.
@@ -59,12 +61,14 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
     /// A version number that older tools keep.
     pub version: i32,
+    /// Who they are elsewhere: what they can sign in with besides a password.
+    pub identities: Vec<Identity>,
 }
 
 impl User {
     /// Whether the account is open and its address proven.
     pub fn may_sign_in(&self) -> bool {
-        self.is_verified && !self.is_disabled
+        SignInRule::VerifiedOnly.admits(self)
     }
 
     /// Whether the user can sign in and administer.
@@ -141,7 +145,7 @@ impl SignInRule {
 
     /// Whether the user may hold a session.
     pub fn admits(self, user: &User) -> bool {
-        !user.is_disabled && self.admits_address_of(user)
+        !user.is_disabled && !user.awaits_approval && self.admits_address_of(user)
     }
 }
 
@@ -151,7 +155,7 @@ pub const NO_PASSWORD: &str = "!";
 impl User {
     /// Whether a password was ever chosen.
     pub fn has_password(&self) -> bool {
-        self.password_hash != NO_PASSWORD
+        self.password_hash != NO_PASSWORD && !self.password_hash.is_empty()
     }
 }
 

@@ -3,9 +3,10 @@
 use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite, time::Duration},
+    web,
 };
 
-use crate::config::Config;
+use crate::{config::Config, domain::one_time::OneTime, service::federation::BROWSER_LIFE};
 
 /// The access token, for every path.
 pub(crate) const ACCESS_COOKIE: &str = "accessToken";
@@ -14,6 +15,10 @@ pub(crate) const ACCESS_COOKIE: &str = "accessToken";
 /// that browsers could never sign out.
 pub(crate) const REFRESH_COOKIE: &str = "refreshToken";
 const REFRESH_PATH: &str = "/api/auth";
+
+/// What binds a sign-in at a provider to the browser it was begun in. Over TLS nobody but this very host can set it.
+const BROWSER_COOKIE: &str = "__Host-oauth";
+const BROWSER_COOKIE_WITHOUT_TLS: &str = "oauthBrowser";
 
 /// How cookies are set.
 #[derive(Clone, Debug)]
@@ -44,6 +49,22 @@ impl Cookies {
         self.build(REFRESH_COOKIE, token, REFRESH_PATH, self.refresh_life)
     }
 
+    /// Keeps what binds a sign-in at a provider to this browser. `Lax`: the browser comes back from another site.
+    pub(crate) fn browser(&self, browser: &OneTime) -> Cookie<'static> {
+        let name = if self.secure {
+            BROWSER_COOKIE
+        } else {
+            BROWSER_COOKIE_WITHOUT_TLS
+        };
+        Cookie::build(name, browser.text().to_owned())
+            .path("/")
+            .max_age(Duration::seconds(BROWSER_LIFE.num_seconds()))
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.secure)
+            .finish()
+    }
+
     /// Forgets both.
     pub(crate) fn cleared(&self) -> [Cookie<'static>; 2] {
         [
@@ -61,6 +82,20 @@ impl Cookies {
             .secure(self.secure)
             .finish()
     }
+}
+
+/// What binds this browser to its sign-ins at providers, if it is one of ours. A cookie that anybody on a sibling host
+/// can set counts only where there is no TLS and so no other.
+pub(crate) fn browser_of(request: &HttpRequest) -> Option<OneTime> {
+    let is_secure = request
+        .app_data::<web::Data<Cookies>>()
+        .is_some_and(|cookies| cookies.secure);
+    let name = if is_secure {
+        BROWSER_COOKIE
+    } else {
+        BROWSER_COOKIE_WITHOUT_TLS
+    };
+    OneTime::parse(request.cookie(name)?.value())
 }
 
 /// The refresh token a browser sent along.

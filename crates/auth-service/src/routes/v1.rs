@@ -2,6 +2,11 @@
 //! others say `role`. What they do is what the routes under `/api` do.
 
 mod bodies;
+pub(crate) mod invitations;
+pub(crate) mod oauth;
+pub(crate) mod providers;
+pub(crate) mod registrations;
+pub(crate) mod settings;
 
 use actix_web::{HttpResponse, web};
 use common_http::{Body, CurrentUser, Path};
@@ -10,17 +15,14 @@ use secrecy::ExposeSecret as _;
 
 use self::bodies::{
     Account, AccountUpdated, ListedPerson, LoggedIn, Person, PersonEnvelope, Register, RegisterOther,
-    Registered, UpdateAccount, UpdateOther,
+    Registered, RemovePassword, UpdateAccount, UpdateOther,
 };
 use crate::{
-    domain::{
-        origin::Origin,
-        session::AuthMethod,
-        user::{SignInRule, UserId},
-    },
+    domain::{origin::Origin, session::AuthMethod, user::UserId},
     error::{Error, Result},
     routes::{
         bodies::{Done, LogIn},
+        registration::next_step_of,
         second_factors::{proof_of, second_factor_needed},
         user_list::streamed,
     },
@@ -33,8 +35,9 @@ use crate::{
         logins::{Logins, SignIn},
         registration::Registration,
         sessions::{EndReason, Sessions},
+        settings::RuntimeSettings,
     },
-    store::users::UserStore,
+    store::{providers::ProviderStore, users::UserStore},
 };
 
 /// `POST /api/v1/auth/login`: opens a session.
@@ -52,7 +55,7 @@ pub(crate) async fn log_in(
     let proof = proof_of(body.totp_code, body.recovery_code)?;
     let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
     Ok(match signing_in.await? {
-        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(pair)),
+        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(*pair)),
         SignIn::Pending(pending) => second_factor_needed(&pending),
     })
 }
@@ -79,12 +82,12 @@ pub(crate) async fn register(
     registration: web::Data<Registration>,
     sessions: web::Data<Sessions>,
     limits: web::Data<Limits>,
-    sign_in_rule: web::Data<SignInRule>,
+    settings: web::Data<RuntimeSettings>,
 ) -> Result<HttpResponse> {
     limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
-    let user = registration.sign_up(account, &origin).await?;
-    let access_token = if sign_in_rule.admits(&user) {
+    let user = registration.sign_up(account, body.invitation, &origin).await?;
+    let access_token = if settings.sign_in_rule().admits(&user) && settings.admit(&user).is_ok() {
         Some(
             sessions
                 .open(user.id, AuthMethod::PASSWORD, &origin)
@@ -95,7 +98,7 @@ pub(crate) async fn register(
         None
     };
     Ok(HttpResponse::Created().json(Registered {
-        message: "User registered successfully; a verification code is on its way",
+        message: next_step_of(&user),
         access_token,
         user: user.into(),
     }))
@@ -144,12 +147,16 @@ pub(crate) async fn show_me(user: CurrentUser, users: web::Data<UserStore>) -> R
 }
 
 /// `GET /api/v1/auth/account`: the caller and the ways they can sign in.
-pub(crate) async fn show_account(user: CurrentUser, users: web::Data<UserStore>) -> Result<HttpResponse> {
+pub(crate) async fn show_account(
+    user: CurrentUser,
+    users: web::Data<UserStore>,
+    providers: web::Data<ProviderStore>,
+) -> Result<HttpResponse> {
     let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     Ok(HttpResponse::Ok().json(PersonEnvelope {
         message: None,
-        user: Account::from(user),
+        user: Account::new(user, &providers.list_names().await?),
     }))
 }
 
@@ -184,6 +191,20 @@ pub(crate) async fn update_account(
     };
     let user = users.find(id).await?.ok_or(Error::UserNotFound)?;
     Ok(HttpResponse::Ok().json(AccountUpdated::new(user, pair)))
+}
+
+/// `DELETE /api/v1/auth/account/password`: from now on only providers sign the caller in. Ends every session.
+pub(crate) async fn remove_password(
+    user: CurrentUser,
+    Body(body): Body<RemovePassword>,
+    origin: Origin,
+    credentials: web::Data<Credentials>,
+) -> Result<HttpResponse> {
+    let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
+    credentials.remove(id, &body.current_password, &origin).await?;
+    Ok(HttpResponse::Ok().json(Done {
+        message: "Password removed; sign in by way of a linked provider",
+    }))
 }
 
 /// `PUT /api/v1/users/{user_id}`: what an administrator may change of somebody.

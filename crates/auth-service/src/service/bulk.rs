@@ -268,12 +268,14 @@ impl Bulk {
             full_name: person.full_name.clone(),
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
+            awaits_approval: false,
             must_change_password: false,
             password_version: 0,
             role: person.role,
             created_at: now,
             updated_at: now,
             version: 0,
+            identities: Vec::new(),
         })
     }
 

@@ -17,18 +17,19 @@ use crate::{
         session::AuthMethod,
         user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, FederationError, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
         sessions::{EndReason, Sessions, TokenPair},
+        settings::RuntimeSettings,
         throttle::LoginThrottle,
     },
     store::{
         audit::{AuditEvent, AuditStore},
         resets::ResetStore,
-        users::{PasswordChange, UserStore},
+        users::{PasswordChange, UserStore, identities::Removal},
         verifications::VerificationStore,
     },
 };
@@ -51,6 +52,7 @@ pub(crate) struct Credentials {
     audit: AuditStore,
     mailer: Mailer,
     metrics: AuthMetrics,
+    settings: RuntimeSettings,
     public_url: Url,
     clock: Clock,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditStore,
     /// Tells the owner.
     pub(crate) mailer: Mailer,
+    /// How long passwords have to be.
+    pub(crate) settings: RuntimeSettings,
     /// Counts.
     pub(crate) metrics: AuthMetrics,
 }
@@ -99,6 +103,7 @@ impl Credentials {
             audit: parts.audit,
             mailer: parts.mailer,
             metrics: parts.metrics,
+            settings: parts.settings,
             public_url: config.public_url.clone(),
             clock: config.clock.clone(),
         }
@@ -163,7 +168,7 @@ impl Credentials {
         if current.expose_secret() == new.expose_secret() {
             return Err(Error::invalid("newPassword", "must differ from the current one"));
         }
-        let new = parse_new(new, &user)?;
+        let new = self.parse_new(new, &user)?;
         let hash = self.passwords.hash(&new).await?;
         let change = PasswordChange {
             hash: &hash,
@@ -188,6 +193,31 @@ impl Credentials {
         self.sessions.open(user_id, AuthMethod::PASSWORD, origin).await
     }
 
+    /// Takes the password away from somebody who knows it and can sign in without it. All sessions end.
+    pub(crate) async fn remove(
+        &self,
+        user_id: UserId,
+        current: &SecretString,
+        origin: &Origin,
+    ) -> Result<()> {
+        let user = self.prove(user_id, current, origin).await?;
+        let now = self.clock.now();
+        let removal = self
+            .users
+            .remove_password(user_id, user.password_version, now)
+            .await?;
+        if removal != Removal::Removed {
+            return Err(FederationError::LastSignInMethod.into());
+        }
+        self.end_what_rests_on_the_old(user_id, EndReason::PasswordChange, Some(origin))
+            .await?;
+        self.record("password_removed", "ok", Some(user_id), user_id, Some(origin))
+            .await;
+        self.mailer
+            .send(Mail::password_removed(&user, origin, &self.public_url));
+        Ok(())
+    }
+
     /// Gives somebody a password that they have to change when they sign in. Returns them, and the password when we
     /// chose it.
     pub(crate) async fn give(
@@ -199,7 +229,7 @@ impl Credentials {
     ) -> Result<(User, Option<SecretString>)> {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
         let (password, shown) = match given {
-            GivenPassword::Chosen(password) => (parse_new(password, &user)?, None),
+            GivenPassword::Chosen(password) => (self.parse_new(password, &user)?, None),
             GivenPassword::Random => {
                 let password = generate(&user.username)?;
                 let shown = password.secret().clone();
@@ -268,9 +298,19 @@ impl Credentials {
         Ok(true)
     }
 
+    /// Reads the member `newPassword` of a body.
+    pub(crate) fn parse_new(&self, password: SecretString, user: &User) -> Result<NewPassword> {
+        let parsed = NewPassword::parse(password, &user.username);
+        let new = parsed.map_err(|message| Error::invalid("newPassword", message))?;
+        self.settings.check_password("newPassword", &new)?;
+        Ok(new)
+    }
+
+    /// Ends what rests on the password that a user had.
+    ///
     /// The new password is stored by now: a session that is opened with the old one meanwhile notices it by itself
     /// (`Logins`), and any other is found here.
-    async fn end_what_rests_on_the_old(
+    pub(crate) async fn end_what_rests_on_the_old(
         &self,
         user_id: UserId,
         reason: EndReason,
@@ -299,11 +339,6 @@ impl Credentials {
         };
         self.audit.record(event, self.clock.now()).await;
     }
-}
-
-/// Reads the member `newPassword` of a body.
-pub(crate) fn parse_new(password: SecretString, user: &User) -> Result<NewPassword> {
-    NewPassword::parse(password, &user.username).map_err(|message| Error::invalid("newPassword", message))
 }
 
 /// A password that people can read out and type, out of the operating system's randomness.

@@ -31,17 +31,20 @@ pub(crate) enum Limit {
     Mails,
     /// Codes that are tried.
     Codes,
+    /// Sign-ins that are begun at a provider.
+    ProviderSignIns,
     /// Looking up somebody without being signed in.
     UserLookup,
 }
 
 impl Limit {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::LoginFailures,
         Self::SignUp,
         Self::Mails,
         Self::Codes,
+        Self::ProviderSignIns,
         Self::UserLookup,
     ];
 
@@ -52,6 +55,7 @@ impl Limit {
             Self::SignUp => "sign-up",
             Self::Mails => "mails",
             Self::Codes => "codes",
+            Self::ProviderSignIns => "provider-sign-ins",
             Self::UserLookup => "user-lookup",
         }
     }
@@ -129,6 +133,7 @@ impl Limits {
             Limit::SignUp => self.config.sign_ups,
             Limit::Mails => self.config.mails,
             Limit::Codes => self.config.codes,
+            Limit::ProviderSignIns => self.config.provider_sign_ins,
             Limit::UserLookup => self.config.user_lookups,
         }
     }

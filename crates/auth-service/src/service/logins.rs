@@ -9,14 +9,15 @@ use crate::{
         origin::Origin,
         second_factor::Proof,
         session::AuthMethod,
-        user::{SignInRule, User, UserId},
+        user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, RegistrationError, Result},
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
         pending_sign_ins::{Asked, PendingSignIn, PendingSignIns},
         sessions::{EndReason, Sessions, TokenPair},
+        settings::RuntimeSettings,
         throttle::{Attempt, LoginThrottle},
     },
     store::{
@@ -35,14 +36,14 @@ pub(crate) struct Logins {
     throttle: LoginThrottle,
     audit: AuditStore,
     metrics: AuthMetrics,
-    sign_in_rule: SignInRule,
+    settings: RuntimeSettings,
     clock: Clock,
 }
 
 /// How far a right password gets somebody.
 pub(crate) enum SignIn {
     /// All the way.
-    Done(TokenPair),
+    Done(Box<TokenPair>),
     /// To the question for the second factor.
     Pending(PendingSignIn),
 }
@@ -62,6 +63,7 @@ impl Logins {
         throttle: LoginThrottle,
         audit: AuditStore,
         metrics: AuthMetrics,
+        settings: RuntimeSettings,
     ) -> Self {
         Self {
             users,
@@ -71,7 +73,7 @@ impl Logins {
             throttle,
             audit,
             metrics,
-            sign_in_rule: config.sign_in_rule,
+            settings,
             clock: config.clock.clone(),
         }
     }
@@ -105,21 +107,63 @@ impl Logins {
         let attempt = self.refuse_shut_out(&user, attempt, origin).await?;
         self.renew_hash(&user, password).await;
         self.throttle.succeeded(attempt).await;
-        let method = match self.counted(self.pending.ask(&user, proof, origin).await)? {
-            Asked::Nothing => AuthMethod::PASSWORD,
+        let by_password = AuthMethod::PASSWORD;
+        let asked = self.pending.ask(&user, &by_password, proof, origin).await;
+        let method = match self.counted(asked)? {
+            Asked::Nothing => by_password,
             Asked::Answered => AuthMethod::PASSWORD_AND_TOTP,
             Asked::Later(pending) => {
                 self.record("second_factor_needed", known, None, origin).await;
                 return Ok(SignIn::Pending(pending));
             }
         };
-        self.open(&user, method, origin).await.map(SignIn::Done)
+        let pair = self.open(&user, method, origin).await?;
+        Ok(SignIn::Done(Box::new(pair)))
     }
 
     /// Finishes a sign-in with the second factor it lacked.
     pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<TokenPair> {
-        let user = self.counted(self.pending.finish(token, proof, origin).await)?;
-        self.open(&user, AuthMethod::PASSWORD_AND_TOTP, origin).await
+        let (user, method) = self.counted(self.pending.finish(token, proof, origin).await)?;
+        self.refuse_while_closed(&user, origin).await?;
+        self.open(&user, method.with_second_factor(), origin).await
+    }
+
+    /// Opens a session for somebody for whom a provider vouches, if `is_theirs` still holds once the session stands; or
+    /// asks for their second factor.
+    pub(crate) async fn open_vouched(
+        &self,
+        user: &User,
+        method: AuthMethod,
+        is_theirs: impl Fn(&User) -> bool,
+        origin: &Origin,
+    ) -> Result<SignIn> {
+        let known = Some(user.id);
+        if user.is_disabled {
+            self.record("disabled", known, None, origin).await;
+            return Err(Error::InvalidCredentials);
+        }
+        if !self.settings.sign_in_rule().admits_address_of(user) {
+            self.record("not_verified", known, None, origin).await;
+            return Err(Error::EmailNotVerified);
+        }
+        if user.awaits_approval {
+            self.record("not_approved", known, None, origin).await;
+            return Err(RegistrationError::ApprovalPending.into());
+        }
+        self.refuse_while_closed(user, origin).await?;
+        if let Asked::Later(pending) = self.pending.ask(user, &method, None, origin).await? {
+            self.record("second_factor_needed", known, None, origin).await;
+            return Ok(SignIn::Pending(pending));
+        }
+        let pair = self.open(user, method, origin).await?;
+        if !is_theirs(&pair.user) {
+            let reason = EndReason::Revoked;
+            self.sessions
+                .end(&pair.session_id, user.id, reason, Some(origin))
+                .await?;
+            return Err(Error::InvalidCredentials);
+        }
+        Ok(SignIn::Done(Box::new(pair)))
     }
 
     /// The audit trail has it by now, from where the code was looked at.
@@ -162,14 +206,32 @@ impl Logins {
         let (outcome, error) = if user.is_disabled {
             self.throttle.failed(attempt, self.clock.now()).await;
             ("disabled", Error::InvalidCredentials)
-        } else if self.sign_in_rule.admits_address_of(user) {
-            return Ok(attempt);
-        } else {
+        } else if !self.settings.sign_in_rule().admits_address_of(user) {
             self.throttle.succeeded(attempt).await;
             ("not_verified", Error::EmailNotVerified)
+        } else if user.awaits_approval {
+            self.throttle.succeeded(attempt).await;
+            ("not_approved", RegistrationError::ApprovalPending.into())
+        } else if let Err(error) = self.settings.admit(user) {
+            self.throttle.succeeded(attempt).await;
+            ("closed", error)
+        } else if let Err(error) = self.settings.admit_password_of(user) {
+            self.throttle.succeeded(attempt).await;
+            ("password_closed", error)
+        } else {
+            return Ok(attempt);
         };
         self.record(outcome, Some(user.id), None, origin).await;
         Err(error)
+    }
+
+    /// Whoever is refused here has proven who they are.
+    async fn refuse_while_closed(&self, user: &User, origin: &Origin) -> Result<()> {
+        let admitted = self.settings.admit(user);
+        if admitted.is_err() {
+            self.record("closed", Some(user.id), None, origin).await;
+        }
+        admitted
     }
 
     /// Now is the only time the password is known. If it cannot be done, the next sign-in will.

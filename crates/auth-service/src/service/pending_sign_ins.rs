@@ -13,10 +13,11 @@ use crate::{
     domain::{
         origin::Origin,
         second_factor::Proof,
+        session::AuthMethod,
         user::{User, UserId},
     },
     error::{Error, Result},
-    service::second_factors::SecondFactors,
+    service::{second_factors::SecondFactors, settings::RuntimeSettings},
     store::{pending_sign_ins::PendingSignInStore, users::UserStore},
 };
 
@@ -29,6 +30,7 @@ pub(crate) struct PendingSignIns {
     store: PendingSignInStore,
     users: UserStore,
     second_factors: SecondFactors,
+    settings: RuntimeSettings,
     signer: Signer,
     verifier: Verifier,
     issuer: String,
@@ -70,6 +72,7 @@ impl PendingSignIns {
         store: PendingSignInStore,
         users: UserStore,
         second_factors: SecondFactors,
+        settings: RuntimeSettings,
     ) -> Self {
         let secret = config.jwt_refresh_secret.expose_secret().as_bytes();
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
@@ -79,6 +82,7 @@ impl PendingSignIns {
             store,
             users,
             second_factors,
+            settings,
             signer: Signer::new(SigningKey::hs256(key.as_ref())),
             verifier: Verifier::new(ring, &config.jwt_issuer, &config.jwt_audience),
             issuer: config.jwt_issuer.clone(),
@@ -87,32 +91,45 @@ impl PendingSignIns {
         }
     }
 
-    /// Asks somebody whose password was just found right for their second factor, where they have one. `None` when
+    /// Asks somebody who was just found to be who they say, by `method`, for their second factor, where they have one. `None` when
     /// nothing is lacking, be it that `proof` was right.
-    pub(crate) async fn ask(&self, user: &User, proof: Option<&Proof>, origin: &Origin) -> Result<Asked> {
+    pub(crate) async fn ask(
+        &self,
+        user: &User,
+        method: &AuthMethod,
+        proof: Option<&Proof>,
+        origin: &Origin,
+    ) -> Result<Asked> {
         if !self.second_factors.status(user.id).await?.is_enabled {
             return Ok(Asked::Nothing);
         }
         let Some(proof) = proof else {
-            return self.issue(user).await.map(Asked::Later);
+            return self.issue(user, method).await.map(Asked::Later);
         };
         self.require(user, proof, origin).await?;
         Ok(Asked::Answered)
     }
 
-    /// Whose sign-in the token finishes, now that the second factor is there. The token has served then.
-    pub(crate) async fn finish(&self, token: &str, proof: &Proof, origin: &Origin) -> Result<User> {
+    /// Whose sign-in the token finishes, now that the second factor is there, and how it was begun. The token has served
+    /// then.
+    pub(crate) async fn finish(
+        &self,
+        token: &str,
+        proof: &Proof,
+        origin: &Origin,
+    ) -> Result<(User, AuthMethod)> {
         let presented = self.read(token)?;
         let user = self.users.find(presented.user_id).await?;
-        let user = user.filter(User::may_sign_in).ok_or(Error::InvalidPendingToken)?;
+        let rule = self.settings.sign_in_rule();
+        let user = user
+            .filter(|user| rule.admits(user))
+            .ok_or(Error::InvalidPendingToken)?;
         // Before the try is counted: who has to wait loses none.
         self.second_factors.refuse_while_slowed(user.id, proof).await?;
         self.count_try(&presented, &user).await?;
         self.require(&user, proof, origin).await?;
-        if !self.store.consume(&presented.id).await? {
-            return Err(Error::InvalidPendingToken);
-        }
-        Ok(user)
+        let method = self.store.consume(&presented.id).await?;
+        Ok((user, method.ok_or(Error::InvalidPendingToken)?))
     }
 
     async fn require(&self, user: &User, proof: &Proof, origin: &Origin) -> Result<()> {
@@ -122,7 +139,7 @@ impl PendingSignIns {
         Err(Error::SecondFactorRefused)
     }
 
-    async fn issue(&self, user: &User) -> Result<PendingSignIn> {
+    async fn issue(&self, user: &User, method: &AuthMethod) -> Result<PendingSignIn> {
         let now = self.clock.now();
         let claims = PendingClaims {
             iss: self.issuer.clone(),
@@ -134,7 +151,9 @@ impl PendingSignIns {
             exp: (now + LIFE).timestamp(),
             kind: TokenType::Pending,
         };
-        self.store.insert(&claims.jti, user.id, now + LIFE).await?;
+        self.store
+            .insert(&claims.jti, user.id, method, now + LIFE)
+            .await?;
         Ok(PendingSignIn {
             token: self.signer.pending(&claims)?.into(),
             expires_in_secs: LIFE.num_seconds(),

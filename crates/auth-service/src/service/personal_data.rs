@@ -16,6 +16,7 @@ use crate::{
     NAME,
     config::Config,
     domain::{
+        identity::Identity,
         origin::Origin,
         user::{User, UserId},
     },
@@ -94,7 +95,8 @@ impl PersonalData {
             self.ask("accounting-service", self.accounting.as_ref(), id),
         )
         .await;
-        let own = self.own(id, &show_account(user)).await?;
+        let identities: Vec<_> = user.identities.iter().map(shown).collect();
+        let own = self.own(id, &show_account(user), &identities).await?;
         self.record(id, origin).await;
         let whole = own
             .chain(json_text(r#","conversations":"#))
@@ -110,8 +112,11 @@ impl PersonalData {
         &self,
         id: UserId,
         account: &Value,
+        identities: &[Value],
     ) -> Result<impl Stream<Item = std::result::Result<Bytes, WebError>> + use<>> {
-        let head = json!({ "exportedAt": Timestamp(self.clock.now()), "account": account });
+        let head = json!({
+            "exportedAt": Timestamp(self.clock.now()), "account": account, "identities": identities,
+        });
         let mut head = head.to_string();
         // The object goes on.
         head.pop();
@@ -164,6 +169,14 @@ impl PersonalData {
         };
         self.audit.record(event, self.clock.now()).await;
     }
+}
+
+/// A linked identity as its owner may read it: whole.
+fn shown(identity: &Identity) -> Value {
+    json!({
+        "issuer": identity.issuer, "subject": identity.subject, "email": identity.email,
+        "connectedAt": Timestamp(identity.connected_at),
+    })
 }
 
 /// Another service's part, or that it is missing. When the service fails half way the whole document breaks off.

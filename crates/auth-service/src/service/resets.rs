@@ -21,10 +21,7 @@ use crate::{
     error::{Error, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
-    service::{
-        credentials::{Credentials, parse_new},
-        tokens::seconds,
-    },
+    service::{credentials::Credentials, tokens::seconds},
     store::{
         audit::{AuditEvent, AuditStore},
         resets::{NewReset, ResetStore},
@@ -203,7 +200,7 @@ impl Resets {
         let user = user
             .filter(|user| user.email == reset.email && !user.is_disabled)
             .ok_or(Error::InvalidResetToken)?;
-        let password = parse_new(password, &user)?;
+        let password = self.credentials.parse_new(password, &user)?;
         // First the token, of which there is one, then the effect: two requests with it must not both set a password.
         // A crash in between costs the user another mail.
         if !self.store.consume(&reset, now).await? {

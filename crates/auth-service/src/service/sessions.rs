@@ -9,13 +9,14 @@ use crate::{
     domain::{
         origin::Origin,
         session::{AuthMethod, Presented, Session},
-        user::{SignInRule, User, UserId},
+        user::{User, UserId},
     },
     error::{Error, Result},
     metrics::AuthMetrics,
     service::{
         new_devices::NewDevices,
         revocations::Revocations,
+        settings::RuntimeSettings,
         tokens::{Tokens, hash_of, seconds},
     },
     store::{
@@ -46,7 +47,7 @@ pub(crate) struct Sessions {
     life: Duration,
     grace: Duration,
     per_user_max: usize,
-    sign_in_rule: SignInRule,
+    settings: RuntimeSettings,
 }
 
 /// What a client holds after it signed in or refreshed.
@@ -135,6 +136,7 @@ impl Sessions {
         new_devices: NewDevices,
         audit: AuditStore,
         metrics: AuthMetrics,
+        settings: RuntimeSettings,
     ) -> Self {
         Self {
             store,
@@ -148,13 +150,13 @@ impl Sessions {
             life: seconds(config.session_life),
             grace: seconds(config.refresh_grace),
             per_user_max: config.sessions_per_user_max,
-            sign_in_rule: config.sign_in_rule,
+            settings,
         }
     }
 
     /// Whether the user may hold a session here.
     pub(crate) fn admits(&self, user: &User) -> bool {
-        self.sign_in_rule.admits(user)
+        self.settings.sign_in_rule().admits(user)
     }
 
     /// Opens a session for somebody who has just proven who they are.

@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
-use crate::{domain::user::UserId, error::Result};
+use crate::{
+    domain::{session::AuthMethod, user::UserId},
+    error::Result,
+};
 
 /// Codes that may be tried with one token.
 const TRIES_MAX: i32 = 5;
@@ -24,6 +27,8 @@ struct PendingRow {
     #[serde(rename = "_id")]
     id: String,
     user_id: ObjectId,
+    /// How they proved who they are so far; rows of older versions do not say.
+    method: Option<String>,
     tries: i32,
     expires: BsonDateTime,
 }
@@ -38,10 +43,17 @@ impl PendingSignInStore {
     }
 
     /// Adds one.
-    pub(crate) async fn insert(&self, id: &str, user_id: UserId, expires_at: DateTime<Utc>) -> Result<()> {
+    pub(crate) async fn insert(
+        &self,
+        id: &str,
+        user_id: UserId,
+        method: &AuthMethod,
+        expires_at: DateTime<Utc>,
+    ) -> Result<()> {
         let row = PendingRow {
             id: id.to_owned(),
             user_id: user_id.0,
+            method: Some(method.0.clone().into_owned()),
             tries: 0,
             expires: BsonDateTime::from_chrono(expires_at),
         };
@@ -59,8 +71,13 @@ impl PendingSignInStore {
         Ok(counted.await?.matched_count == 1)
     }
 
-    /// Uses one up. Of any number of callers exactly one gets `true`.
-    pub(crate) async fn consume(&self, id: &str) -> Result<bool> {
-        Ok(self.rows.delete_one(doc! { "_id": id }).await?.deleted_count == 1)
+    /// Uses one up, and says how it was begun. Of any number of callers exactly one gets an answer.
+    pub(crate) async fn consume(&self, id: &str) -> Result<Option<AuthMethod>> {
+        let row = self.rows.find_one_and_delete(doc! { "_id": id }).await?;
+        let method = |row: PendingRow| {
+            row.method
+                .map_or(AuthMethod::PASSWORD, |method| AuthMethod(method.into()))
+        };
+        Ok(row.map(method))
     }
 }

@@ -3,8 +3,10 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+pub(crate) mod approvals;
 pub(crate) mod bulk;
 pub(crate) mod changes;
+pub(crate) mod identities;
 pub(crate) mod pages;
 
 use std::collections::HashMap;
@@ -22,7 +24,7 @@ use crate::{
         roles::RoleMap,
         user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, FederationError, Result},
 };
 
 /// How many users one round trip brings when all are listed.
@@ -65,6 +67,8 @@ struct UserRow {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    awaits_approval: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     must_change_password: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     password_version: i32,
@@ -74,6 +78,8 @@ struct UserRow {
     updated_at: Option<BsonDateTime>,
     #[serde(rename = "__v", default)]
     version: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<identities::IdentityRow>,
     /// Whether other services have to hear of a change yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     untold: Option<changes::Mark>,
@@ -99,6 +105,9 @@ impl UserStore {
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
             super::sparse(doc! { changes::UNTOLD: 1 }),
+            approvals::index(),
+            identities::index(),
+            identities::provider_index(),
         ])
         .await?;
         rows.create_indexes(pages::indexes()).await?;
@@ -274,6 +283,7 @@ fn version_filter(version: i32) -> Bson {
 fn taken(error: mongodb::error::Error) -> Error {
     match Error::duplicate_key(&error) {
         Some(message) if message.contains("index: username") => Error::UsernameTaken,
+        Some(message) if message.contains("index: identities") => FederationError::IdentityTaken.into(),
         Some(_) => Error::EmailTaken,
         None => Error::Database(error),
     }
@@ -293,10 +303,12 @@ impl UserStore {
             full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
+            awaits_approval: row.awaits_approval,
             role: self.roles.read(&row.role),
             must_change_password: row.must_change_password,
             password_version: row.password_version,
             version: row.version,
+            identities: row.identities.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -311,12 +323,14 @@ impl From<&User> for UserRow {
             full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            awaits_approval: user.awaits_approval,
             must_change_password: user.must_change_password,
             password_version: user.password_version,
             role: user.role.as_str().to_owned(),
             created_at: Some(BsonDateTime::from_chrono(user.created_at)),
             updated_at: Some(BsonDateTime::from_chrono(user.updated_at)),
             version: user.version,
+            identities: user.identities.iter().map(Into::into).collect(),
             untold: None,
         }
     }

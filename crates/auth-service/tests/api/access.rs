@@ -12,7 +12,12 @@ fn path_of(template: &str) -> String {
         .replace("{user_id}", &"a".repeat(24))
         .replace("{session_id}", "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6")
         .replace("{email}", "nobody@example.com")
-        .replace("{type}", "email");
+        .replace("{type}", "email")
+        .replace("{provider}", "nobody")
+        .replace("{provider_id}", "none")
+        .replace("{identity_id}", "none")
+        .replace("{invitation_id}", "none")
+        .replace("{version}", "0");
     assert!(!path.contains('{'), "{path}");
     path
 }

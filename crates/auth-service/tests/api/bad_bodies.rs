@@ -25,6 +25,11 @@ async fn every_route_refuses_bodies_its_contract_does_not_name() {
             .replace("{user_id}", &victim.id)
             .replace("{email}", "victim@example.com")
             .replace("{type}", "email")
+            .replace("{provider}", "nobody")
+            .replace("{provider_id}", "none")
+            .replace("{identity_id}", "none")
+            .replace("{invitation_id}", "none")
+            .replace("{version}", "0")
             .replace("{session_id}", "0193a000-0000-7000-8000-000000000000");
         assert!(!path.contains('{'), "{path}: what stands for the parameter?");
         for bad in contract.bad_bodies(&operation) {

@@ -18,6 +18,13 @@ mod injection;
 mod introspection;
 mod mails;
 mod new_devices;
+mod oauth;
+#[expect(
+    unreachable_pub,
+    reason = "the same file is a module of the system tests' library"
+)]
+#[path = "../../../../tests/src/oidc.rs"]
+mod oidc;
 mod operations;
 mod passwords;
 mod personal_data;
@@ -29,6 +36,7 @@ mod registration;
 mod revocations;
 mod second_factors;
 mod sessions;
+mod settings;
 mod signing_keys;
 mod support;
 mod testing;

@@ -14,7 +14,7 @@ const NEW: &str = "seven green kites 4";
 
 /// Somebody's authenticator app.
 #[derive(Clone)]
-struct Phone {
+pub(crate) struct Phone {
     secret: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ impl Phone {
     }
 
     /// The code `steps` steps from now.
-    fn code(&self, app: &TestApp, steps: i64) -> String {
+    pub(crate) fn code(&self, app: &TestApp, steps: i64) -> String {
         let step = app.clock.now().timestamp() / 30 + steps;
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.secret);
         let tag = hmac::sign(&key, &u64::try_from(step).unwrap().to_be_bytes());
@@ -66,7 +66,7 @@ async fn with_factor(app: &TestApp, name: &str) -> (SignedIn, Phone, Vec<String>
     (user, phone, codes)
 }
 
-async fn enable(app: &TestApp, user: &SignedIn) -> (Phone, Vec<String>) {
+pub(crate) async fn enable(app: &TestApp, user: &SignedIn) -> (Phone, Vec<String>) {
     let setup = user
         .client
         .post("/api/2fa/setup", &json!({ "password": PASSWORD }))

@@ -76,6 +76,8 @@ impl TestApp {
             data_encryption_key: None,
             totp_issuer: "Flowgate".to_owned(),
             testing_endpoints: false,
+            private_providers: true,
+            provider_timeout: Duration::from_secs(8),
             bcrypt_cost: 4,
             hashing_threads: 2,
             hash_queue_max: 256,

@@ -1,5 +1,6 @@
 //! What the routes under `/api/v1` carry.
 
+use common_http::Timestamp;
 use common_jwt::Role;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub(crate) struct Register {
     pub(crate) email: String,
     /// 8 to 72 bytes.
     pub(crate) password: SecretString,
+    /// The code of an invitation, where they have one.
+    pub(crate) invitation: Option<SecretString>,
 }
 
 /// `POST /api/v1/register`.
@@ -75,6 +78,14 @@ impl UpdateOther {
         let password = self.password.filter(|text| !text.expose_secret().is_empty());
         Ok((edit, password))
     }
+}
+
+/// `DELETE /api/v1/auth/account/password`.
+#[derive(Deserialize)]
+pub(crate) struct RemovePassword {
+    /// The password they have.
+    #[serde(alias = "currentPassword")]
+    pub(crate) current_password: SecretString,
 }
 
 /// The answer to a change of one's own account.
@@ -158,9 +169,34 @@ pub(crate) struct Account {
     oauth_accounts: Vec<LinkedAccount>,
 }
 
-/// An account at another provider. None can be linked yet.
+/// An identity at a provider.
 #[derive(Debug, Serialize)]
-enum LinkedAccount {}
+pub(crate) struct LinkedAccount {
+    id: String,
+    /// None when the provider is gone.
+    provider: Option<String>,
+    provider_user_id: String,
+    email: Option<String>,
+    connected_at: Timestamp,
+}
+
+impl LinkedAccount {
+    /// Those of this user; `names` are the providers' by their ids.
+    pub(crate) fn all(user: &User, names: &[(String, String)]) -> Vec<Self> {
+        let name_of = |id: &str| {
+            let found = names.iter().find(|(known, _)| known == id);
+            found.map(|(_, name)| name.clone())
+        };
+        let linked = user.identities.iter().map(|identity| Self {
+            id: identity.id.clone(),
+            provider: name_of(&identity.provider_id),
+            provider_user_id: identity.subject.clone(),
+            email: identity.email.clone(),
+            connected_at: identity.connected_at.into(),
+        });
+        linked.collect()
+    }
+}
 
 impl From<User> for Person {
     fn from(user: User) -> Self {
@@ -183,11 +219,12 @@ impl From<User> for ListedPerson {
     }
 }
 
-impl From<User> for Account {
-    fn from(user: User) -> Self {
+impl Account {
+    /// This user; `names` are the providers' by their ids.
+    pub(crate) fn new(user: User, names: &[(String, String)]) -> Self {
         Self {
-            has_password: !user.password_hash.is_empty(),
-            oauth_accounts: Vec::new(),
+            has_password: user.has_password(),
+            oauth_accounts: LinkedAccount::all(&user, names),
             person: user.into(),
         }
     }

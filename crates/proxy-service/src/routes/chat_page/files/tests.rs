@@ -40,6 +40,7 @@ fn the_page_loads_what_there_is_and_nothing_from_elsewhere() {
         let addresses: Vec<_> = text
             .split('"')
             .filter_map(|word| word.strip_prefix("/chat/assets/"))
+            .filter(|address| address.contains('/'))
             .collect();
         for address in &addresses {
             let (version, name) = address.split_once('/').unwrap();

@@ -218,7 +218,7 @@ fn authenticator(
         services: Verifier::for_services(KeyRing::new([services]), NAME),
         revocations,
         clock: config.clock.clone(),
-        cookie: None,
+        older_cookie: None,
         session_check: None,
     })
 }

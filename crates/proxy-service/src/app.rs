@@ -220,7 +220,7 @@ fn authenticator(
         services: Verifier::for_services(KeyRing::new([services]), NAME),
         revocations,
         clock: config.clock.clone(),
-        cookie: Some("flowgateAccess"),
+        older_cookie: None,
         session_check: None,
     })
 }

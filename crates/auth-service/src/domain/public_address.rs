@@ -26,7 +26,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     first != 0 && first < 240 && !is_special && !is_shared && !is_protocol && !is_benchmark && !is_relay
 }
 
-/// Only what is given out to networks, 2000::/3, and of that nothing that carries another address inside.
+/// Only what is given out to networks, `2000::/3`, and of that nothing that carries another address inside.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, third, ..] = address.segments();
     let is_unicast = first & 0xe000 == 0x2000;

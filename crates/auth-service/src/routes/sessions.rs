@@ -41,7 +41,7 @@ pub(crate) async fn log_in(
     let proof = proof_of(body.totp_code, body.recovery_code)?;
     let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
     match signing_in.await? {
-        SignIn::Done(pair) => Ok(signed_in(&cookies, pair)),
+        SignIn::Done(pair) => Ok(signed_in(&cookies, *pair)),
         SignIn::Pending(pending) => Ok(second_factor_needed(&pending)),
     }
 }

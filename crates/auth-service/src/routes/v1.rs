@@ -52,7 +52,7 @@ pub(crate) async fn log_in(
     let proof = proof_of(body.totp_code, body.recovery_code)?;
     let signing_in = logins.log_in(&body.username, &body.password, proof.as_ref(), &origin);
     Ok(match signing_in.await? {
-        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(pair)),
+        SignIn::Done(pair) => HttpResponse::Ok().json(LoggedIn::from(*pair)),
         SignIn::Pending(pending) => second_factor_needed(&pending),
     })
 }

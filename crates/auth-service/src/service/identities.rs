@@ -94,11 +94,11 @@ pub(crate) struct Parts {
 /// What an identity was worth.
 pub(crate) enum Settled {
     /// A session.
-    SignedIn(TokenPair),
+    SignedIn(Box<TokenPair>),
     /// The question for the second factor.
     Pending(PendingSignIn),
     /// It belongs to the account now.
-    Linked(User),
+    Linked(Box<User>),
 }
 
 impl From<SignIn> for Settled {
@@ -145,7 +145,7 @@ impl Identities {
                 let user = self
                     .link(*user_id, &provider, &arrival.identity, "signed_in", origin)
                     .await?;
-                Ok(Settled::Linked(user))
+                Ok(Settled::Linked(Box::new(user)))
             }
         }
     }

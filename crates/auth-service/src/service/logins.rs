@@ -43,7 +43,7 @@ pub(crate) struct Logins {
 /// How far a right password gets somebody.
 pub(crate) enum SignIn {
     /// All the way.
-    Done(TokenPair),
+    Done(Box<TokenPair>),
     /// To the question for the second factor.
     Pending(PendingSignIn),
 }
@@ -117,7 +117,8 @@ impl Logins {
                 return Ok(SignIn::Pending(pending));
             }
         };
-        self.open(&user, method, origin).await.map(SignIn::Done)
+        let pair = self.open(&user, method, origin).await?;
+        Ok(SignIn::Done(Box::new(pair)))
     }
 
     /// Finishes a sign-in with the second factor it lacked.
@@ -158,7 +159,7 @@ impl Logins {
                 .await?;
             return Err(Error::InvalidCredentials);
         }
-        Ok(SignIn::Done(pair))
+        Ok(SignIn::Done(Box::new(pair)))
     }
 
     /// The audit trail has it by now, from where the code was looked at.

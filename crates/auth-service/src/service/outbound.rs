@@ -98,8 +98,8 @@ impl Outbound {
 
     /// What is wrong with an address, as far as it can be seen.
     pub(crate) fn check(&self, url: &Url) -> Result<(), &'static str> {
-        let is_tls = url.scheme() == "https";
-        if !is_tls && !(self.is_lenient && url.scheme() == "http") {
+        let is_fine = url.scheme() == "https" || (self.is_lenient && url.scheme() == "http");
+        if !is_fine {
             return Err("must begin with https://");
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {

@@ -249,8 +249,8 @@ impl SignInFlowStore {
 
     /// Uses a link up. Of any number of callers exactly one gets `true`.
     pub(crate) async fn take_link(&self, token: &OneTime) -> Result<bool> {
-        let taken = self.links.delete_one(doc! { "_id": token.hash() });
-        Ok(taken.await?.deleted_count == 1)
+        let deletion = self.links.delete_one(doc! { "_id": token.hash() });
+        Ok(deletion.await?.deleted_count == 1)
     }
 }
 

@@ -271,11 +271,11 @@ async fn finish(
 /// What somebody gets who is known now.
 fn settled(settled: Settled) -> HttpResponse {
     match settled {
-        Settled::SignedIn(pair) => HttpResponse::Ok().json(LoggedIn::from(pair)),
+        Settled::SignedIn(pair) => HttpResponse::Ok().json(LoggedIn::from(*pair)),
         Settled::Pending(pending) => second_factor_needed(&pending),
         Settled::Linked(user) => HttpResponse::Ok().json(PersonEnvelope {
             message: Some("Account linked successfully"),
-            user: Person::from(user),
+            user: Person::from(*user),
         }),
     }
 }

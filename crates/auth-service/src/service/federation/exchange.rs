@@ -78,7 +78,7 @@ impl Exchange {
             ProviderKind::Oidc => self.by_id_token(provider, &endpoints, flow, &tokens).await,
             ProviderKind::OAuth2 => {
                 let person = self.ask_who(&endpoints, &tokens).await?;
-                identity(provider, subject_of(&person)?, &person)
+                Ok(identity(provider, subject_of(&person)?, &person))
             }
             ProviderKind::GitHub => self.by_github(provider, &endpoints, &tokens).await,
         }
@@ -136,7 +136,7 @@ impl Exchange {
             }
             claims.extend(person);
         }
-        identity(provider, subject, &claims)
+        Ok(identity(provider, subject, &claims))
     }
 
     /// The claims of the token; looks once for new keys when its key is not known.
@@ -184,7 +184,7 @@ impl Exchange {
             person.insert("email".to_owned(), best.email.into());
             person.insert("email_verified".to_owned(), true.into());
         }
-        identity(provider, subject, &person)
+        Ok(identity(provider, subject, &person))
     }
 
     async fn ask_who(&self, endpoints: &Endpoints, tokens: &Tokens) -> Result<Map<String, Value>> {
@@ -211,7 +211,7 @@ fn subject_of(person: &Map<String, Value>) -> Result<String> {
     Ok(subject.ok_or(FederationError::IdentityUnclear)?)
 }
 
-fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -> Result<VerifiedIdentity> {
+fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -> VerifiedIdentity {
     let email = claims.get("email").and_then(Value::as_str);
     let parsed = email.and_then(|text| EmailAddress::parse(text).ok());
     let says_verified = ["email_verified", "verified_email"]
@@ -222,7 +222,7 @@ fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -
     let names = ["preferred_username", "login", "nickname", "username", "name"]
         .into_iter()
         .filter_map(|name| claims.get(name)?.as_str());
-    Ok(VerifiedIdentity {
+    VerifiedIdentity {
         issuer: provider.issuer.clone(),
         subject,
         email: parsed.as_ref().map(|email| email.as_str().to_owned()),
@@ -231,7 +231,7 @@ fn identity(provider: &Provider, subject: String, claims: &Map<String, Value>) -
             .map(|name| name.chars().take(NAME_CHARS_MAX).collect())
             .take(NAMES_MAX)
             .collect(),
-    })
+    }
 }
 
 /// A refusal of the code is the person's to repair; everything else is the provider's.

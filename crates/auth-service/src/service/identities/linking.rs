@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Identities, Settled};
 use crate::{
     domain::{
+        email::EmailAddress,
         identity::VerifiedIdentity,
         one_time::OneTime,
         origin::Origin,
@@ -129,7 +130,7 @@ impl Identities {
                     return Err(FederationError::WrongProof.into());
                 }
                 let linked = self.finish(&token, &user, &provider, &link.identity, "session", origin);
-                Ok(Settled::Linked(linked.await?))
+                Ok(Settled::Linked(Box::new(linked.await?)))
             }
             LinkProof::MailedCode(code) => {
                 let code = readable::normalised(code.expose_secret(), CODE_SYMBOLS);
@@ -189,7 +190,7 @@ impl Identities {
     /// The account, if it still has the address that was compared.
     async fn user_of(&self, link: &PendingLink) -> Result<User> {
         let user = self.users.find(link.user_id).await?;
-        let email = link.identity.verified_email.as_ref().map(|email| email.as_str());
+        let email = link.identity.verified_email.as_ref().map(EmailAddress::as_str);
         let is_same = |user: &User| !user.is_disabled && email == Some(user.email.as_str());
         Ok(user.filter(is_same).ok_or(FederationError::InvalidLinkToken)?)
     }

@@ -2,7 +2,7 @@
 
 use bson::doc;
 use futures_util::future::join;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{School, add_provider, begin_link, path_of};
 use crate::{
@@ -276,6 +276,6 @@ async fn two_admins_who_change_one_provider_at_once_both_know() {
             "{}",
             answer.text
         );
-        assert_eq!(provider[member] == Value::from(value), counts);
+        assert_eq!(provider[member] == value, counts);
     }
 }

@@ -1,9 +1,12 @@
 /* The person's conversations: the list, the one that is open, and what is searched for. Knows nothing of how they look. */
 
+import { Refused } from './api.js';
 import { Conversation } from './conversation.js';
 
 const PAGE = 30;
 const FOUND_MAX = 20;
+/* As many as the server gives at once. */
+const LISTED_MAX = 500;
 
 export class Talks extends EventTarget {
   #known = new Map();
@@ -104,27 +107,35 @@ export class Talks extends EventTarget {
     this.#tell('current', this.current);
   }
 
-  /** Shows a conversation. One that is not in the list is looked for by its id. */
+  /** Shows a conversation. */
   async open(id) {
     const conversation = this.#known.get(id) ?? new Conversation(this.api, this.#tell, { id, chatflowId: null });
     this.current = conversation;
     this.#tell('current', conversation);
     try {
-      await conversation.load(this.#running.get(id));
-      this.#known.set(id, conversation);
-      if (conversation.chatflowId === null) await this.#identify(conversation);
+      const isKnown = this.#known.has(id) || this.#identify(conversation);
+      await Promise.all([isKnown, conversation.load(this.#running.get(id))]);
     } catch (error) {
       if (this.current === conversation) this.#tell('unopened', { conversation, error });
       return;
     }
+    this.#known.set(id, conversation);
     if (this.current === conversation) this.#tell('current', conversation);
   }
 
-  /* Older ones are found by paging on: what the list says of a conversation is said nowhere else. */
+  /* What the list says of a conversation is said nowhere else, so one that is not listed yet is looked for there. */
   async #identify(conversation) {
-    while (conversation.chatflowId === null && this.hasMore) await this.more();
-    const listed = this.list.find((one) => one.id === conversation.id);
-    if (listed && listed !== conversation) Object.assign(conversation, { chatflowId: listed.chatflowId, title: listed.title, at: listed.at });
+    for (let cursor = null; ; ) {
+      const page = await this.api.sessions('', cursor, LISTED_MAX);
+      const session = page.sessions.find((one) => one.session_id === conversation.id);
+      if (session) {
+        const title = session.topic ?? session.first_message ?? '';
+        Object.assign(conversation, { chatflowId: session.chatflow_id, title, at: new Date(session.created_at) });
+        return;
+      }
+      if (!page.next_cursor) throw new Refused(404, { code: 'session_not_found' });
+      cursor = page.next_cursor;
+    }
   }
 
   /** Asks in the open conversation. */

@@ -6,7 +6,7 @@ use system_tests::browser::{ESCAPE, TAB};
 use crate::{stage::Stage, workbench::strings};
 
 /// Every text on the page whose contrast is too low for its size, and every control that is too small or has no name.
-const FAULTS: &str = "
+pub(crate) const FAULTS: &str = "
     const channel = (part) => { part /= 255; return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4 };
     const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
     const parse = (text) => { const parts = text.match(/[\\d.]+/g).map(Number); return [parts.slice(0, 3), parts[3] ?? 1] };

@@ -1,4 +1,5 @@
-//! The chat widget in a real browser: what it makes of text, and what visitors of other people's pages do with it.
+//! Our pages in a real browser: the chat widget, what it makes of text and what visitors of other people's pages do with
+//! it; and the chat page of people who have an account.
 
 #![expect(
     clippy::panic,
@@ -8,6 +9,7 @@
 
 mod accessibility;
 mod attacks;
+mod chat_page;
 mod embedding;
 mod failures;
 mod markdown;

@@ -128,6 +128,20 @@ impl Browser {
         self.ask(Method::POST, "/url", &json!({ "url": url })).await;
     }
 
+    /// Sets a cookie for the host of the page that is shown, which no script can read.
+    pub async fn set_cookie(&self, name: &str, value: &str) {
+        let cookie =
+            json!({ "name": name, "value": value, "path": "/", "httpOnly": true, "sameSite": "Lax" });
+        self.ask(Method::POST, "/cookie", &json!({ "cookie": cookie }))
+            .await;
+    }
+
+    /// Forgets a cookie.
+    pub async fn remove_cookie(&self, name: &str) {
+        self.ask(Method::DELETE, &format!("/cookie/{name}"), &json!({}))
+            .await;
+    }
+
     /// Loads the page again.
     pub async fn reload(&self) {
         self.ask(Method::POST, "/refresh", &json!({})).await;

@@ -273,7 +273,7 @@ fn authenticator(
         services: Verifier::for_services(KeyRing::new([services]), SERVICE),
         revocations,
         clock: config.clock.clone(),
-        cookie: None,
+        older_cookie: None,
         session_check: None,
     })
 }

@@ -450,7 +450,7 @@ impl Services {
             services: Verifier::for_services(KeyRing::new([services]), NAME),
             revocations,
             clock: config.clock.clone(),
-            cookie: Some(ACCESS_COOKIE),
+            older_cookie: Some(ACCESS_COOKIE),
             session_check: Some(check),
         }
     }

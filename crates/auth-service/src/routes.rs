@@ -5,6 +5,7 @@ pub(crate) mod administration;
 pub(crate) mod audit;
 pub(crate) mod batches;
 pub(crate) mod bodies;
+pub(crate) mod browser_sessions;
 pub(crate) mod cookies;
 pub(crate) mod deletion;
 pub(crate) mod devices;
@@ -70,6 +71,12 @@ fn signing_in(routes: &mut Routes<'_>) {
             RestrictedUser,
             sessions::log_out_everywhere,
         )
+        .post(
+            "/session/refresh",
+            Public,
+            browser_sessions::refresh_browser_session,
+        )
+        .post("/session/end", Optional, browser_sessions::end_browser_session)
         .post("/api/auth/forgot-password", Public, passwords::forgot_password)
         .post("/api/auth/reset-password", Public, passwords::reset_password)
         .post("/api/auth/introspect", Service, tokens::introspect_token)

@@ -17,6 +17,7 @@ use common_jwt::{AccessClaims, Invalid, Role, TokenType, Verifier};
 use secrecy::SecretString;
 
 use crate::{
+    browser::SessionCookies,
     caller::{Caller, CallingService, CurrentUser},
     clock::Clock,
     key_feed::KeyFeed,
@@ -237,8 +238,8 @@ pub struct Authenticator {
     pub revocations: RevocationSet,
     /// The time.
     pub clock: Clock,
-    /// The cookie a browser may send the access token in, where the service sets one.
-    pub cookie: Option<&'static str>,
+    /// The cookie that older clients send the access token in, from wherever, where the service sets one.
+    pub older_cookie: Option<&'static str>,
     /// A further look at people.
     pub session_check: Option<SessionCheck>,
 }
@@ -322,7 +323,8 @@ impl Authenticator {
         Ok(Some(Caller::User(user)))
     }
 
-    /// The token the request carries: `Authorization: Bearer`, else the cookie. Never the query string.
+    /// The token the request carries: `Authorization: Bearer`, else the cookie of our pages, else that of older clients.
+    /// Never the query string.
     fn token(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
         let mut headers = request.headers().get_all(header::AUTHORIZATION);
         let (first, second) = (headers.next(), headers.next());
@@ -334,8 +336,14 @@ impl Authenticator {
             ));
         }
         let bearer = first.and_then(|value| value.to_str().ok()).and_then(bearer);
-        let cookie = || Some(request.cookie(self.cookie?)?.value().to_owned());
-        Ok(bearer.map(str::to_owned).or_else(cookie))
+        let older = || Some(request.cookie(self.older_cookie?)?.value().to_owned());
+        let cookie = || SessionCookies::access_token(request).or_else(older);
+        // A header of another scheme, or one that cannot be read, is an attempt to be somebody; cookies do not mend it.
+        match (bearer, first) {
+            (Some(token), _) => Ok(Some(token.to_owned())),
+            (None, Some(_)) => Ok(older()),
+            (None, None) => Ok(cookie()),
+        }
     }
 }
 

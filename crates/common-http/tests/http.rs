@@ -121,7 +121,7 @@ impl TestServer {
             services: Verifier::for_services(ring(SERVICE_SECRET), NAME),
             revocations: revocations.clone(),
             clock: Clock::System,
-            cookie: Some("accessToken"),
+            older_cookie: Some("accessToken"),
             session_check: None,
         });
         let metrics = web::Data::new(Metrics::new(NAME).unwrap());
@@ -344,6 +344,65 @@ async fn tokens_that_are_not_for_us_are_refused() {
         .expect_problem(401, "session_revoked");
     server.revocations.extend([], now + 900 + 31);
     assert!(server.revocations.is_empty(), "what has expired is forgotten");
+}
+
+/// The cookie of the session in a browser is worth something on our own pages, and where nobody else sent the request.
+#[actix_web::test]
+async fn the_cookie_of_our_pages_is_taken_from_our_pages_only() {
+    let server = TestServer::start();
+    let own = format!("http://{}", server.address);
+    let cookie = format!(
+        "flowgateAccess={}",
+        tokens().access(&Person::new("alice", Role::EndUser))
+    );
+    let asked = async |headers: &[(&str, &str)]| {
+        let mut request = server
+            .client
+            .request(Method::GET, "/users/1")
+            .header("cookie", &cookie);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        server.client.send(request).await
+    };
+    for headers in [
+        &[][..],
+        &[("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "none")],
+        &[("origin", &own)],
+    ] {
+        let answer = asked(headers).await.expect(200);
+        assert_eq!(answer.body["caller"], "alice", "{headers:?}");
+    }
+    for headers in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "cross-site"), ("origin", &own)],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        // Listed for clients that hold a token; a cookie of ours is none of theirs.
+        &[("origin", "https://chat.example.com")],
+        // What another would be, had the proxy been one we trust.
+        &[
+            ("origin", "https://elsewhere"),
+            ("x-forwarded-host", "elsewhere"),
+            ("x-forwarded-proto", "https"),
+        ],
+    ] {
+        asked(headers).await.expect_problem(401, "missing_token");
+    }
+    // A header counts before the cookie, also when it is worth nothing.
+    asked(&[("authorization", "Bearer rubbish")])
+        .await
+        .expect_problem(401, "invalid_token");
+    asked(&[("authorization", "Basic YTpi")])
+        .await
+        .expect_problem(401, "missing_token");
+    let bob = format!("Bearer {}", tokens().access(&Person::new("bob", Role::EndUser)));
+    let answer = asked(&[("authorization", &bob), ("sec-fetch-site", "cross-site")])
+        .await
+        .expect(200);
+    assert_eq!(answer.body["caller"], "bob");
 }
 
 #[actix_web::test]

@@ -61,7 +61,7 @@ impl Following {
                 ),
                 revocations: RevocationSet::default(),
                 clock: clock.clone(),
-                cookie: None,
+                older_cookie: None,
                 session_check: None,
             },
             issuer,

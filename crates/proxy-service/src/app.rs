@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{PublicBase, WidgetPages, routes, visitor_cors},
+    routes::{ChatPage, PublicBase, WidgetPages, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
@@ -83,6 +83,7 @@ impl App {
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let turns = web::Data::new(turns);
         let widget_pages = WidgetPages::new(config.public_base_url.clone());
+        let chat_page = web::Data::new(ChatPage::new(config.prompt_chars_max));
 
         let upload_memory = web::Data::new(UploadMemory::new(config.upload_memory_bytes_max, &metrics)?);
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -109,6 +110,7 @@ impl App {
                 .app_data(files.clone())
                 .app_data(public_base.clone())
                 .app_data(personal_data.clone())
+                .app_data(chat_page.clone())
                 .app_data(web::Data::new(ValidationStatus(StatusCode::UNPROCESSABLE_ENTITY)))
                 .configure(|app| catalog.register(app))
                 .configure(|app| widget.register(app))
@@ -218,7 +220,7 @@ fn authenticator(
         services: Verifier::for_services(KeyRing::new([services]), NAME),
         revocations,
         clock: config.clock.clone(),
-        cookie: None,
+        older_cookie: None,
         session_check: None,
     })
 }

@@ -7,11 +7,14 @@ mod admin_users;
 mod auth;
 mod bodies;
 mod chat_body;
+mod chat_page;
 mod chatflows;
 mod credits;
 mod embeds;
 mod exports;
 mod files;
+mod languages;
+mod page_file;
 mod paging;
 mod people;
 mod predict;
@@ -24,6 +27,7 @@ mod visitors;
 mod widget;
 
 pub(crate) use self::{
+    chat_page::ChatPage,
     files::PublicBase,
     visitors::{DoorRules, visitor_cors},
     widget::WidgetPages,
@@ -54,6 +58,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     about::table(routes);
     auth::table(routes);
     credits::table(routes);
+    chat_page::table(routes);
     chatflows::table(routes);
     admin_chatflows::table(routes);
     admin_users::table(routes);

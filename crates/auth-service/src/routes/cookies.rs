@@ -1,4 +1,4 @@
-//! The cookies that browsers keep the tokens in.
+//! The cookies that browsers keep the tokens in: those of our own pages, and the older ones of clients that call the API.
 
 use actix_web::{
     HttpRequest,
@@ -6,7 +6,13 @@ use actix_web::{
     web,
 };
 
-use crate::{config::Config, domain::one_time::OneTime, service::federation::BROWSER_LIFE};
+use common_http::{SessionCookies, is_from_own_page};
+
+use crate::{
+    config::Config,
+    domain::one_time::OneTime,
+    service::{federation::BROWSER_LIFE, sessions::TokenPair},
+};
 
 /// The access token, for every path.
 pub(crate) const ACCESS_COOKIE: &str = "accessToken";
@@ -26,6 +32,14 @@ pub(crate) struct Cookies {
     secure: bool,
     access_life: Duration,
     refresh_life: Duration,
+}
+
+/// The refresh token of the session in a browser, taken from a page of ours.
+pub(crate) fn own_refresh_token_of(request: &HttpRequest) -> Option<String> {
+    let cookies = request.app_data::<web::Data<Cookies>>()?;
+    is_from_own_page(request)
+        .then(|| cookies.names().refresh_of(request))
+        .flatten()
 }
 
 impl Cookies {
@@ -49,6 +63,37 @@ impl Cookies {
         self.build(REFRESH_COOKIE, token, REFRESH_PATH, self.refresh_life)
     }
 
+    /// The names of the cookies of the session in a browser.
+    pub(crate) fn names(&self) -> SessionCookies {
+        SessionCookies::new(self.secure)
+    }
+
+    /// Keeps the session in a browser. The refresh token ends when nothing has continued it, or the session is too old.
+    pub(crate) fn session(&self, pair: &TokenPair) -> [Cookie<'static>; 2] {
+        let names = self.names();
+        [
+            self.lax(names.access, &pair.access, self.access_life),
+            self.lax(names.refresh, &pair.refresh, self.refresh_life),
+        ]
+    }
+
+    /// Forgets the session in a browser.
+    pub(crate) fn no_session(&self) -> [Cookie<'static>; 2] {
+        let names = self.names();
+        [names.access, names.refresh].map(|name| self.lax(name, "", Duration::ZERO))
+    }
+
+    /// A cookie of our own pages. `Lax`: people come to them by links in mails and back from providers.
+    pub(crate) fn lax(&self, name: &'static str, value: &str, life: Duration) -> Cookie<'static> {
+        Cookie::build(name, value.to_owned())
+            .path("/")
+            .max_age(life)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.secure)
+            .finish()
+    }
+
     /// Keeps what binds a sign-in at a provider to this browser. `Lax`: the browser comes back from another site.
     pub(crate) fn browser(&self, browser: &OneTime) -> Cookie<'static> {
         let name = if self.secure {
@@ -56,13 +101,11 @@ impl Cookies {
         } else {
             BROWSER_COOKIE_WITHOUT_TLS
         };
-        Cookie::build(name, browser.text().to_owned())
-            .path("/")
-            .max_age(Duration::seconds(BROWSER_LIFE.num_seconds()))
-            .http_only(true)
-            .same_site(SameSite::Lax)
-            .secure(self.secure)
-            .finish()
+        self.lax(
+            name,
+            browser.text(),
+            Duration::seconds(BROWSER_LIFE.num_seconds()),
+        )
     }
 
     /// Forgets both.

@@ -8,6 +8,7 @@ mod administration;
 mod audit;
 mod bad_bodies;
 mod batches;
+mod browser_sessions;
 mod commands;
 mod deletion;
 mod devices;

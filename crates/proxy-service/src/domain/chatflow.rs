@@ -210,6 +210,14 @@ impl Price {
         matches!(self, Self::Flat(..=0))
     }
 
+    /// What each turn costs, where that is known before.
+    pub const fn flat(&self) -> Option<i64> {
+        match self {
+            Self::Flat(credits) => Some(*credits),
+            Self::ByUsage(_) => None,
+        }
+    }
+
     /// The hold for a turn, of which `credits` are known to be held.
     pub const fn hold(&self, credits: i64) -> Hold {
         match self {

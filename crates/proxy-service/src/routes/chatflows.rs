@@ -57,6 +57,7 @@ struct MyChatflow {
     kind: String,
     deployed: bool,
     assigned_at: Option<Timestamp>,
+    price: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -160,6 +161,7 @@ impl From<AssignedChatflow> for MyChatflow {
         }: AssignedChatflow,
     ) -> Self {
         Self {
+            price: chatflow.price.flat(),
             id: chatflow.flowise_id,
             name: chatflow.name,
             description: chatflow.description,

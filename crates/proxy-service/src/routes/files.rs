@@ -277,7 +277,7 @@ fn dress(response: &mut HttpResponseBuilder, tag: &str, disposition: &str, conte
         .insert_header((header::CONTENT_DISPOSITION, disposition))
         .insert_header((header::CACHE_CONTROL, CACHED))
         // The same browser may be somebody else's tomorrow.
-        .append_header((header::VARY, "Authorization"))
+        .append_header((header::VARY, "Authorization, Cookie"))
         .insert_header((header::CONTENT_SECURITY_POLICY, NO_SCRIPTS))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((

@@ -2,6 +2,7 @@
 
 mod access;
 mod catalog;
+mod chat_page;
 mod config;
 mod turns;
 mod upstream;

@@ -25,6 +25,11 @@ const ICONS = {
   down: 'M12 4a1 1 0 0 1 1 1v10.6l4.3-4.3a1 1 0 0 1 1.4 1.4l-6 6a1 1 0 0 1-1.4 0l-6-6a1 1 0 1 1 1.4-1.4l4.3 4.3V5a1 1 0 0 1 1-1Z',
 };
 
+/** More of them, by name, for a page that has more to show: the path of each in a square of 24. */
+export function addIcons(paths) {
+  Object.assign(ICONS, paths);
+}
+
 /** One of our pictures; it says nothing to a screen reader. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');

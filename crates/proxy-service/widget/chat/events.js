@@ -3,10 +3,11 @@
 /* One event is one JSON object with a piece of text; what is larger is no answer of ours. */
 const EVENT_CHARS_MAX = 1 << 20;
 
-/** Turns text as it arrives into events: `push` gives those that are complete. */
+/** Turns text as it arrives into events, `{id, data}`: `push` gives those that are complete. */
 export class EventParser {
   #rest = '';
   #data = [];
+  #id = '';
   #size = 0;
 
   push(text) {
@@ -36,20 +37,27 @@ export class EventParser {
 
   #line(line, events) {
     if (line === '') {
-      if (this.#data.length > 0) events.push(this.#data.join('\n'));
+      if (this.#data.length > 0) events.push({ id: this.#id, data: this.#data.join('\n') });
       this.#data = [];
       this.#size = 0;
     } else if (line.startsWith('data:')) {
       const value = line.slice(line.charAt(5) === ' ' ? 6 : 5);
       this.#data.push(value);
       this.#size += value.length;
+    } else if (line.startsWith('id:')) {
+      this.#id = line.slice(line.charAt(3) === ' ' ? 4 : 3);
     }
-    /* Comments keep the connection alive; names and ids of events mean nothing here. */
+    /* Comments keep the connection alive; names of events stand in their data, too. */
   }
 }
 
 /** The data of each event of a response's body. */
 export async function* events(body) {
+  for await (const { data } of numberedEvents(body)) yield data;
+}
+
+/** The same with the id of each, after which a stream can go on; without one it is that of the event before. */
+export async function* numberedEvents(body) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   const parser = new EventParser();

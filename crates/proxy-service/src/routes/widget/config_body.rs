@@ -8,7 +8,7 @@ use super::{
     options::Options,
     texts::{self, Strings},
 };
-use crate::domain::embed::Embed;
+use crate::{domain::embed::Embed, routes::languages};
 
 /// Characters of a message; the old page knows no limit, but its file names one.
 const MESSAGE_CHARS_MAX: usize = 10_000;
@@ -94,7 +94,7 @@ impl<'a> Dressed<'a> {
             let labels = json!({
                 "open": text("launcher.open"), "close": text("launcher.close"), "unread": text("launcher.unread"),
             });
-            (texts::base_of(&language), labels)
+            (languages::base_of(&language), labels)
         });
         Value::Object(all.collect())
     }
@@ -235,7 +235,7 @@ fn language_of(embed: &Embed, options: &Options, accept_language: &str) -> Strin
         own
     };
     let asked = options.language.iter().cloned();
-    let wanted: Vec<_> = asked.chain(texts::accepted(accept_language)).collect();
-    let chosen = texts::choose(&wanted, &known).or_else(|| embed.languages.first().map(String::as_str));
+    let wanted: Vec<_> = asked.chain(languages::accepted(accept_language)).collect();
+    let chosen = languages::choose(&wanted, &known).or_else(|| embed.languages.first().map(String::as_str));
     chosen.unwrap_or(texts::FALLBACK).to_owned()
 }

@@ -1,20 +1,11 @@
 //! The widget's files, as they are compiled into the program: no path of a request ever reaches a file system.
 
-use std::{borrow::Cow, collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
-use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{
-        StatusCode,
-        header::{self, HeaderName},
-    },
-    web::Bytes,
-};
-use flate2::{Compression, write::GzEncoder};
-use sha2::{Digest as _, Sha256};
+use crate::routes::page_file::{File, escaped, kept_under, version_of};
 
 /// What pages load, by name: the script modules of the chat page, and style sheets.
-const PARTS: [(&str, &str); 17] = [
+const PARTS: [(&str, &str); 18] = [
     ("main.js", include_str!("../../../widget/chat/main.js")),
     ("api.js", include_str!("../../../widget/chat/api.js")),
     ("chats.js", include_str!("../../../widget/chat/chats.js")),
@@ -29,6 +20,7 @@ const PARTS: [(&str, &str); 17] = [
     ("theme.js", include_str!("../../../widget/chat/theme.js")),
     ("thread.js", include_str!("../../../widget/chat/thread.js")),
     ("icon.svg", include_str!("../../../widget/icon.svg")),
+    ("look.css", include_str!("../../../widget/look.css")),
     ("page.css", include_str!("../../../widget/page.css")),
     ("demo.css", include_str!("../../../widget/demo/demo.css")),
     ("demo.js", include_str!("../../../widget/demo/demo.js")),
@@ -40,71 +32,6 @@ const EMBED: &str = include_str!("../../../widget/embed.js");
 
 /// Where the embedding script takes what its embed's owner has set.
 const SERVED: &str = "const SERVED = null;";
-
-/// An address with a version never means anything else.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-
-/// What a browser asks for again before it uses it.
-const ASK_FIRST: &str = "no-cache";
-
-/// One file, plain and compressed.
-#[derive(Clone, Debug)]
-pub(super) struct File {
-    content_type: &'static str,
-    tag: String,
-    plain: Bytes,
-    gzipped: Bytes,
-}
-
-impl File {
-    pub(super) fn new(name: &str, text: impl Into<Cow<'static, str>>) -> Self {
-        let content_type = match name.rsplit_once('.') {
-            Some((_, "js")) => "text/javascript; charset=utf-8",
-            Some((_, "css")) => "text/css; charset=utf-8",
-            Some((_, "svg")) => "image/svg+xml",
-            _ => "text/html; charset=utf-8",
-        };
-        let plain = match text.into() {
-            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            Cow::Owned(text) => Bytes::from(text),
-        };
-        Self {
-            content_type,
-            tag: hex::encode(&Sha256::digest(&plain)[..10]),
-            gzipped: gzipped(&plain),
-            plain,
-        }
-    }
-
-    /// The answer to a request for it: nothing but headers where the browser has it already.
-    pub(super) fn answer(&self, request: &HttpRequest, mut response: HttpResponseBuilder) -> HttpResponse {
-        let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let encodings = text(header::ACCEPT_ENCODING).unwrap_or_default();
-        let accepts_gzip = encodings
-            .split(',')
-            .any(|encoding| encoding.trim().eq_ignore_ascii_case("gzip"));
-        // Each form is a representation of its own (RFC 9110 section 8.8.3.3).
-        let tag = format!("\"{}{}\"", self.tag, if accepts_gzip { "-gz" } else { "" });
-        response
-            .content_type(self.content_type)
-            .insert_header((header::ETAG, tag.clone()))
-            .append_header((header::VARY, "Accept-Encoding"));
-        let known = text(header::IF_NONE_MATCH).unwrap_or_default();
-        if known
-            .split(',')
-            .any(|known| known.trim().trim_start_matches("W/") == tag)
-        {
-            return response.status(StatusCode::NOT_MODIFIED).finish();
-        }
-        let body = if accepts_gzip {
-            response.insert_header((header::CONTENT_ENCODING, "gzip"));
-            &self.gzipped
-        } else {
-            &self.plain
-        };
-        response.body(body.clone())
-    }
-}
 
 /// All of them, made once.
 #[derive(Clone, Debug)]
@@ -118,12 +45,7 @@ pub(super) struct WidgetFiles {
 impl WidgetFiles {
     /// Reads and compresses what is compiled in.
     pub(super) fn new() -> Self {
-        let mut digest = Sha256::new();
-        for (name, text) in PARTS {
-            digest.update(name);
-            digest.update(text);
-        }
-        let version = hex::encode(&digest.finalize()[..8]);
+        let version = version_of(&PARTS);
         let parts = PARTS.map(|(name, text)| (name, File::new(name, text)));
         let assets = format!("assets/{version}");
         // A browser that knows all modules from the start loads them at once, not one import after the other.
@@ -169,39 +91,14 @@ impl WidgetFiles {
     /// A file, and how long it may be kept: one that was asked for under another version is another replica's, and only
     /// good for now.
     pub(super) fn part(&self, version: &str, name: &str) -> Option<(&File, &'static str)> {
-        let kept = if version == self.version {
-            FOR_EVER
-        } else {
-            ASK_FIRST
-        };
-        Some((self.parts.get(name)?, kept))
-    }
-}
-
-/// Text that stays text in HTML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
-
-fn gzipped(bytes: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    // Memory cannot refuse.
-    match encoder.write_all(bytes).and_then(|()| encoder.finish()) {
-        Ok(gzipped) => Bytes::from(gzipped),
-        Err(error) => {
-            tracing::error!(%error, "a file of the widget could not be compressed");
-            Bytes::new()
-        }
+        Some((self.parts.get(name)?, kept_under(version, &self.version)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::page_file::FOR_EVER;
 
     /// What one view of the page may weigh, with everything it loads.
     const VIEW_BYTES_MAX: usize = 60 * 1_000;
@@ -211,9 +108,9 @@ mod tests {
         let files = WidgetFiles::new();
         let parts = files.parts.iter().filter(|(name, _)| !name.starts_with("demo"));
         let texts = crate::routes::widget::texts::strings("ru").len() * 200;
-        let weight = parts.map(|(_, file)| file.gzipped.len()).sum::<usize>()
-            + files.page.gzipped.len()
-            + WidgetFiles::embed_script(&serde_json::Value::Null).gzipped.len()
+        let weight = parts.map(|(_, file)| file.weight()).sum::<usize>()
+            + files.page.weight()
+            + WidgetFiles::embed_script(&serde_json::Value::Null).weight()
             + texts;
         assert!(weight < VIEW_BYTES_MAX, "{weight} bytes");
     }
@@ -221,7 +118,7 @@ mod tests {
     #[test]
     fn pages_load_what_there_is_and_nothing_from_elsewhere() {
         let files = WidgetFiles::new();
-        let page = std::str::from_utf8(&files.page.plain).unwrap();
+        let page = files.page.text();
         for text in [page, &files.demo] {
             assert!(!text.contains("{{assets}}") && !text.contains("{{preloads}}"));
             for tag in ["<script>", "<style", "onclick", "style=", "javascript:"] {
@@ -266,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_written_into_a_script_or_page_stays_what_it_is() {
         let script = WidgetFiles::embed_script(&serde_json::json!({ "title": "</script><script>alert(1)" }));
-        let script = std::str::from_utf8(&script.plain).unwrap();
+        let script = script.text();
         assert!(script.contains("\\u003c/script>") && !script.contains("</script>"));
         assert!(!script.contains(SERVED), "the place is filled");
         assert_eq!(

@@ -35,7 +35,7 @@ async fn people_see_exactly_what_is_assigned_to_them() {
         first,
         json!({
             "id": CHAIN, "name": "conversation chain", "description": null, "category": null, "type": "CHATFLOW",
-            "deployed": false, "assigned_at": null,
+            "deployed": false, "assigned_at": null, "price": 1,
         })
     );
     for path in [

@@ -77,6 +77,22 @@ async fn signed_in_people_have_no_visitors_routes() {
 }
 
 #[actix_web::test]
+async fn whoever_is_signed_in_to_our_pages_may_try_a_widget() {
+    let app = WidgetApp::spawn().await;
+    let visitor = app.visitor().await;
+    let person = Person::new("mei", Role::Admin);
+    let token = TestTokens::at(app.app.config.clock.now()).access(&person);
+    let cookies = format!("flowgateAccess={token}; {}", visitor.cookie);
+    let request = app.request_of_our_page(Method::POST, MESSAGE);
+    let request = request.header("cookie", cookies).header("sec-fetch-site", "same-origin");
+
+    let body = json!({ "message": "hello" });
+    let answer = app.client().send(request.json(&body)).await.expect(200);
+
+    assert_eq!(answer.body["session_id"], visitor.session_id.as_str());
+}
+
+#[actix_web::test]
 async fn two_credentials_that_differ_are_refused() {
     let app = WidgetApp::spawn().await;
     let (one, two) = (app.visitor().await, app.visitor().await);

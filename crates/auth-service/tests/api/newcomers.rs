@@ -376,6 +376,11 @@ async fn an_invitation_spares_the_wait_and_old_newcomers_go_on_waiting() {
         .put(&own, &json!({ "role": "enduser" }))
         .await
         .expect_problem(409, "last_admin");
+    decide(&root, &id, "refuse")
+        .await
+        .expect_problem(403, "admin_not_deletable");
+    decide(&root, &id, "approve").await.expect(200);
+    app.log_in("ada").await;
 }
 
 #[tokio::test]
@@ -460,4 +465,13 @@ async fn where_passwords_are_for_admins_everybody_else_comes_by_a_provider() {
         .await
         .expect(200);
     school.arrives("1001", "ada@example.com").await.expect(200);
+    // Her password is no way in now, so the provider is the last one.
+    let identity = text(&school.identities_of(&ada.id).await[0]["id"]);
+    let unlink = format!("/api/v1/auth/account/oauth/{identity}");
+    ada.client
+        .delete(&unlink)
+        .await
+        .expect_problem(409, "last_sign_in_method");
+    change(root, json!({ "password_sign_in": true })).await;
+    ada.client.delete(&unlink).await.expect(200);
 }

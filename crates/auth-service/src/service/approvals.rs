@@ -1,6 +1,7 @@
 //! Letting people in who made an account for themselves where administrators want to see everybody first.
 
 use common_http::{Clock, UserChangeKind};
+use common_jwt::Role;
 use url::Url;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         origin::Origin,
         user::{User, UserId},
     },
-    error::{RegistrationError, Result},
+    error::{Error, RegistrationError, Result},
     mailer::{Mail, Mailer},
     service::{deletion::Deletion, settings::RuntimeSettings, user_changes::UserChanges},
     store::{
@@ -85,6 +86,10 @@ impl Approvals {
     /// Removes somebody's account, and tells them. It is shut first: of two administrators one decides, and one that
     /// cannot be removed at this moment lets nobody in either.
     pub(crate) async fn refuse(&self, id: UserId, actor: UserId, origin: &Origin) -> Result<User> {
+        let found = self.users.find(id).await?;
+        if found.is_some_and(|user| user.awaits_approval && user.role == Role::Admin) {
+            return Err(Error::AdminNotDeletable);
+        }
         let refused = self.users.refuse(id, self.clock.now()).await?;
         let user = refused.ok_or(RegistrationError::NotWaiting)?;
         self.record("registration_refused", id, actor, origin).await;

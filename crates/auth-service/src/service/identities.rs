@@ -308,7 +308,13 @@ impl Identities {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
         let linked = user.identities.iter().find(|linked| linked.id == identity_id);
         let linked = linked.ok_or(FederationError::IdentityNotFound)?;
-        match self.users.unlink(user_id, identity_id, self.clock.now()).await? {
+        let takes_password = self.settings.admit_password_of(&user).is_ok();
+        let now = self.clock.now();
+        match self
+            .users
+            .unlink(user_id, identity_id, takes_password, now)
+            .await?
+        {
             Removal::Removed => {}
             Removal::IsLast => return Err(FederationError::LastSignInMethod.into()),
             Removal::NotFound => return Err(FederationError::IdentityNotFound.into()),

@@ -56,19 +56,18 @@ impl UserStore {
 
     /// Lets somebody in who waits; `None` when nobody of this id does.
     pub(crate) async fn approve(&self, id: UserId, now: DateTime<Utc>) -> Result<Option<User>> {
-        self.decide(id, doc! {}, now).await
+        self.decide(waits(id), doc! {}, now).await
     }
 
-    /// Shuts the account of somebody who waits, so that nobody can approve it any more; `None` when nobody of this id
-    /// does.
+    /// Shuts the account of somebody who waits and is no admin, so that nobody can approve it any more; `None` when
+    /// nobody of this id does.
     pub(crate) async fn refuse(&self, id: UserId, now: DateTime<Utc>) -> Result<Option<User>> {
-        self.decide(id, doc! { "isDisabled": true }, now).await
+        let mut filter = waits(id);
+        filter.insert("role", doc! { "$ne": Role::Admin.as_str() });
+        self.decide(filter, doc! { "isDisabled": true }, now).await
     }
 
-    async fn decide(&self, id: UserId, also: Document, now: DateTime<Utc>) -> Result<Option<User>> {
-        let filter = doc! {
-            "_id": id.0, AWAITS_APPROVAL: true, "role": { "$ne": Role::Admin.as_str() },
-        };
+    async fn decide(&self, filter: Document, also: Document, now: DateTime<Utc>) -> Result<Option<User>> {
         let mut set = doc! { "updatedAt": BsonDateTime::from_chrono(now), UNTOLD: ObjectId::new() };
         set.extend(also);
         let decided = self
@@ -77,4 +76,8 @@ impl UserStore {
             .return_document(ReturnDocument::After);
         Ok(decided.await?.map(|row| self.read(row)))
     }
+}
+
+fn waits(id: UserId) -> Document {
+    doc! { "_id": id.0, AWAITS_APPROVAL: true }
 }

@@ -50,6 +50,11 @@ export class Conversation {
     this.tell('messages', this);
   }
 
+  /** What was said on this page does not know its ids at the server: who looks for one has all read again. */
+  forgetUnless(message) {
+    if (!this.isWriting && !this.messages.some(({ id }) => id === message)) this.isLoaded = false;
+  }
+
   async #reload(runningTurn) {
     this.isLoaded = false;
     await this.load(runningTurn);

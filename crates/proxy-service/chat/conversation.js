@@ -45,7 +45,8 @@ export class Conversation {
       if (!this.isLoaded) this.messages = messagesOf(history);
       this.isLoaded = true;
     }
-    if (runningTurn) this.#goOn(runningTurn);
+    /* It may have ended since somebody looked: then its answer is among what was read. */
+    if (runningTurn && this.#isUnanswered) this.#goOn(runningTurn);
     else this.#markUnanswered();
     this.tell('messages', this);
   }
@@ -55,9 +56,15 @@ export class Conversation {
     if (!this.isWriting && !this.messages.some(({ id }) => id === message)) this.isLoaded = false;
   }
 
-  async #reload(runningTurn) {
+  /** Reads again what was said: another tab may have gone on. */
+  async reload(runningTurn) {
     this.isLoaded = false;
     await this.load(runningTurn);
+  }
+
+  get #isUnanswered() {
+    const last = this.messages.at(-1);
+    return last?.role === 'user' || last?.state === 'none';
   }
 
   /* A question that nothing follows has no answer, unless one is being written. */
@@ -214,10 +221,10 @@ export class Conversation {
   async #readFromHistory(answer) {
     try {
       while (answer.turn && (await this.api.turn(answer.turn)).status === 'running') await pause(LOOK_AGAIN_MS);
-      if (this.id) await this.#reload();
+      if (this.id) await this.reload();
     } catch (error) {
       if (error.code !== 'turn_not_found') return;
-      await this.#reload().catch(() => {});
+      await this.reload().catch(() => {});
     }
   }
 

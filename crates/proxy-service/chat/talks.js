@@ -179,6 +179,6 @@ export class Talks extends EventTarget {
     if (!this.query && !this.isListing && this.list.length <= PAGE) await this.#read(null);
     await this.lookForRunning();
     const { current } = this;
-    if (current?.id && this.#running.has(current.id) && !current.isWriting) await current.load(this.#running.get(current.id));
+    if (current?.id && this.#running.has(current.id) && !current.isWriting) await current.reload(this.#running.get(current.id));
   }
 }

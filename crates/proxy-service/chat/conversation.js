@@ -45,14 +45,26 @@ export class Conversation {
       if (!this.isLoaded) this.messages = messagesOf(history);
       this.isLoaded = true;
     }
-    if (runningTurn) this.#goOn(runningTurn);
+    /* It may have ended since somebody looked: then its answer is among what was read. */
+    if (runningTurn && this.#isUnanswered) this.#goOn(runningTurn);
     else this.#markUnanswered();
     this.tell('messages', this);
   }
 
-  async #reload(runningTurn) {
+  /** What was said on this page does not know its ids at the server: who looks for one has all read again. */
+  forgetUnless(message) {
+    if (!this.isWriting && !this.messages.some(({ id }) => id === message)) this.isLoaded = false;
+  }
+
+  /** Reads again what was said: another tab may have gone on. */
+  async reload(runningTurn) {
     this.isLoaded = false;
     await this.load(runningTurn);
+  }
+
+  get #isUnanswered() {
+    const last = this.messages.at(-1);
+    return last?.role === 'user' || last?.state === 'none';
   }
 
   /* A question that nothing follows has no answer, unless one is being written. */
@@ -209,10 +221,10 @@ export class Conversation {
   async #readFromHistory(answer) {
     try {
       while (answer.turn && (await this.api.turn(answer.turn)).status === 'running') await pause(LOOK_AGAIN_MS);
-      if (this.id) await this.#reload();
+      if (this.id) await this.reload();
     } catch (error) {
       if (error.code !== 'turn_not_found') return;
-      await this.#reload().catch(() => {});
+      await this.reload().catch(() => {});
     }
   }
 

@@ -15,6 +15,23 @@ export function confirmed(texts, { title, text, agree }) {
   });
 }
 
+/** Asks for a text of one line; resolves to it, or to nothing. */
+export function written(texts, { title, value, limit, agree }) {
+  return new Promise((resolve) => {
+    const input = element('input', { type: 'text', maxlength: String(limit), dir: 'auto', autofocus: true, autocomplete: 'off', 'aria-labelledby': 'dialogTitle' });
+    input.value = value.slice(0, limit);
+    const form = element('form', { onsubmit: (event) => {
+      event.preventDefault();
+      dialog.close('yes');
+    } }, input, element('div', { class: 'choices' },
+      element('button', { type: 'button', onclick: () => dialog.close('no') }, texts.of('dialog.cancel')),
+      element('button', { type: 'submit' }, agree)));
+    const dialog = element('dialog', { class: 'question', 'aria-labelledby': 'dialogTitle' }, element('h2', { id: 'dialogTitle' }, title), form);
+    show(dialog, () => resolve(dialog.returnValue === 'yes' ? input.value.trim() : ''));
+    input.select();
+  });
+}
+
 /** Shows a picture in large. */
 export function showPicture(texts, { name, address, download }) {
   const close = element('button', { type: 'button', class: 'quiet', autofocus: true, 'aria-label': texts.of('dialog.close'), title: texts.of('dialog.close'), onclick: () => dialog.close() }, icon('close'));

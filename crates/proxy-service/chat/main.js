@@ -195,7 +195,7 @@ class Chat {
 
   async #open(id, message) {
     this.#setAddress(id);
-    await this.#run(this.talks.open(id));
+    await this.#run(this.talks.open(id, message));
     if (message && this.talks.current?.id === id) this.thread.reveal(message);
     else if (matchMedia('(pointer: fine)').matches) page.input.focus();
   }

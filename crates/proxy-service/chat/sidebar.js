@@ -1,5 +1,6 @@
 /* The list of conversations: beside the messages where there is room, else a drawer in front of them. */
 
+import { written } from './dialogs.js';
 import { element, icon } from './dom.js';
 import { toggleMenu } from './menu.js';
 
@@ -120,9 +121,12 @@ export class Sidebar {
 
   /** Another name for a conversation, written where the old one stands. */
   rename(conversation) {
-    if (!BESIDE.matches) this.toggle(true);
     const row = this.page.list.querySelector(`[data-id="${CSS.escape(conversation.id)}"]`);
-    if (!row) return;
+    if (!row) {
+      this.actions.run(this.#renameInWindow(conversation));
+      return;
+    }
+    if (!BESIDE.matches) this.toggle(true);
     this.#renaming = conversation;
     const input = element('input', { type: 'text', maxlength: String(TITLE_CHARS_MAX), dir: 'auto', 'aria-label': this.texts.of('talk.newName'), autocomplete: 'off' });
     input.value = conversation.title.slice(0, TITLE_CHARS_MAX);
@@ -141,6 +145,13 @@ export class Sidebar {
     row.replaceChildren(form);
     input.focus();
     input.select();
+  }
+
+  /* It may be further down than the list has come, or not be what is searched for. */
+  async #renameInWindow(conversation) {
+    const { texts } = this;
+    const title = await written(texts, { title: texts.of('talk.newName'), value: conversation.title, limit: TITLE_CHARS_MAX, agree: texts.of('talk.save') });
+    if (title !== '' && title !== conversation.title) await this.talks.rename(conversation, title);
   }
 
   #endRenaming(conversation, title, keepsFocus = true) {

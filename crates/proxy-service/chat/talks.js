@@ -107,12 +107,13 @@ export class Talks extends EventTarget {
     this.#tell('current', this.current);
   }
 
-  /** Shows a conversation. */
-  async open(id) {
+  /** Shows a conversation, with the message of this id if one is named. */
+  async open(id, message) {
     const conversation = this.#known.get(id) ?? new Conversation(this.api, this.#tell, { id, chatflowId: null });
     this.current = conversation;
     this.#tell('current', conversation);
     try {
+      if (message) conversation.forgetUnless(message);
       const isKnown = this.#known.has(id) || this.#identify(conversation);
       await Promise.all([isKnown, conversation.load(this.#running.get(id))]);
     } catch (error) {
@@ -178,6 +179,6 @@ export class Talks extends EventTarget {
     if (!this.query && !this.isListing && this.list.length <= PAGE) await this.#read(null);
     await this.lookForRunning();
     const { current } = this;
-    if (current?.id && this.#running.has(current.id) && !current.isWriting) await current.load(this.#running.get(current.id));
+    if (current?.id && this.#running.has(current.id) && !current.isWriting) await current.reload(this.#running.get(current.id));
   }
 }

@@ -219,7 +219,7 @@ export class Thread {
     const retry = element('button', { type: 'button', class: 'retry', onclick: () => this.actions.retry(message) }, this.texts.of(message.isResumable ? 'messages.goOn' : 'messages.retry'));
     retry.disabled = seconds > 0;
     const isTrouble = message.state !== 'stopped' && message.state !== 'none';
-    return [element('span', { class: isTrouble ? 'note trouble' : 'note' }, note), retry, copy, time].filter(Boolean);
+    return [element('span', { class: isTrouble ? 'note trouble' : 'note' }, note), retry, copy, message.state === 'failed' ? null : time].filter(Boolean);
   }
 
   #copyButton(message) {

@@ -7,6 +7,7 @@ mod files;
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _,
+    cookie::Cookie,
     http::{
         StatusCode,
         header::{self, HeaderName},
@@ -26,6 +27,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// No other window holds on to this one.
 const OPENER_POLICY: (&str, &str) = ("cross-origin-opener-policy", "same-origin");
 
+/// Keeps the language that somebody chose; the pages of auth-service set it.
+const LANGUAGE_COOKIE: &str = "flowgateLanguage";
+
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
     routes.get("/chat", Access::Public, show_page).get(
@@ -40,20 +44,22 @@ struct Wanted {
     language: Option<String>,
 }
 
-/// `GET /chat`: the page, in the language that its address names, else in the one the browser prefers.
+/// `GET /chat`: the page, in the language that its address names, else in the one that was chosen on a page of
+/// auth-service, else in the one the browser prefers.
 #[tracing::instrument(skip_all)]
 async fn show_page(request: HttpRequest, query: Query<Wanted>, page: web::Data<ChatPage>) -> HttpResponse {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let accepted = text(header::ACCEPT_LANGUAGE).unwrap_or_default();
+    let chosen = request.cookie(LANGUAGE_COOKIE);
+    let wanted = [query.language.as_deref(), chosen.as_ref().map(Cookie::value)];
     let mut response = HttpResponse::Ok();
     response
         // It has another address for each version of its files.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::VARY, "Accept-Language"))
+        .insert_header((header::VARY, "Accept-Language, Cookie"))
         .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
         .insert_header(OPENER_POLICY);
-    page.in_language(query.language.as_deref(), accepted)
-        .answer(&request, response)
+    page.in_language(&wanted, accepted).answer(&request, response)
 }
 
 /// `GET /chat/assets/{version}/{name}`: a script, a style sheet or the texts in a language.

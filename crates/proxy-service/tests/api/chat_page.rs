@@ -82,6 +82,12 @@ async fn it_speaks_the_language_that_is_asked_for() {
         );
         assert!(page.text.contains(&format!("/{language}.json")), "{path}");
     }
+    let chosen = [("cookie", "flowgateLanguage=de"), ("accept-language", "en")];
+    let page = get(&app, "/chat", &chosen).await.expect(200);
+    assert!(
+        page.text.contains("<html lang=\"de\""),
+        "as it was chosen on a page of auth-service"
+    );
 }
 
 #[actix_web::test]

@@ -72,10 +72,14 @@ impl ChatPage {
         }
     }
 
-    /// The page for somebody who asks for a language, or whose browser accepts some.
-    pub(super) fn in_language(&self, wanted: Option<&str>, accept_language: &str) -> &File {
+    /// The page for somebody who wants a language, most of all the first, or whose browser accepts some.
+    pub(super) fn in_language(&self, wanted: &[Option<&str>], accept_language: &str) -> &File {
         let known: Vec<_> = self.pages.keys().copied().collect();
-        let mut languages: Vec<_> = wanted.map(str::to_owned).into_iter().collect();
+        let mut languages: Vec<_> = wanted
+            .iter()
+            .flatten()
+            .map(|&language| language.to_owned())
+            .collect();
         languages.extend(accepted(accept_language));
         let language = choose(&languages, &known).unwrap_or(FALLBACK);
         self.pages.get(language).unwrap_or(&self.pages[FALLBACK])

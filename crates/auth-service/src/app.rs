@@ -288,7 +288,7 @@ impl Services {
             mailer: &mailer,
             settings: &settings,
         };
-        let people = People::open(config, database, base).await?;
+        let people = Box::pin(People::open(config, database, base)).await?;
         let sender = mailer.clone();
         let invitations = Invitations::new(
             config,

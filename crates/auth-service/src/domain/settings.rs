@@ -53,6 +53,10 @@ const fn yes() -> bool {
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that administrators turn one by one"
+)]
 pub struct Settings {
     /// Who may make an account for themselves.
     pub registration: RegistrationRule,

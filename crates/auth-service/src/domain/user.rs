@@ -32,6 +32,10 @@ impl fmt::Display for UserId {
 
 /// Somebody with an account.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that are true or not independently of each other"
+)]
 pub struct User {
     /// The id.
     pub id: UserId,

@@ -205,6 +205,7 @@ pub(crate) struct ChangeRole {
 /// A user as nearly every route shows one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the documented members")]
 pub(crate) struct UserBody {
     /// 24 hex digits.
     #[serde(rename = "_id")]

@@ -53,6 +53,7 @@ pub(crate) struct PasswordChange<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the documented members")]
 struct UserRow {
     #[serde(rename = "_id")]
     id: ObjectId,

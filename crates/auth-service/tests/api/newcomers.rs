@@ -424,8 +424,8 @@ async fn the_same_rules_hold_for_who_comes_from_a_provider() {
     ] {
         school.idp.becomes(Stranger::new(subject, email));
         let mut browser = school.browser();
-        let begun = browser.begin("school", &format!("?invitation={code}")).await;
-        let back = browser.visit(&begun).await;
+        let away = browser.begin("school", &format!("?invitation={code}")).await;
+        let back = browser.visit(&away).await;
         let known = browser.come_back(&back).await.expect(status);
         if status == 200 {
             assert_eq!(known.body["user"]["role"], "supervisor");

@@ -6,7 +6,13 @@ use common_jwt::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{email::EmailAddress, invitation::Invitation, keyset::Cursor, origin::Origin, user::UserId},
+    domain::{
+        email::EmailAddress,
+        invitation::{Invitation, InvitationCode},
+        keyset::Cursor,
+        origin::Origin,
+        user::UserId,
+    },
     error::{Error, Result},
     routes::{bodies::Done, paging::Paging},
     service::invitations::{Invitations, NewInvitation},
@@ -68,7 +74,7 @@ pub(crate) async fn create_invitation(
             "Invitation created and mailed"
         },
         invitation: InvitationBody::new(&invitation, &clock),
-        code: code.as_ref().map(|code| code.text()),
+        code: code.as_ref().map(InvitationCode::text),
     }))
 }
 

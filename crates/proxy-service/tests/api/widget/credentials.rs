@@ -84,7 +84,9 @@ async fn whoever_is_signed_in_to_our_pages_may_try_a_widget() {
     let token = TestTokens::at(app.app.config.clock.now()).access(&person);
     let cookies = format!("flowgateAccess={token}; {}", visitor.cookie);
     let request = app.request_of_our_page(Method::POST, MESSAGE);
-    let request = request.header("cookie", cookies).header("sec-fetch-site", "same-origin");
+    let request = request
+        .header("cookie", cookies)
+        .header("sec-fetch-site", "same-origin");
 
     let body = json!({ "message": "hello" });
     let answer = app.client().send(request.json(&body)).await.expect(200);

@@ -6,6 +6,10 @@ use crate::routes::page_file::FOR_EVER;
 /// What one view of the page may weigh, with everything it loads.
 const VIEW_BYTES_MAX: usize = 70 * 1_000;
 
+fn is_script(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, kind)| kind == "js")
+}
+
 fn texts_in(language: &str) -> BTreeMap<String, String> {
     let (_, texts) = languages().find(|(known, _)| *known == language).unwrap();
     serde_json::from_str(texts).unwrap()
@@ -46,7 +50,7 @@ fn the_page_loads_what_there_is_and_nothing_from_elsewhere() {
             let (version, name) = address.split_once('/').unwrap();
             assert_eq!(page.part(version, name).unwrap().1, FOR_EVER, "{address}");
         }
-        let modules = PARTS.iter().filter(|(name, _)| name.ends_with(".js"));
+        let modules = PARTS.iter().filter(|(name, _)| is_script(name));
         assert_eq!(text.matches("modulepreload").count() + 1, modules.count());
     }
     for (name, text) in PARTS {
@@ -117,13 +121,13 @@ fn every_text_that_is_shown_is_there_and_every_one_that_is_there_is_shown() {
     let pattern = regex_lite::Regex::new(r#"["'`]([a-z][a-zA-Z]*\.[a-zA-Z_]+)["'`]"#).unwrap();
     let english = texts_in(FALLBACK);
     let groups: BTreeSet<_> = english.keys().filter_map(|name| name.split('.').next()).collect();
-    let scripts = PARTS.iter().filter(|(name, _)| name.ends_with(".js"));
+    let scripts = PARTS.iter().filter(|(name, _)| is_script(name));
     let sources: Vec<_> = scripts.map(|(_, text)| *text).chain([PAGE]).collect();
     let named: BTreeSet<_> = sources
         .iter()
         .flat_map(|source| pattern.captures_iter(source))
         .map(|found| found[1].to_owned())
-        .filter(|name| groups.contains(name.split('.').next().unwrap()) && !name.ends_with(".js"))
+        .filter(|name| groups.contains(name.split('.').next().unwrap()) && !is_script(name))
         .collect();
     for name in &named {
         let counted = format!("{name}.other");

@@ -279,7 +279,7 @@ impl Services {
             settings: settings.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let secrets = Secrets::open(config, database, base).await?;
+        let secrets = Box::pin(Secrets::open(config, database, base)).await?;
         let base = people::Base {
             users: &users,
             sessions: &sessions,
@@ -288,7 +288,7 @@ impl Services {
             mailer: &mailer,
             settings: &settings,
         };
-        let people = People::open(config, database, base).await?;
+        let people = Box::pin(People::open(config, database, base)).await?;
         let sender = mailer.clone();
         let invitations = Invitations::new(
             config,
@@ -334,7 +334,7 @@ impl Services {
             settings: &settings,
             invitations: &invitations,
         };
-        let doors = Doors::open(config, database, base).await?;
+        let doors = Box::pin(Doors::open(config, database, base)).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle

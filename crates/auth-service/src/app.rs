@@ -279,7 +279,7 @@ impl Services {
             settings: settings.clone(),
             tasks: lifecycle.tasks().clone(),
         };
-        let secrets = Secrets::open(config, database, base).await?;
+        let secrets = Box::pin(Secrets::open(config, database, base)).await?;
         let base = people::Base {
             users: &users,
             sessions: &sessions,
@@ -334,7 +334,7 @@ impl Services {
             settings: &settings,
             invitations: &invitations,
         };
-        let doors = Doors::open(config, database, base).await?;
+        let doors = Box::pin(Doors::open(config, database, base)).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
         lifecycle.tasks().spawn(postman.run(lifecycle.cancelled()));
         lifecycle

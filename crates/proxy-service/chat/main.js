@@ -323,7 +323,7 @@ class Chat {
     const blob = await api.exported(conversation.id, format);
     const link = document.createElement('a');
     link.href = URL.createObjectURL(blob);
-    const name = (conversation.title || texts.of('talk.untitled')).replace(/[\\/:*?"<>|\p{Cc}]+/gu, ' ').trim().slice(0, 80);
+    const name = (conversation.title || texts.of('talk.untitled')).replace(/[\\/:*?"<>|\s\p{Cc}]+/gu, ' ').trim().slice(0, 80);
     link.download = `${name}.${ending}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

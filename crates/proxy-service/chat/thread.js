@@ -154,7 +154,7 @@ export class Thread {
     }
     const foot = this.#foot(message);
     /* What has not changed keeps the focus. */
-    const drawn = foot.map((node) => node.outerHTML).join('');
+    const drawn = foot.map((node) => [node.localName, node.className, node.textContent, node.disabled].join()).join(';');
     if (drawn !== view.drawn) view.foot.replaceChildren(...foot);
     view.drawn = drawn;
   }

@@ -140,7 +140,11 @@ async fn deleting_asks_first_and_then_deletes() {
     browser
         .until("document.querySelectorAll('.message').length === 0 && location.hash === ''")
         .await;
-    assert_eq!(desk.person.history(&session).await.len(), 0);
+    desk.person
+        .proxy
+        .get(&format!("/api/v1/chat/sessions/{session}/history"))
+        .await
+        .expect_problem(404, "session_not_found");
     let sessions = desk.person.proxy.get("/api/v1/chat/sessions").await.expect(200);
     assert_eq!(sessions.body["count"], 0);
 }

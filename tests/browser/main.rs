@@ -7,6 +7,7 @@
 )]
 
 mod accessibility;
+mod accounts;
 mod attacks;
 mod embedding;
 mod failures;

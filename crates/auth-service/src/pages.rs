@@ -56,6 +56,9 @@ fn strangers(routes: &mut Routes<'_>) {
         .post("/verify", Optional, registration::verify)
         .post("/verify/again", Optional, registration::send_again)
         .get("/forgot", Optional, passwords::show_forgot)
+        // As older mails and clients call them.
+        .get("/forgot-password", Optional, passwords::show_forgot)
+        .get("/reset-password", Optional, passwords::show_reset)
         .post("/forgot", Optional, passwords::forgot)
         .get("/reset", Optional, passwords::show_reset)
         .post("/reset", Optional, passwords::reset)

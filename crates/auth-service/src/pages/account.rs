@@ -58,10 +58,6 @@ async fn account_page(
 }
 
 /// `POST /account/profile`: another name, at once; another address, once it is proven.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, whose it is, and what the page shows when it is wrong"
-)]
 pub(super) async fn change_profile(
     f: Frame,
     user: CurrentUser,

@@ -27,8 +27,20 @@ use crate::{
 };
 
 /// The first parts of the pages' paths.
-const PAGES: [&str; 11] = [
-    "", "login", "logout", "register", "verify", "forgot", "reset", "language", "account", "credits", "hello",
+const PAGES: [&str; 13] = [
+    "",
+    "login",
+    "logout",
+    "register",
+    "verify",
+    "forgot",
+    "forgot-password",
+    "reset",
+    "reset-password",
+    "language",
+    "account",
+    "credits",
+    "hello",
 ];
 
 /// The same for those of administrators, which are beside nothing else.

@@ -135,10 +135,6 @@ fn change_page(
 }
 
 /// `POST /account/password`: ends all sessions and opens a new one here.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, whose it is, and what the page shows when it is wrong"
-)]
 pub(super) async fn change(
     f: Frame,
     user: CurrentUser,

@@ -124,13 +124,23 @@ impl Browser {
         let request = self
             .request(Method::POST, action)
             .header("sec-fetch-site", "same-origin");
-        self.send(request.form(&form)).await
+        self.send(with_form(request, &form)).await
     }
 
     pub(crate) async fn sign_in(&mut self, username: &str) -> Page {
         let members = [("username", username), ("password", PASSWORD)];
         self.fill("/login", "/login", &members).await
     }
+}
+
+/// A form as browsers send it.
+fn with_form(request: reqwest::RequestBuilder, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
 }
 
 /// A person with an account, and a browser in which they are signed in.
@@ -179,7 +189,7 @@ async fn a_link_from_elsewhere_opens_a_page_and_nothing_else() {
         ("email", &email_of("ada")),
     ];
     assert_eq!(
-        ada.send(request.form(&form)).await.location(),
+        ada.send(with_form(request, &form)).await.location(),
         "/login?next=%2Faccount"
     );
     ada.open("/account")

@@ -120,10 +120,6 @@ async fn provider_page(
 }
 
 /// `POST /admin/providers/{provider_id}`: an empty secret leaves the one that is kept.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, and what the page shows when it is refused"
-)]
 pub(super) async fn change(
     f: Frame,
     admin: CurrentUser,
@@ -146,10 +142,6 @@ pub(super) async fn change(
 }
 
 /// `POST /admin/providers/{provider_id}/delete`: not while people are connected with it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, and what the page shows when it is refused"
-)]
 pub(super) async fn delete(
     f: Frame,
     admin: CurrentUser,

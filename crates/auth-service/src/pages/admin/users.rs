@@ -292,10 +292,6 @@ fn known(user_id: &str) -> Result<UserId> {
 }
 
 /// `POST /admin/users/{user_id}`: name, address, role, whether the account is open and its address proven.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn edit(
     f: Frame,
     admin: CurrentUser,
@@ -327,10 +323,6 @@ pub(super) async fn edit(
 }
 
 /// `POST /admin/users/{user_id}/password`: one by chance, shown once, to be changed at the next sign-in.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn give_password(
     f: Frame,
     admin: CurrentUser,
@@ -358,10 +350,6 @@ pub(super) async fn give_password(
 }
 
 /// `POST /admin/users/{user_id}/invitation`: mails the link to choose a password.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn invite(
     f: Frame,
     admin: CurrentUser,
@@ -377,10 +365,6 @@ pub(super) async fn invite(
 }
 
 /// `POST /admin/users/{user_id}/two-factor`: for somebody who lost their phone.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn remove_second_factor(
     f: Frame,
     admin: CurrentUser,
@@ -398,10 +382,6 @@ pub(super) async fn remove_second_factor(
 }
 
 /// `POST /admin/users/{user_id}/sessions`: signs somebody out everywhere.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn end_sessions(
     f: Frame,
     admin: CurrentUser,
@@ -422,10 +402,6 @@ pub(super) async fn end_sessions(
 }
 
 /// `POST /admin/users/{user_id}/delete`: with a tick, since it cannot be undone.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was asked, by whom, of whom, and what the page shows when it is refused"
-)]
 pub(super) async fn delete(
     f: Frame,
     admin: CurrentUser,

@@ -4,7 +4,10 @@ use bson::doc;
 use reqwest::Method;
 
 use super::{Browser, signed_in};
-use crate::support::{PASSWORD, TestApp, token_of};
+use crate::{
+    second_factors::Phone,
+    support::{PASSWORD, TestApp, token_of},
+};
 
 #[tokio::test]
 async fn one_registers_proves_the_address_and_signs_in() {
@@ -72,10 +75,10 @@ async fn one_comes_to_where_one_wanted_to_be_and_to_nobody_elses_site() {
 #[tokio::test]
 async fn a_wrong_password_says_no_more_than_the_api_does() {
     let app = TestApp::spawn().await;
-    app.user("ada", "enduser").await;
+    app.user("ursula", "enduser").await;
     let mut browser = Browser::new(&app);
     let mut pages = Vec::new();
-    for username in ["ada", "nobody"] {
+    for username in ["ursula", "nobody"] {
         let members = [("username", username), ("password", "wrong password 1")];
         let page = browser.fill("/login", "/login", &members).await.expect(401);
         page.expect_text("User name or password is wrong.");
@@ -117,7 +120,7 @@ async fn the_second_step_is_asked_for_and_its_token_is_in_no_page() {
     ada.submit("/account/two-factor/enable", &token, &[("code", "000000")])
         .await
         .expect(400);
-    let code = app.totp(&secret);
+    let code = Phone::new(&secret).code(&app, 0);
     let on = ada
         .submit("/account/two-factor/enable", &token, &[("code", &code)])
         .await
@@ -160,7 +163,7 @@ async fn a_forgotten_password_is_replaced_by_way_of_a_mail() {
         .await;
     assert_eq!(asked.location(), "/forgot?done=reset_sent");
     let mail = app.mail("ada@example.com", "Choose a new password").await;
-    let link = format!("/reset?token={}", token_of(&mail));
+    let link = format!("/reset-password?token={}", token_of(&mail));
     let token = token_of(&mail);
     let weak = [
         ("reset_token", token.as_str()),

@@ -33,7 +33,10 @@ choose_profiles() {
         [ "$known" = yes ] || die "there is no profile $profile; there are ${PROFILES[*]}"
         compose+=(--profile "$profile")
         case "$profile" in
-        dev) export SMTP_HOST="${SMTP_HOST:-mailpit}" SMTP_PORT="${SMTP_PORT:-1025}" ;;
+        dev)
+            export SMTP_HOST="${SMTP_HOST:-mailpit}" SMTP_PORT="${SMTP_PORT:-1025}"
+            export N8N_ALLOWED_HOSTS="${N8N_ALLOWED_HOSTS:-http://n8n:5678}"
+            ;;
         scale) export REPLICAS="${REPLICAS:-2}" REDIS_URL="${REDIS_URL:-redis://redis:6379}" ;;
         esac
     done
@@ -51,7 +54,7 @@ all_profiles() {
 build_images() {
     local service
     local -a services=(auth-service flowise-proxy accounting-service)
-    case ",${PROFILE:-}," in *,dev,*) services+=(stand-in-flowise) ;; esac
+    case ",${PROFILE:-}," in *,dev,*) services+=(stand-in-flowise stand-in-n8n) ;; esac
     REVISION="$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)"
     export REVISION
     for service in "${services[@]}"; do "${compose[@]}" build "$service"; done

@@ -27,9 +27,9 @@ put() {
 
 random_hex() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-for name in jwt_access jwt_refresh service_jwt data_encryption_key; do put "$name" "$(random_hex 32)"; done
+for name in jwt_access jwt_refresh service_jwt data_encryption_key widget_jwt n8n_jwt; do put "$name" "$(random_hex 32)"; done
 for name in mongodb_root_password mongodb_auth_password mongodb_proxy_password postgres_password db_password \
-    grafana_password bootstrap_admin_password flowise_api_key; do
+    grafana_password bootstrap_admin_password flowise_api_key n8n_api_key; do
     put "$name" "$(random_hex 16)"
 done
 put mongodb_keyfile "$(random_hex 256)"

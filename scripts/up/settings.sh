@@ -30,8 +30,8 @@ choose_settings() {
         USES_STAND_IN=yes
         FLOWISE_API_URL="http://127.0.0.1:$FLOWISE_STAND_IN_PORT"
     fi
-    USES_N8N_STAND_IN=no
-    if [ -z "${N8N_WEBHOOK_URL:-}" ]; then USES_N8N_STAND_IN=yes; fi
+    # shellcheck disable=SC2034 # stack.sh and accounts.sh ask for it
+    if [ -z "${N8N_WEBHOOK_URL:-}" ]; then USES_N8N_STAND_IN=yes; else USES_N8N_STAND_IN=no; fi
     for name in AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT N8N_STAND_IN_PORT; do
         if [[ ! "${!name}" =~ ^[0-9]{1,5}$ ]] || [ "${!name}" -lt 1 ] || [ "${!name}" -gt 65535 ]; then
             die "$name=${!name} is not a port"

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod fleet;
 pub mod flowise;
 pub mod gateway;
+pub mod health;
 pub mod key_file;
 pub mod link;
 pub mod load;

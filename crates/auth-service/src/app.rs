@@ -42,6 +42,7 @@ use crate::{
         guesses::GuessBudget,
         imports::Imports,
         introspection::{Introspection, TokenMetrics},
+        invitations::Invitations,
         limits::Limits,
         logins::Logins,
         new_devices::NewDevices,
@@ -58,9 +59,9 @@ use crate::{
         tokens::{Tokens, seconds},
     },
     store::{
-        audit::AuditStore, failed_sign_ins::FailedSignInStore, known_devices::KnownDeviceStore,
-        onboarding::OnboardingStore, revocations::RevocationStore, sessions::SessionStore,
-        settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
+        audit::AuditStore, failed_sign_ins::FailedSignInStore, invitations::InvitationStore,
+        known_devices::KnownDeviceStore, onboarding::OnboardingStore, revocations::RevocationStore,
+        sessions::SessionStore, settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
     },
 };
 
@@ -100,6 +101,7 @@ struct Services {
     signing_keys: SigningKeys,
     introspection: Introspection,
     settings: RuntimeSettings,
+    invitations: Invitations,
     people: People,
     doors: Doors,
     bulk: Bulk,
@@ -288,9 +290,18 @@ impl Services {
             secrets: &secrets,
             audit: &audit,
             mailer: &mailer,
+            settings: &settings,
         };
         let people = People::open(config, database, base).await?;
         let sender = mailer.clone();
+        let invitations = Invitations::new(
+            config,
+            InvitationStore::open(database).await?,
+            users.clone(),
+            settings.clone(),
+            audit.clone(),
+            mailer.clone(),
+        );
         let parts = Parts {
             accounts: accounts.clone(),
             users: users.clone(),
@@ -300,6 +311,7 @@ impl Services {
             budget: GuessBudget::new(config, throttles.clone()),
             mailer,
             settings: settings.clone(),
+            invitations: invitations.clone(),
             metrics: metrics.clone(),
             tasks: lifecycle.tasks().clone(),
         };
@@ -324,6 +336,7 @@ impl Services {
             audit: &audit,
             mailer: &sender,
             settings: &settings,
+            invitations: &invitations,
         };
         let doors = Doors::open(config, database, base).await?;
         lifecycle.tasks().spawn(spraying.follow(lifecycle.cancelled()));
@@ -344,6 +357,7 @@ impl Services {
             introspection,
             signing_keys,
             settings,
+            invitations,
             registration: Registration::new(config, parts),
             secrets,
             logins,
@@ -405,7 +419,8 @@ impl Services {
             .app_data(web::Data::new(self.introspection.clone()))
             .app_data(web::Data::new(self.bulk.clone()))
             .app_data(web::Data::new(self.imports.clone()))
-            .app_data(web::Data::new(self.settings.clone()));
+            .app_data(web::Data::new(self.settings.clone()))
+            .app_data(web::Data::new(self.invitations.clone()));
         self.people.register(config);
         self.doors.register(config);
     }

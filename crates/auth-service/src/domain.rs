@@ -7,6 +7,7 @@ pub mod email;
 pub mod id_token;
 pub mod identity;
 pub mod import;
+pub mod invitation;
 pub mod jwks;
 pub mod keyset;
 pub mod known_devices;

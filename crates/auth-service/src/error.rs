@@ -6,8 +6,9 @@ use common_jwt::SigningError;
 use mongodb::error::{ErrorKind, WriteFailure};
 
 mod federation;
+mod registration;
 
-pub(crate) use self::federation::FederationError;
+pub(crate) use self::{federation::FederationError, registration::RegistrationError};
 use crate::sealing::Unopened;
 
 /// What this service's functions return.
@@ -167,9 +168,9 @@ pub(crate) enum Error {
     /// A password could not be hashed.
     #[error("a password could not be hashed")]
     Hashing(#[from] bcrypt::BcryptError),
-    /// The hashing thread ended early.
-    #[error("a hashing task was lost")]
-    HashingLost(#[from] tokio::task::JoinError),
+    /// What a request had done in the background ended early.
+    #[error("a task was lost")]
+    TaskLost(#[from] tokio::task::JoinError),
     /// A stored secret could not be opened.
     #[error("a stored secret cannot be opened")]
     Unopened(#[from] Unopened),
@@ -191,12 +192,9 @@ pub(crate) enum Error {
     /// The database refused or was away.
     #[error("the database query failed")]
     Database(#[from] mongodb::error::Error),
-    /// Somebody who is no admin, while sign-in is for admins only.
-    #[error("only administrators can sign in at the moment; try again later")]
-    SignInClosed,
-    /// By the settings.
-    #[error("accounts are not made in this way, or not for this address; ask an administrator")]
-    RegistrationClosed,
+    /// Making an account for oneself, or using one that is not open yet.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
     /// There is a later version.
     #[error("the settings were changed meanwhile; look at them again")]
     SettingsChanged,
@@ -262,8 +260,7 @@ impl Error {
             Self::SecondFactorOff => (StatusCode::CONFLICT, "second_factor_not_enabled"),
             Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
             Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
-            Self::SignInClosed => (StatusCode::FORBIDDEN, "sign_in_closed"),
-            Self::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed"),
+            Self::Registration(error) => error.status_and_code(),
             Self::SettingsChanged => (StatusCode::CONFLICT, "settings_changed"),
             Self::SettingsNotFound => (StatusCode::NOT_FOUND, "settings_not_found"),
             Self::Federation(error) => error.status_and_code(),
@@ -274,7 +271,7 @@ impl Error {
             Self::CodesExhausted | Self::FeedBusy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Spool(_)
             | Self::Hashing(_)
-            | Self::HashingLost(_)
+            | Self::TaskLost(_)
             | Self::Unopened(_)
             | Self::Unsealed(_)
             | Self::Totp(_)

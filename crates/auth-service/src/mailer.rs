@@ -6,6 +6,7 @@ mod identities;
 mod letters;
 mod new_device;
 mod passwords;
+mod registration;
 mod second_factors;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
@@ -330,6 +331,7 @@ mod tests {
             full_name: None,
             is_verified: false,
             is_disabled: false,
+            awaits_approval: false,
             must_change_password: false,
             password_version: 0,
             role: common_jwt::Role::EndUser,

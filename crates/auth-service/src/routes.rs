@@ -44,6 +44,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     older_shapes(routes);
     providers(routes);
     settings(routes);
+    newcomers(routes);
     operation(routes);
     pages::routes(routes);
     Contract::routes(routes);
@@ -201,6 +202,35 @@ fn settings(routes: &mut Routes<'_>) {
             "/api/v1/admin/config/versions/{version}/activate",
             Admin,
             v1::settings::activate_setting_version,
+        );
+}
+
+/// Who may make an account for themselves, as far as administrators decide it one by one.
+fn newcomers(routes: &mut Routes<'_>) {
+    use Access::Admin;
+    let admin = |path: &str| format!("/api/v1/admin/{path}");
+    routes
+        .get(&admin("invitations"), Admin, v1::invitations::list_invitations)
+        .post(&admin("invitations"), Admin, v1::invitations::create_invitation)
+        .delete(
+            &admin("invitations/{invitation_id}"),
+            Admin,
+            v1::invitations::revoke_invitation,
+        )
+        .get(
+            &admin("registrations"),
+            Admin,
+            v1::registrations::list_registrations,
+        )
+        .post(
+            &admin("registrations/{user_id}/approve"),
+            Admin,
+            v1::registrations::approve_registration,
+        )
+        .post(
+            &admin("registrations/{user_id}/refuse"),
+            Admin,
+            v1::registrations::refuse_registration,
         );
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod administration;
 pub(crate) mod admins;
+pub(crate) mod approvals;
 pub(crate) mod bulk;
 pub(crate) mod codes;
 pub(crate) mod credentials;
@@ -13,6 +14,7 @@ pub(crate) mod guesses;
 pub(crate) mod identities;
 pub(crate) mod imports;
 pub(crate) mod introspection;
+pub(crate) mod invitations;
 pub(crate) mod keyed_hash;
 pub(crate) mod limits;
 pub(crate) mod logins;

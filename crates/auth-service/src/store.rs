@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod deletions;
 pub(crate) mod failed_sign_ins;
+pub(crate) mod invitations;
 pub(crate) mod known_devices;
 pub(crate) mod locks;
 pub(crate) mod onboarding;

@@ -31,14 +31,17 @@ pub async fn restore(database: &Database, input: &mut impl Read, how: Restore) -
         begin.get_i32("format").is_ok_and(|format| format == FORMAT),
         "the backup has a format that is not known here"
     );
-    if how.replace {
-        database.drop().await?;
-    }
     let present = database.list_collection_names().await?;
-    let present: Vec<_> = present
+    let mut present: Vec<_> = present
         .iter()
         .filter(|name| !name.starts_with("system."))
         .collect();
+    if how.replace {
+        // Not the database itself: whoever may read and write it may not drop it.
+        for name in present.drain(..) {
+            database.collection::<Document>(name).drop().await?;
+        }
+    }
     ensure!(
         present.is_empty(),
         "the database {} is not empty ({} collections); nothing was done",

@@ -179,6 +179,12 @@ impl AuthClient {
                 Refusal { .. } => Error::InvalidCredentials,
             }),
             StatusCode::BAD_REQUEST => Err(Error::invalid("username", refusal(response).await.error)),
+            StatusCode::FORBIDDEN => Err(match refusal(response).await.code.as_str() {
+                "sign_in_closed" => Error::SignInClosed,
+                "password_sign_in_closed" => Error::PasswordSignInClosed,
+                "approval_pending" => Error::ApprovalPending,
+                _ => Error::Forbidden,
+            }),
             _ => Err(refused(&response)),
         }
     }

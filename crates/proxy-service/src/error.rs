@@ -240,6 +240,15 @@ pub(crate) enum Error {
     /// Only after a correct password. Clients compare this text.
     #[error("Email not verified")]
     EmailNotVerified,
+    /// Only after a correct password: nobody but admins can sign in at the moment.
+    #[error("only administrators can sign in at the moment; try again later")]
+    SignInClosed,
+    /// Only after a correct password: people sign in by way of a provider here.
+    #[error("passwords are not used here; sign in by way of a provider")]
+    PasswordSignInClosed,
+    /// Only after a correct password: an administrator has to approve the account.
+    #[error("your account waits for an administrator's approval; you will get a mail")]
+    ApprovalPending,
     /// Only after a correct password: the account has a second factor.
     #[error("a code of the authenticator app is needed")]
     TotpRequired {
@@ -369,6 +378,9 @@ impl Error {
             Self::AssignmentNotFound => (StatusCode::NOT_FOUND, "assignment_not_found"),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
             Self::EmailNotVerified => (StatusCode::UNAUTHORIZED, "email_not_verified"),
+            Self::SignInClosed => (StatusCode::FORBIDDEN, "sign_in_closed"),
+            Self::PasswordSignInClosed => (StatusCode::FORBIDDEN, "password_sign_in_closed"),
+            Self::ApprovalPending => (StatusCode::FORBIDDEN, "approval_pending"),
             Self::TotpRequired { .. } => (StatusCode::UNAUTHORIZED, "totp_required"),
             Self::InvalidSecondFactor => (StatusCode::UNAUTHORIZED, "invalid_second_factor"),
             Self::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
@@ -493,6 +505,9 @@ impl Error {
             | Self::AssignmentNotFound
             | Self::InvalidCredentials
             | Self::EmailNotVerified
+            | Self::SignInClosed
+            | Self::PasswordSignInClosed
+            | Self::ApprovalPending
             | Self::InvalidSecondFactor
             | Self::InvalidRefreshToken
             | Self::TokenNotFound

@@ -1,19 +1,17 @@
 //! The stand-in Flowise as a program of its own, for `make up` and for benchmarks.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     thread,
-    time::Duration,
 };
 
 use anyhow::Context;
 use clap::Parser;
-use system_tests::flowise::{Behaviour, Options, Rule, StandInFlowise};
-
-/// How long the check of its health waits.
-const PATIENCE: Duration = Duration::from_secs(3);
+use system_tests::{
+    flowise::{Behaviour, Options, Rule, StandInFlowise},
+    health::check,
+};
 
 /// A stand-in for Flowise that answers from recorded exchanges.
 ///
@@ -45,27 +43,11 @@ struct Arguments {
     healthcheck: bool,
 }
 
-/// The least of HTTP that tells whether somebody answers.
-fn check(host: IpAddr, port: u16) -> anyhow::Result<()> {
-    let host = if host.is_unspecified() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        host
-    };
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(host, port), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "it answers {answer}");
-    Ok(())
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.healthcheck {
-        return check(arguments.host, arguments.port);
+        return check(arguments.host, arguments.port, "/api/v1/ping");
     }
     let api_key = match &arguments.api_key_file {
         Some(file) => Some(

@@ -1,4 +1,4 @@
-//! The stand-in n8n as a program of its own, for `make up`.
+//! The stand-in n8n as a program of its own, for `make up` and containers.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use system_tests::n8n::{Options, StandInN8n, workflow};
+use system_tests::{
+    health::check,
+    n8n::{Options, StandInN8n, workflow},
+};
 
 /// A stand-in for n8n: `POST /webhook/stream-agent` streams an answer as an agent does.
 #[derive(Parser)]
@@ -26,11 +29,17 @@ struct Arguments {
     /// Silence before each word, in milliseconds.
     #[arg(long, default_value_t = 0)]
     word_delay_ms: u64,
+    /// Asks the stand-in that runs at this address and port whether it answers, and ends; for containers.
+    #[arg(long)]
+    healthcheck: bool,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.healthcheck {
+        return check(arguments.host, arguments.port, "/healthz");
+    }
     let token_secret = match &arguments.token_secret_file {
         Some(file) => Some(
             std::fs::read_to_string(file)

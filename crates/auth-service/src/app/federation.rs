@@ -10,6 +10,7 @@ use crate::{
     service::{
         federation::Federation,
         identities::{self, Identities},
+        invitations::Invitations,
         logins::Logins,
         outbound::Outbound,
         providers::Providers,
@@ -30,6 +31,7 @@ pub(super) struct Base<'a> {
     pub(super) audit: &'a AuditStore,
     pub(super) mailer: &'a Mailer,
     pub(super) settings: &'a RuntimeSettings,
+    pub(super) invitations: &'a Invitations,
 }
 
 /// The services.
@@ -62,6 +64,7 @@ impl Doors {
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 settings: base.settings.clone(),
+                invitations: base.invitations.clone(),
             },
         );
         let providers = Providers::new(

@@ -80,7 +80,7 @@ impl Secrets {
                 audit: base.audit.clone(),
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
-                settings: base.settings,
+                settings: base.settings.clone(),
             },
         );
         let second_factors = SecondFactors::new(
@@ -114,7 +114,13 @@ impl Secrets {
             base.audit.clone(),
             config.clock.clone(),
         );
-        let pending = PendingSignIns::new(config, pending, base.users.clone(), second_factors.clone());
+        let pending = PendingSignIns::new(
+            config,
+            pending,
+            base.users.clone(),
+            second_factors.clone(),
+            base.settings,
+        );
         let resets = Resets::new(
             config,
             resets::Parts {

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     Config,
     app::Offline,
-    service::accounts::{NewAccount, Verification},
+    service::accounts::{Beginning, NewAccount, Verification},
 };
 
 /// 24 letters and digits: more than 140 bits.
@@ -55,7 +55,12 @@ pub(super) async fn run(env: &Env, config: Config, admin: CreateAdmin) -> anyhow
     let offline = Offline::open(&config).await?;
     let made = offline
         .accounts
-        .create(account, Role::Admin, Verification::Vouched, None, None)
+        .create(
+            account,
+            Beginning::with(Role::Admin, Verification::Vouched),
+            None,
+            None,
+        )
         .await;
     let user = made.map_err(|error| anyhow::anyhow!("{}", error.problem().detail()))?;
     let mut out = io::stdout().lock();

@@ -26,8 +26,29 @@ pub enum RegistrationRule {
     Open,
     /// Who has an address at one of the listed domains.
     Domain,
+    /// Who has an invitation.
+    Invitation,
+    /// Everybody; but an administrator has to approve them before they may sign in.
+    Approval,
     /// Nobody: accounts are made by administrators.
     Closed,
+}
+
+/// What becomes of somebody who wants to make an account for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// They may.
+    Welcome,
+    /// They may, and wait for an administrator then.
+    AwaitsApproval,
+    /// Only with an invitation.
+    InvitationNeeded,
+    /// They may not.
+    Refused,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// The settings.
@@ -39,6 +60,9 @@ pub struct Settings {
     pub registration_domains: Vec<String>,
     /// Whether others than admins may sign in.
     pub user_sign_in: bool,
+    /// Whether others than admins may sign in with a password.
+    #[serde(default = "yes")]
+    pub password_sign_in: bool,
     /// Bytes that a new password has at least.
     pub password_min_length: usize,
     /// Whether an address has to be proven before its owner may sign in.
@@ -60,6 +84,7 @@ impl Settings {
             registration: RegistrationRule::Open,
             registration_domains: Vec::new(),
             user_sign_in: true,
+            password_sign_in: true,
             password_min_length: 8,
             require_email_verification: rule == SignInRule::VerifiedOnly,
             auto_link_accounts: true,
@@ -119,16 +144,24 @@ impl Settings {
             .collect()
     }
 
-    /// Whether somebody with this address may make an account for themselves.
-    pub fn admits_registration(&self, email: &str) -> bool {
+    /// What somebody is told who wants to make an account for themselves, with this address and no invitation.
+    pub fn admission(&self, email: &str) -> Admission {
         let domain = email.rsplit_once('@').map(|(_, domain)| domain);
+        let is_listed =
+            domain.is_some_and(|domain| self.registration_domains.iter().any(|one| one == domain));
         match self.registration {
-            RegistrationRule::Open => true,
-            RegistrationRule::Domain => {
-                domain.is_some_and(|domain| self.registration_domains.iter().any(|one| one == domain))
-            }
-            RegistrationRule::Closed => false,
+            RegistrationRule::Open => Admission::Welcome,
+            RegistrationRule::Domain if is_listed => Admission::Welcome,
+            RegistrationRule::Invitation => Admission::InvitationNeeded,
+            RegistrationRule::Approval => Admission::AwaitsApproval,
+            RegistrationRule::Domain | RegistrationRule::Closed => Admission::Refused,
         }
+    }
+
+    /// Whether invitations count. Administrators make them for those whom the rule would keep out or let wait; only where
+    /// nobody makes an account for themselves they count for nothing.
+    pub fn admits_invited(&self) -> bool {
+        self.registration != RegistrationRule::Closed
     }
 
     /// Who may sign in, as far as addresses are concerned.
@@ -153,14 +186,38 @@ mod tests {
             ..Settings::initial(SignInRule::VerifiedOnly)
         };
         assert!(settings.mistakes().is_empty());
-        assert!(settings.admits_registration("ada@school.example"));
+        assert_eq!(settings.admission("ada@school.example"), Admission::Welcome);
         for email in [
             "ada@evil-school.example",
             "ada@sub.school.example",
             "school.example",
             "a@school.example@evil.example",
         ] {
-            assert!(!settings.admits_registration(email), "{email}");
+            assert_eq!(settings.admission(email), Admission::Refused, "{email}");
+        }
+    }
+
+    #[test]
+    fn invitations_count_wherever_people_make_accounts_for_themselves() {
+        use RegistrationRule::{Approval, Closed, Domain, Invitation, Open};
+        let initial = Settings::initial(SignInRule::VerifiedOnly);
+        for (registration, admission, admits_invited) in [
+            (Open, Admission::Welcome, true),
+            (Domain, Admission::Refused, true),
+            (Invitation, Admission::InvitationNeeded, true),
+            (Approval, Admission::AwaitsApproval, true),
+            (Closed, Admission::Refused, false),
+        ] {
+            let settings = Settings {
+                registration,
+                ..initial.clone()
+            };
+            assert_eq!(
+                settings.admission("ada@example.com"),
+                admission,
+                "{registration:?}"
+            );
+            assert_eq!(settings.admits_invited(), admits_invited, "{registration:?}");
         }
     }
 }

@@ -30,7 +30,10 @@ pub enum Binding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To sign in.
-    SignIn,
+    SignIn {
+        /// The hash of the invitation with which they may get an account, if they have none.
+        invitation: Option<String>,
+    },
     /// To link the identity to the account they are signed in to.
     Link {
         /// Whose account.

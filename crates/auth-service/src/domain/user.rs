@@ -47,6 +47,8 @@ pub struct User {
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
     pub is_disabled: bool,
+    /// Whether an administrator has to approve the account before its owner may sign in.
+    pub awaits_approval: bool,
     /// Whether somebody else chose the password, so that another has to be chosen first.
     pub must_change_password: bool,
     /// Counts the passwords the user has had; a rehash of the same one is not counted.
@@ -66,7 +68,7 @@ pub struct User {
 impl User {
     /// Whether the account is open and its address proven.
     pub fn may_sign_in(&self) -> bool {
-        self.is_verified && !self.is_disabled
+        SignInRule::VerifiedOnly.admits(self)
     }
 
     /// Whether the user can sign in and administer.
@@ -143,7 +145,7 @@ impl SignInRule {
 
     /// Whether the user may hold a session.
     pub fn admits(self, user: &User) -> bool {
-        !user.is_disabled && self.admits_address_of(user)
+        !user.is_disabled && !user.awaits_approval && self.admits_address_of(user)
     }
 }
 

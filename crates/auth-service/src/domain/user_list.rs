@@ -118,12 +118,14 @@ impl UserState {
         }
     }
 
-    /// The state of this user. A shut account is shut, proven or not.
-    pub const fn of(user: &User) -> Self {
-        match (user.is_disabled, user.is_verified) {
-            (true, _) => Self::Disabled,
-            (false, true) => Self::Active,
-            (false, false) => Self::Unverified,
+    /// The state of this user; `None` while they wait to be approved, who have a list of their own. A shut account is
+    /// shut, proven or not.
+    pub const fn of(user: &User) -> Option<Self> {
+        match (user.is_disabled, user.is_verified, user.awaits_approval) {
+            (true, ..) => Some(Self::Disabled),
+            (false, false, _) => Some(Self::Unverified),
+            (false, true, false) => Some(Self::Active),
+            (false, true, true) => None,
         }
     }
 }
@@ -132,7 +134,7 @@ impl UserFilter {
     /// Whether role and state let this user pass.
     pub fn admits(&self, user: &User) -> bool {
         self.role.is_none_or(|role| role == user.role)
-            && self.state.is_none_or(|state| state == UserState::of(user))
+            && self.state.is_none_or(|state| UserState::of(user) == Some(state))
     }
 
     /// Where the list goes on after `position`, as clients carry it.

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::{
     Mail,
-    letters::{Paragraph, from_where, page, text},
+    letters::{Paragraph, ascii, from_where, page, text},
 };
 use crate::domain::{origin::Origin, user::User};
 
@@ -103,18 +103,4 @@ impl Mail {
             ],
         )
     }
-}
-
-/// What administrators and providers call things, as the text part of a mail can show it.
-fn ascii(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_ascii_graphic() || character == ' ' {
-                character
-            } else {
-                '?'
-            }
-        })
-        .take(100)
-        .collect()
 }

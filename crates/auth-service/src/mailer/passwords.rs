@@ -4,7 +4,7 @@ use url::Url;
 
 use super::{
     Mail,
-    letters::{Paragraph, from_where, if_it_was_not_you, page, text},
+    letters::{Paragraph, from_where, if_it_was_not_you, in_words, page, text},
 };
 use crate::domain::{origin::Origin, reset::ResetToken, user::User};
 
@@ -86,31 +86,4 @@ impl Mail {
 fn link(token: &ResetToken, public_url: &Url) -> Paragraph {
     let page = page(public_url, "reset-password");
     Paragraph::Link(format!("{page}?token={}", token.digits()))
-}
-
-/// A length of time as people say it.
-fn in_words(life: chrono::Duration) -> String {
-    match (life.num_days(), life.num_hours(), life.num_minutes()) {
-        (days @ 2.., _, _) => format!("{days} days"),
-        (_, hours @ 2.., _) => format!("{hours} hours"),
-        (_, _, minutes) => format!("{} minutes", minutes.max(1)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_time_are_said_as_people_do() {
-        for (minutes, words) in [
-            (0, "1 minutes"),
-            (30, "30 minutes"),
-            (90, "90 minutes"),
-            (120, "2 hours"),
-            (7 * 24 * 60, "7 days"),
-        ] {
-            assert_eq!(in_words(chrono::Duration::minutes(minutes)), words);
-        }
-    }
 }

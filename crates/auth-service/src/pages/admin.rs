@@ -32,6 +32,7 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
         .get("/admin/users/{user_id}", Admin, users::show)
         .post("/admin/users/{user_id}", Admin, users::edit)
         .post("/admin/users/{user_id}/password", Admin, users::give_password)
+        .post("/admin/users/{user_id}/approve", Admin, users::approve)
         .post("/admin/users/{user_id}/invitation", Admin, users::invite)
         .post(
             "/admin/users/{user_id}/two-factor",

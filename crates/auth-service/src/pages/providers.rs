@@ -21,6 +21,7 @@ use crate::{
     service::{
         federation::{Federation, Holder, Wish},
         identities::{Identities, LinkProof, Settled},
+        invitations::hash_of_invitation,
         limits::{Limit, Limits},
         sessions::Sessions,
     },
@@ -48,6 +49,8 @@ pub(super) struct Back {
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct Next {
     next: Option<String>,
+    /// For somebody who comes for the first time.
+    invitation: Option<String>,
 }
 
 /// `GET /login/with/{provider}`: on to the provider. A plain link: a form's policy would not let a browser leave.
@@ -67,9 +70,10 @@ pub(super) async fn go_to_provider(
         ..Wish::default()
     };
     let browser = browser_of(&request);
-    let begun = federation
-        .begin(&provider, wish, Purpose::SignIn, browser)
-        .await?;
+    let purpose = Purpose::SignIn {
+        invitation: hash_of_invitation(query.invitation.as_deref())?,
+    };
+    let begun = federation.begin(&provider, wish, purpose, browser).await?;
     let mut response = see_other(begun.authorization_url.as_str());
     if let Some(browser) = &begun.browser {
         set(&mut response, &cookies.browser(browser));

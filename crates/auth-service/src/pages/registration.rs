@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{door::see_other, forms::Form, frame::Frame};
 use crate::{
-    domain::{origin::Origin, settings::RegistrationRule},
+    domain::{origin::Origin, settings::RegistrationRule, user::User},
     error::{Error, Result},
     service::{
         accounts::NewAccount,
@@ -22,6 +22,8 @@ struct RegisterPage<'a> {
     f: &'a Frame,
     is_closed: bool,
     domains: String,
+    asks_for_invitation: bool,
+    invitation: &'a str,
     password_min_length: usize,
 }
 
@@ -34,21 +36,36 @@ struct VerifyPage<'a> {
 }
 
 /// `GET /register`.
-pub(super) async fn show_registration(f: Frame, settings: web::Data<RuntimeSettings>) -> HttpResponse {
-    registration_page(&f, StatusCode::OK, &settings)
+pub(super) async fn show_registration(
+    f: Frame,
+    query: web::Query<std::collections::BTreeMap<String, String>>,
+    settings: web::Data<RuntimeSettings>,
+) -> HttpResponse {
+    let invitation = query.get("invitation").map_or("", String::as_str);
+    registration_page(&f, StatusCode::OK, invitation, &settings)
 }
 
-fn registration_page(f: &Frame, status: StatusCode, settings: &RuntimeSettings) -> HttpResponse {
+fn registration_page(
+    f: &Frame,
+    status: StatusCode,
+    invitation: &str,
+    settings: &RuntimeSettings,
+) -> HttpResponse {
     let current = settings.current();
     let settings = &current.settings;
     let domains = match settings.registration {
         RegistrationRule::Domain => settings.registration_domains.join(", "),
-        RegistrationRule::Open | RegistrationRule::Closed => String::new(),
+        RegistrationRule::Open
+        | RegistrationRule::Invitation
+        | RegistrationRule::Approval
+        | RegistrationRule::Closed => String::new(),
     };
     let page = RegisterPage {
         f,
         is_closed: settings.registration == RegistrationRule::Closed,
         domains,
+        asks_for_invitation: settings.registration == RegistrationRule::Invitation || !invitation.is_empty(),
+        invitation,
         password_min_length: settings.password_min_length,
     };
     f.show_as(status, &page)
@@ -64,13 +81,15 @@ pub(super) async fn register(
     limits: web::Data<Limits>,
 ) -> Result<HttpResponse> {
     match try_register(&form, &registration, &limits, &origin).await {
-        Ok(email) => {
-            let email: String = url::form_urlencoded::byte_serialize(email.as_bytes()).collect();
+        Ok(user) if user.is_verified && user.awaits_approval => Ok(see_other("/login?done=awaits_approval")),
+        Ok(user) if user.is_verified => Ok(see_other("/login?done=registered_at_once")),
+        Ok(user) => {
+            let email: String = url::form_urlencoded::byte_serialize(user.email.as_bytes()).collect();
             Ok(see_other(&format!("/verify?email={email}&done=registered")))
         }
         Err(error) => {
             let (f, status) = f.refused(&form, error)?;
-            Ok(registration_page(&f, status, &settings))
+            Ok(registration_page(&f, status, form.text("invitation"), &settings))
         }
     }
 }
@@ -80,15 +99,15 @@ async fn try_register(
     registration: &Registration,
     limits: &Limits,
     origin: &Origin,
-) -> Result<String> {
+) -> Result<User> {
     limits.admit(Limit::SignUp, origin.address).await?;
     let password = form.required_secret("password")?;
     if password.expose_secret() != form.secret("password_repeat").expose_secret() {
         return Err(Error::invalid("password_repeat", "passwords_differ"));
     }
     let account = NewAccount::parse(form.required("username")?, form.required("email")?, password)?;
-    let user = registration.sign_up(account, origin).await?;
-    Ok(user.email)
+    let invitation = form.given("invitation").map(Into::into);
+    registration.sign_up(account, invitation, origin).await
 }
 
 /// `GET /verify`. The mail's address carries the code; it is used up by whoever presses the button, and not by a program

@@ -17,6 +17,8 @@ pub(crate) struct SignUp {
     pub(crate) email: String,
     /// 8 to 72 bytes.
     pub(crate) password: SecretString,
+    /// The code of an invitation, where they have one.
+    pub(crate) invitation: Option<SecretString>,
 }
 
 /// The answer to a new account.
@@ -215,6 +217,9 @@ pub(crate) struct UserBody {
     pub(crate) is_verified: bool,
     /// Whether the account is open; an admin may have shut it.
     pub(crate) is_active: bool,
+    /// Whether an admin has to approve it first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) awaits_approval: bool,
     /// What people call them, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) full_name: Option<String>,
@@ -301,6 +306,7 @@ impl From<User> for UserBody {
             email: user.email,
             is_verified: user.is_verified,
             is_active: !user.is_disabled,
+            awaits_approval: user.awaits_approval,
             full_name: user.full_name,
             role: user.role,
             created_at: user.created_at.into(),

@@ -97,7 +97,7 @@ fn write_user(text: &mut String, stored: &StoredUser, separator: char) {
         &stored.role_word,
         user.full_name.as_deref().unwrap_or_default(),
         &user.id.to_string(),
-        UserState::of(user).as_str(),
+        UserState::of(user).map_or("waiting", UserState::as_str),
         &text_of(user.created_at),
         &text_of(user.updated_at),
     ];

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use common_http::Body;
 
 use crate::{
-    domain::origin::Origin,
+    domain::{origin::Origin, user::User},
     error::{Error, Result},
     routes::bodies::{Done, ResendVerification, SignUp, UserCreated, VerifyEmail},
     service::{
@@ -23,9 +23,20 @@ pub(crate) async fn sign_up(
 ) -> Result<HttpResponse> {
     limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
-    let user = registration.sign_up(account, &origin).await?;
-    let message = "User registered successfully; a verification code is on its way";
-    Ok(HttpResponse::Created().json(UserCreated::new(message, &user)))
+    let user = registration.sign_up(account, body.invitation, &origin).await?;
+    Ok(HttpResponse::Created().json(UserCreated::new(next_step_of(&user), &user)))
+}
+
+/// What somebody is told who has just made an account.
+pub(crate) fn next_step_of(user: &User) -> &'static str {
+    match (user.is_verified, user.awaits_approval) {
+        (false, false) => "User registered successfully; a verification code is on its way",
+        (false, true) => {
+            "User registered successfully; a verification code is on its way, and then an administrator approves the account"
+        }
+        (true, false) => "User registered successfully; sign in",
+        (true, true) => "User registered successfully; an administrator has to approve the account",
+    }
 }
 
 /// `POST /api/auth/verify-email`: the code proves the address.

@@ -2,8 +2,10 @@
 //! others say `role`. What they do is what the routes under `/api` do.
 
 mod bodies;
+pub(crate) mod invitations;
 pub(crate) mod oauth;
 pub(crate) mod providers;
+pub(crate) mod registrations;
 pub(crate) mod settings;
 
 use actix_web::{HttpResponse, web};
@@ -20,6 +22,7 @@ use crate::{
     error::{Error, Result},
     routes::{
         bodies::{Done, LogIn},
+        registration::next_step_of,
         second_factors::{proof_of, second_factor_needed},
         user_list::streamed,
     },
@@ -83,7 +86,7 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse> {
     limits.admit(Limit::SignUp, origin.address).await?;
     let account = NewAccount::parse(&body.username, &body.email, body.password)?;
-    let user = registration.sign_up(account, &origin).await?;
+    let user = registration.sign_up(account, body.invitation, &origin).await?;
     let access_token = if settings.sign_in_rule().admits(&user) && settings.admit(&user).is_ok() {
         Some(
             sessions
@@ -95,7 +98,7 @@ pub(crate) async fn register(
         None
     };
     Ok(HttpResponse::Created().json(Registered {
-        message: "User registered successfully; a verification code is on its way",
+        message: next_step_of(&user),
         access_token,
         user: user.into(),
     }))

@@ -62,7 +62,29 @@ impl NewAccount {
     }
 }
 
-/// The two states an account can begin in.
+/// How an account begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// What its owner may administer.
+    pub(crate) role: Role,
+    /// Whether the address counts as proven.
+    pub(crate) verification: Verification,
+    /// Whether an administrator has to approve it before its owner may sign in.
+    pub(crate) awaits_approval: bool,
+}
+
+impl Beginning {
+    /// An account that somebody makes who may: nothing has to be approved.
+    pub(crate) const fn with(role: Role, verification: Verification) -> Self {
+        Self {
+            role,
+            verification,
+            awaits_approval: false,
+        }
+    }
+}
+
+/// Whether somebody's address counts as proven when their account is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verification {
     /// The address has to be proven.
@@ -86,8 +108,7 @@ impl Accounts {
     pub(crate) async fn create(
         &self,
         account: NewAccount,
-        role: Role,
-        verification: Verification,
+        beginning: Beginning,
         actor: Option<UserId>,
         origin: Option<&Origin>,
     ) -> Result<User> {
@@ -110,19 +131,26 @@ impl Accounts {
             email: account.email.as_str().to_owned(),
             password_hash,
             full_name: None,
-            is_verified: verification == Verification::Vouched,
+            is_verified: beginning.verification == Verification::Vouched,
             is_disabled: false,
+            awaits_approval: beginning.awaits_approval,
             must_change_password: false,
             password_version: 0,
-            role,
+            role: beginning.role,
             created_at: now,
             updated_at: now,
             version: 0,
             identities: Vec::new(),
         };
         self.users.insert(&user).await?;
-        self.record("user_created", &[("role", role.as_str())], actor, user.id, origin)
-            .await;
+        self.record(
+            "user_created",
+            &[("role", beginning.role.as_str())],
+            actor,
+            user.id,
+            origin,
+        )
+        .await;
         Ok(user)
     }
 
@@ -132,7 +160,12 @@ impl Accounts {
             return Ok(false);
         }
         match self
-            .create(account, Role::Admin, Verification::Vouched, None, None)
+            .create(
+                account,
+                Beginning::with(Role::Admin, Verification::Vouched),
+                None,
+                None,
+            )
             .await
         {
             Ok(_) => Ok(true),

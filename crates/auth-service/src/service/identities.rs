@@ -14,6 +14,7 @@ pub(crate) use self::linking::LinkProof;
 use crate::{
     config::Config,
     domain::{
+        email::EmailAddress,
         identity::{Identity, VerifiedIdentity},
         origin::Origin,
         provider::Provider,
@@ -21,11 +22,12 @@ use crate::{
         sign_in_flow::Purpose,
         user::{NO_PASSWORD, User, UserId},
     },
-    error::{Error, FederationError, Result},
+    error::{Error, FederationError, RegistrationError, Result},
     mailer::{Mail, Mailer},
     sealing::Sealing,
     service::{
         credentials::Credentials,
+        invitations::{Admitted, Invitations},
         logins::{Logins, SignIn},
         pending_sign_ins::PendingSignIn,
         sessions::TokenPair,
@@ -61,6 +63,7 @@ pub(crate) struct Identities {
     audit: AuditStore,
     mailer: Mailer,
     settings: RuntimeSettings,
+    invitations: Invitations,
     public_url: Url,
     clock: Clock,
 }
@@ -87,8 +90,10 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditStore,
     /// Tells the owner.
     pub(crate) mailer: Mailer,
-    /// Whether strangers get accounts, and whether equal addresses may be linked.
+    /// Whether equal addresses may be linked.
     pub(crate) settings: RuntimeSettings,
+    /// Whether strangers get accounts.
+    pub(crate) invitations: Invitations,
 }
 
 /// What an identity was worth.
@@ -125,6 +130,7 @@ impl Identities {
             audit: parts.audit,
             mailer: parts.mailer,
             settings: parts.settings,
+            invitations: parts.invitations,
             public_url: config.public_url.clone(),
             clock: config.clock.clone(),
         }
@@ -137,7 +143,10 @@ impl Identities {
             .filter(|provider| provider.is_active)
             .ok_or(FederationError::ProviderNotFound)?;
         match &arrival.purpose {
-            Purpose::SignIn => self.sign_in(&provider, &arrival.identity, origin).await,
+            Purpose::SignIn { invitation } => {
+                self.sign_in(&provider, &arrival.identity, invitation.as_deref(), origin)
+                    .await
+            }
             Purpose::Link { user_id, session_id } => {
                 if !self.sessions.exists(session_id, *user_id).await? {
                     return Err(Error::SessionEnded);
@@ -154,6 +163,7 @@ impl Identities {
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
+        invitation: Option<&str>,
         origin: &Origin,
     ) -> Result<Settled> {
         if let Some(user) = self
@@ -171,8 +181,13 @@ impl Identities {
                 .await?
                 .into());
         }
-        let made = self.provision(provider, identity, origin).await;
-        if let Err(Error::EmailTaken | Error::Federation(FederationError::IdentityTaken)) = made {
+        let made = self.provision(provider, identity, invitation, origin).await;
+        if let Err(
+            Error::EmailTaken
+            | Error::Federation(FederationError::IdentityTaken)
+            | Error::Registration(RegistrationError::InvalidInvitation),
+        ) = made
+        {
             // The same person in another tab was quicker, or somebody has just signed up with that address.
             return match self
                 .users
@@ -180,7 +195,10 @@ impl Identities {
                 .await?
             {
                 Some(user) => self.open(&user, provider, identity, origin).await,
-                None => Err(FederationError::InvalidSignInCode.into()),
+                None => Err(match made {
+                    Err(Error::Registration(error)) => error.into(),
+                    _ => FederationError::InvalidSignInCode.into(),
+                }),
             };
         }
         self.open(&made?, provider, identity, origin).await
@@ -206,6 +224,7 @@ impl Identities {
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
+        invitation: Option<&str>,
         origin: &Origin,
     ) -> Result<User> {
         let email = identity.verified_email.as_ref();
@@ -213,7 +232,23 @@ impl Identities {
         if !provider.auto_provision {
             return Err(FederationError::NotProvisioned.into());
         }
-        self.settings.admit_registration(email.as_str())?;
+        let admitted = self.invitations.admit(email, invitation).await?;
+        let made = self.make(provider, identity, email, &admitted, origin).await;
+        match &made {
+            Ok(user) => self.invitations.used(&admitted, user, origin).await,
+            Err(_) => self.invitations.give_back(&admitted).await,
+        }
+        made
+    }
+
+    async fn make(
+        &self,
+        provider: &Provider,
+        identity: &VerifiedIdentity,
+        email: &EmailAddress,
+        admitted: &Admitted,
+        origin: &Origin,
+    ) -> Result<User> {
         let now = self.clock.now();
         let mut user = User {
             id: UserId::generate(),
@@ -223,9 +258,10 @@ impl Identities {
             full_name: None,
             is_verified: true,
             is_disabled: false,
+            awaits_approval: admitted.awaits_approval,
             must_change_password: false,
             password_version: 0,
-            role: provider.default_role,
+            role: admitted.role().unwrap_or(provider.default_role),
             created_at: now,
             updated_at: now,
             version: 0,
@@ -272,7 +308,13 @@ impl Identities {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
         let linked = user.identities.iter().find(|linked| linked.id == identity_id);
         let linked = linked.ok_or(FederationError::IdentityNotFound)?;
-        match self.users.unlink(user_id, identity_id, self.clock.now()).await? {
+        let takes_password = self.settings.admit_password_of(&user).is_ok();
+        let now = self.clock.now();
+        match self
+            .users
+            .unlink(user_id, identity_id, takes_password, now)
+            .await?
+        {
             Removal::Removed => {}
             Removal::IsLast => return Err(FederationError::LastSignInMethod.into()),
             Removal::NotFound => return Err(FederationError::IdentityNotFound.into()),

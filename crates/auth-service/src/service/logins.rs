@@ -11,7 +11,7 @@ use crate::{
         session::AuthMethod,
         user::{User, UserId},
     },
-    error::{Error, Result},
+    error::{Error, RegistrationError, Result},
     metrics::AuthMetrics,
     service::{
         passwords::Passwords,
@@ -146,6 +146,10 @@ impl Logins {
             self.record("not_verified", known, None, origin).await;
             return Err(Error::EmailNotVerified);
         }
+        if user.awaits_approval {
+            self.record("not_approved", known, None, origin).await;
+            return Err(RegistrationError::ApprovalPending.into());
+        }
         self.refuse_while_closed(user, origin).await?;
         if let Asked::Later(pending) = self.pending.ask(user, &method, None, origin).await? {
             self.record("second_factor_needed", known, None, origin).await;
@@ -205,9 +209,15 @@ impl Logins {
         } else if !self.settings.sign_in_rule().admits_address_of(user) {
             self.throttle.succeeded(attempt).await;
             ("not_verified", Error::EmailNotVerified)
+        } else if user.awaits_approval {
+            self.throttle.succeeded(attempt).await;
+            ("not_approved", RegistrationError::ApprovalPending.into())
         } else if let Err(error) = self.settings.admit(user) {
             self.throttle.succeeded(attempt).await;
             ("closed", error)
+        } else if let Err(error) = self.settings.admit_password_of(user) {
+            self.throttle.succeeded(attempt).await;
+            ("password_closed", error)
         } else {
             return Ok(attempt);
         };

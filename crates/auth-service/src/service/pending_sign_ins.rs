@@ -17,7 +17,7 @@ use crate::{
         user::{User, UserId},
     },
     error::{Error, Result},
-    service::second_factors::SecondFactors,
+    service::{second_factors::SecondFactors, settings::RuntimeSettings},
     store::{pending_sign_ins::PendingSignInStore, users::UserStore},
 };
 
@@ -30,6 +30,7 @@ pub(crate) struct PendingSignIns {
     store: PendingSignInStore,
     users: UserStore,
     second_factors: SecondFactors,
+    settings: RuntimeSettings,
     signer: Signer,
     verifier: Verifier,
     issuer: String,
@@ -71,6 +72,7 @@ impl PendingSignIns {
         store: PendingSignInStore,
         users: UserStore,
         second_factors: SecondFactors,
+        settings: RuntimeSettings,
     ) -> Self {
         let secret = config.jwt_refresh_secret.expose_secret().as_bytes();
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
@@ -80,6 +82,7 @@ impl PendingSignIns {
             store,
             users,
             second_factors,
+            settings,
             signer: Signer::new(SigningKey::hs256(key.as_ref())),
             verifier: Verifier::new(ring, &config.jwt_issuer, &config.jwt_audience),
             issuer: config.jwt_issuer.clone(),
@@ -117,7 +120,10 @@ impl PendingSignIns {
     ) -> Result<(User, AuthMethod)> {
         let presented = self.read(token)?;
         let user = self.users.find(presented.user_id).await?;
-        let user = user.filter(User::may_sign_in).ok_or(Error::InvalidPendingToken)?;
+        let rule = self.settings.sign_in_rule();
+        let user = user
+            .filter(|user| rule.admits(user))
+            .ok_or(Error::InvalidPendingToken)?;
         // Before the try is counted: who has to wait loses none.
         self.second_factors.refuse_while_slowed(user.id, proof).await?;
         self.count_try(&presented, &user).await?;

@@ -349,8 +349,6 @@ impl Providers {
         }
         if provider.kind == ProviderKind::OAuth2 {
             provider.issuer = own_issuer(&provider.id);
-        } else if provider.issuer.starts_with("urn:") {
-            "https://github.com".clone_into(&mut provider.issuer);
         }
         for (field, text, place) in [
             (
@@ -377,6 +375,9 @@ impl Providers {
                 }
             }
         }
+        if provider.kind == ProviderKind::GitHub {
+            provider.issuer = issuer_of_github(provider);
+        }
     }
 
     async fn record(&self, action: &'static str, provider: &Provider, actor: UserId, origin: &Origin) {
@@ -400,6 +401,17 @@ struct Addresses {
     authorize: Option<String>,
     token: Option<String>,
     userinfo: Option<String>,
+}
+
+/// In whose name a GitHub's numbers are people: that of github.com only where it is github.com that says them. An
+/// Enterprise Server begins to count at one, too.
+fn issuer_of_github(provider: &Provider) -> String {
+    let of = |text: &str| Preset::named(text).and_then(|preset| preset.userinfo_url);
+    let is_the_one = provider.userinfo_url.as_ref().map(Url::as_str) == of("github");
+    if is_the_one {
+        return "https://github.com".to_owned();
+    }
+    own_issuer(&provider.id)
 }
 
 /// Everything that says who somebody is at a provider.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use common_http::{Clock, RequestContext};
 use common_jwt::Role;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -19,10 +20,11 @@ use crate::{
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
-        accounts::{Accounts, NewAccount, Verification},
+        accounts::{Accounts, Beginning, NewAccount, Verification},
         codes::{Codes, Drawn},
         email_changes::EmailChanges,
         guesses::GuessBudget,
+        invitations::{Invitations, hash_of_invitation},
         settings::RuntimeSettings,
     },
     store::{
@@ -50,6 +52,7 @@ pub(crate) struct Registration {
     public_url: Url,
     metrics: AuthMetrics,
     settings: RuntimeSettings,
+    invitations: Invitations,
     clock: Clock,
 }
 
@@ -69,8 +72,10 @@ pub(crate) struct Parts {
     pub(crate) budget: GuessBudget,
     /// Sends the codes.
     pub(crate) mailer: Mailer,
-    /// Who may sign up.
+    /// How passwords have to be.
     pub(crate) settings: RuntimeSettings,
+    /// Who may sign up.
+    pub(crate) invitations: Invitations,
     /// Counts.
     pub(crate) metrics: AuthMetrics,
     /// Waits for what outlives a request.
@@ -93,19 +98,62 @@ impl Registration {
             public_url: config.public_url.clone(),
             metrics: parts.metrics,
             settings: parts.settings,
+            invitations: parts.invitations,
             clock: config.clock.clone(),
         }
     }
 
-    /// Makes an account for whoever asks: no rights, address unproven.
-    pub(crate) async fn sign_up(&self, account: NewAccount, origin: &Origin) -> Result<User> {
-        self.settings.admit_registration(account.email.as_str())?;
+    /// Makes an account for whoever asks, if the settings or an invitation admit them: no rights but those of the
+    /// invitation, address unproven unless the invitation was mailed there.
+    ///
+    /// What was begun is finished when the caller does not wait for it: a form that is sent twice must not use an
+    /// invitation up without an account coming of it.
+    pub(crate) async fn sign_up(
+        &self,
+        account: NewAccount,
+        invitation: Option<SecretString>,
+        origin: &Origin,
+    ) -> Result<User> {
+        let (registration, origin) = (self.clone(), origin.clone());
+        let work = async move {
+            registration
+                .try_sign_up(account, invitation.as_ref(), &origin)
+                .await
+        };
+        self.tasks.spawn(RequestContext::current().scope(work)).await?
+    }
+
+    async fn try_sign_up(
+        &self,
+        account: NewAccount,
+        invitation: Option<&SecretString>,
+        origin: &Origin,
+    ) -> Result<User> {
+        self.settings.admit_passwords()?;
         self.settings.check_password("password", &account.password)?;
-        let user = self
-            .accounts
-            .create(account, Role::EndUser, Verification::Pending, None, Some(origin))
+        let code_hash = hash_of_invitation(invitation.map(ExposeSecret::expose_secret))?;
+        let admitted = self
+            .invitations
+            .admit(&account.email, code_hash.as_deref())
             .await?;
-        self.send_first_code(&user).await;
+        let beginning = Beginning {
+            role: admitted.role().unwrap_or(Role::EndUser),
+            verification: if admitted.proves_address() {
+                Verification::Vouched
+            } else {
+                Verification::Pending
+            },
+            awaits_approval: admitted.awaits_approval,
+        };
+        let made = self.accounts.create(account, beginning, None, Some(origin)).await;
+        if made.is_err() {
+            self.invitations.give_back(&admitted).await;
+        }
+        let user = made?;
+        self.invitations.used(&admitted, &user, origin).await;
+        if !user.is_verified {
+            self.send_first_code(&user).await;
+        }
         Ok(user)
     }
 
@@ -118,9 +166,15 @@ impl Registration {
         actor: UserId,
         origin: &Origin,
     ) -> Result<User> {
+        self.settings.check_password("password", &account.password)?;
         let user = self
             .accounts
-            .create(account, role, verification, Some(actor), Some(origin))
+            .create(
+                account,
+                Beginning::with(role, verification),
+                Some(actor),
+                Some(origin),
+            )
             .await?;
         if verification == Verification::Pending {
             self.send_first_code(&user).await;

@@ -16,7 +16,7 @@ use crate::{
         settings::{LOOK_EVERY, Settings},
         user::{SignInRule, User, UserId},
     },
-    error::{Error, Result, field_error},
+    error::{Error, RegistrationError, Result, field_error},
     store::{
         audit::{AuditEvent, AuditStore},
         settings::{SettingsStore, SettingsVersion},
@@ -78,7 +78,23 @@ impl RuntimeSettings {
         if self.current().settings.user_sign_in || user.is_active_admin() {
             return Ok(());
         }
-        Err(Error::SignInClosed)
+        Err(RegistrationError::SignInClosed.into())
+    }
+
+    /// Refuses whoever may not sign in with a password.
+    pub(crate) fn admit_password_of(&self, user: &User) -> Result<()> {
+        if user.is_active_admin() {
+            return Ok(());
+        }
+        self.admit_passwords()
+    }
+
+    /// Refuses everybody's passwords but those of admins, where only providers sign people in.
+    pub(crate) fn admit_passwords(&self) -> Result<()> {
+        if self.current().settings.password_sign_in {
+            return Ok(());
+        }
+        Err(RegistrationError::PasswordSignInClosed.into())
     }
 
     /// Refuses a password that is shorter than passwords have to be here.
@@ -91,14 +107,6 @@ impl RuntimeSettings {
             field,
             &format!("must have at least {least} characters"),
         ))
-    }
-
-    /// Refuses whoever may not make an account for themselves.
-    pub(crate) fn admit_registration(&self, email: &str) -> Result<()> {
-        if self.current().settings.admits_registration(email) {
-            return Ok(());
-        }
-        Err(Error::RegistrationClosed)
     }
 
     /// Makes another version out of the one that the caller looked at, unless there is a later one.

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    domain::user::{User, UserId},
+    domain::user::{SignInRule, User, UserId},
     error::Result,
-    service::tokens::seconds,
+    service::{settings::RuntimeSettings, tokens::seconds},
     store::{
         user_changes::{AccountSnapshot, UserChange, UserChangeStore},
         users::UserStore,
@@ -40,6 +40,7 @@ const LOOKS_MAX: usize = 8;
 pub(crate) struct UserChanges {
     store: UserChangeStore,
     users: UserStore,
+    settings: RuntimeSettings,
     wake: Arc<Notify>,
     clock: Clock,
     kept: chrono::Duration,
@@ -47,10 +48,16 @@ pub(crate) struct UserChanges {
 
 impl UserChanges {
     /// The feed in `store` about `users`.
-    pub(crate) fn new(config: &Config, store: UserChangeStore, users: UserStore) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        store: UserChangeStore,
+        users: UserStore,
+        settings: RuntimeSettings,
+    ) -> Self {
         Self {
             store,
             users,
+            settings,
             wake: Arc::default(),
             clock: config.clock.clone(),
             kept: seconds(config.user_changes_kept),
@@ -66,15 +73,16 @@ impl UserChanges {
             let Some((user, mark)) = self.users.find_marked(id).await? else {
                 return self.tell_deleted(&[id]).await;
             };
-            let (told_as, snapshot) = (kind_of(&user, kind), snapshot_of(&user));
+            let rule = self.settings.sign_in_rule();
+            let (told_as, snapshot) = (kind_of(&user, kind, rule), snapshot_of(&user));
             let now = self.clock.now();
             self.store
                 .append(&[id], told_as.as_str(), Some(&snapshot), now)
                 .await?;
             let after = self.users.find_marked(id).await?;
-            let is_so = after
-                .as_ref()
-                .is_some_and(|(after, _)| (kind_of(after, kind), snapshot_of(after)) == (told_as, snapshot));
+            let is_so = after.as_ref().is_some_and(|(after, _)| {
+                (kind_of(after, kind, rule), snapshot_of(after)) == (told_as, snapshot)
+            });
             if is_so {
                 if let Some(mark) = mark {
                     self.users.clear_mark(id, mark).await?;
@@ -174,8 +182,8 @@ impl UserChanges {
     }
 }
 
-fn kind_of(user: &User, kind: UserChangeKind) -> UserChangeKind {
-    if user.may_sign_in() {
+fn kind_of(user: &User, kind: UserChangeKind, rule: SignInRule) -> UserChangeKind {
+    if rule.admits(user) {
         kind
     } else {
         UserChangeKind::Disabled

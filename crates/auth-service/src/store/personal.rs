@@ -15,7 +15,7 @@ use crate::{
 
 /// The collections with rows about one user each, and the member that names the user. The audit trail is not among
 /// them: it keeps the bare id as long as it keeps anything. `tokens` is what older deployments left.
-const ABOUT_SOMEBODY: [(&str, &str); 11] = [
+const ABOUT_SOMEBODY: [(&str, &str); 12] = [
     ("onboarding", "_id"),
     ("known_devices", "_id"),
     ("sessions", "userId"),
@@ -26,6 +26,7 @@ const ABOUT_SOMEBODY: [(&str, &str); 11] = [
     ("pending_links", "userId"),
     ("sign_in_flows", "terms.userId"),
     ("sign_in_arrivals", "terms.userId"),
+    ("invitations", "usedBy"),
     ("tokens", "userId"),
 ];
 

@@ -96,6 +96,8 @@ struct Terms {
     user_id: Option<ObjectId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    invitation: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -264,15 +266,16 @@ impl Terms {
             Binding::Browser(hash) => (Some(hash.clone()), None),
             Binding::Client(challenge) => (None, Some(challenge.clone())),
         };
-        let (user_id, session_id) = match purpose {
-            Purpose::SignIn => (None, None),
-            Purpose::Link { user_id, session_id } => (Some(user_id.0), Some(session_id.clone())),
+        let (user_id, session_id, invitation) = match purpose {
+            Purpose::SignIn { invitation } => (None, None, invitation.clone()),
+            Purpose::Link { user_id, session_id } => (Some(user_id.0), Some(session_id.clone()), None),
         };
         Self {
             browser,
             challenge,
             user_id,
             session_id,
+            invitation,
         }
     }
 
@@ -288,7 +291,9 @@ impl Terms {
                 user_id: UserId(id),
                 session_id,
             },
-            (None, None) => Purpose::SignIn,
+            (None, None) => Purpose::SignIn {
+                invitation: self.invitation,
+            },
             _ => return None,
         };
         Some((binding, purpose))

@@ -3,6 +3,7 @@
 //! So a document may hold a role we do not know and may lack what older tools left out; reading maps both, and every
 //! write sets single fields, so that what we do not know survives.
 
+pub(crate) mod approvals;
 pub(crate) mod bulk;
 pub(crate) mod changes;
 pub(crate) mod identities;
@@ -66,6 +67,8 @@ struct UserRow {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    awaits_approval: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     must_change_password: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     password_version: i32,
@@ -102,6 +105,7 @@ impl UserStore {
             super::unique(doc! { "username": 1 }),
             super::unique(doc! { "email": 1 }),
             super::sparse(doc! { changes::UNTOLD: 1 }),
+            approvals::index(),
             identities::index(),
             identities::provider_index(),
         ])
@@ -299,6 +303,7 @@ impl UserStore {
             full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
+            awaits_approval: row.awaits_approval,
             role: self.roles.read(&row.role),
             must_change_password: row.must_change_password,
             password_version: row.password_version,
@@ -318,6 +323,7 @@ impl From<&User> for UserRow {
             full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            awaits_approval: user.awaits_approval,
             must_change_password: user.must_change_password,
             password_version: user.password_version,
             role: user.role.as_str().to_owned(),

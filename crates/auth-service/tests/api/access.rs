@@ -16,8 +16,9 @@ fn path_of(template: &str) -> String {
         .replace("{provider}", "nobody")
         .replace("{provider_id}", "none")
         .replace("{identity_id}", "none")
-        .replace("{version}", "0")
-        .replace("{name}", "none");
+        .replace("{invitation_id}", "none")
+        .replace("{name}", "none")
+        .replace("{version}", "0");
     assert!(!path.contains('{'), "{path}");
     path
 }

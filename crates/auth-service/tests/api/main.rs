@@ -19,6 +19,7 @@ mod injection;
 mod introspection;
 mod mails;
 mod new_devices;
+mod newcomers;
 mod oauth;
 #[expect(
     unreachable_pub,

@@ -10,7 +10,7 @@ const PATH: &str = "/api/v1/admin/config";
 const PUBLIC: &str = "/api/v1/auth/config";
 
 /// Changes the settings as they are now.
-async fn change(root: &SignedIn, mut edit: Value) {
+pub(crate) async fn change(root: &SignedIn, mut edit: Value) {
     let now = root.client.get(PATH).await.expect(200);
     edit["version"] = now.body["version"].clone();
     root.client.put(PATH, &edit).await.expect(200);

@@ -35,7 +35,7 @@ impl Origin {
     /// The origin of a page at this address.
     pub fn of(url: &Url) -> Result<Self, NotAnOrigin> {
         let is_page = matches!(url.scheme(), "http" | "https");
-        if is_page && matches!(url.host(), Some(host) if !is_empty(&host)) {
+        if is_page && matches!(url.host(), Some(host) if is_name_or_address(&host)) {
             Ok(Self(url.origin().ascii_serialization()))
         } else {
             Err(NotAnOrigin)
@@ -62,8 +62,9 @@ impl Origin {
     }
 }
 
-fn is_empty(host: &Host<&str>) -> bool {
-    matches!(host, Host::Domain(name) if name.is_empty())
+/// A `*` may stand in a URL, but no page lies there.
+fn is_name_or_address(host: &Host<&str>) -> bool {
+    !matches!(host, Host::Domain(name) if name.is_empty() || name.contains('*'))
 }
 
 impl fmt::Display for Origin {
@@ -169,6 +170,7 @@ mod tests {
             "ftp://school.example",
             "file:///etc/passwd",
             "https://",
+            "https://*",
             "data:text/html,x",
             "https://school.example?x",
             "https://school.example#x",

@@ -42,9 +42,11 @@ struct Version {
     by: String,
 }
 
-const RULES: [(&str, RegistrationRule); 3] = [
+const RULES: [(&str, RegistrationRule); 5] = [
     ("open", RegistrationRule::Open),
     ("domain", RegistrationRule::Domain),
+    ("invitation", RegistrationRule::Invitation),
+    ("approval", RegistrationRule::Approval),
     ("closed", RegistrationRule::Closed),
 ];
 
@@ -131,6 +133,7 @@ async fn try_change(
         registration,
         registration_domains: domains,
         user_sign_in: form.is_on("user_sign_in"),
+        password_sign_in: form.is_on("password_sign_in"),
         password_min_length: min_length,
         require_email_verification: form.is_on("require_email_verification"),
         auto_link_accounts: form.is_on("auto_link_accounts"),

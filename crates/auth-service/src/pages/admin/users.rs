@@ -26,6 +26,7 @@ use crate::{
     service::{
         accounts::{NewAccount, Verification},
         administration::Administration,
+        approvals::Approvals,
         credentials::{Credentials, GivenPassword},
         deletion::Deletion,
         registration::Registration,
@@ -99,7 +100,7 @@ impl From<User> for Listed {
     fn from(user: User) -> Self {
         Self {
             id: user.id.to_string(),
-            state: UserState::of(&user).as_str(),
+            state: UserState::of(&user).map_or("waiting", UserState::as_str),
             role: user.role.as_str(),
             full_name: user.full_name.unwrap_or_default(),
             is_verified: user.is_verified,
@@ -347,6 +348,21 @@ pub(super) async fn give_password(
         }
         Err(error) => reading.answer(f, &form, &admin, id, "saved", Err(error)).await,
     }
+}
+
+/// `POST /admin/users/{user_id}/approve`: somebody who made an account for themselves may sign in.
+pub(super) async fn approve(
+    f: Frame,
+    admin: CurrentUser,
+    Path(user_id): Path<String>,
+    form: Form,
+    origin: Origin,
+    approvals: web::Data<Approvals>,
+    reading: Reading,
+) -> Result<HttpResponse> {
+    let id = known(&user_id)?;
+    let result = approvals.approve(id, id_of(&admin)?, &origin).await.map(drop);
+    reading.answer(f, &form, &admin, id, "approved", result).await
 }
 
 /// `POST /admin/users/{user_id}/invitation`: mails the link to choose a password.

@@ -23,6 +23,8 @@ pub(crate) struct Register {
     pub(crate) email: String,
     /// 8 to 72 bytes.
     pub(crate) password: SecretString,
+    /// The code of an invitation, where they have one.
+    pub(crate) invitation: Option<SecretString>,
 }
 
 /// `POST /api/v1/register`.

@@ -3,7 +3,7 @@
 //! No token is ever in an address. A client that fetches the callback itself gets its tokens in the answer's body; a
 //! browser is sent on with a code that is good once, for a minute, for whoever began the sign-in.
 
-mod bodies;
+pub(super) mod bodies;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header, web};
 use common_http::{Body, Caller, CurrentUser, OptionalBody, Path, Query};
@@ -28,6 +28,7 @@ use crate::{
     service::{
         federation::{Begun, Federation, Holder, ProviderAnswer, Wish},
         identities::{Identities, LinkProof, Settled},
+        invitations::hash_of_invitation,
         limits::{Limit, Limits},
         providers::Providers,
     },
@@ -51,9 +52,10 @@ pub(crate) async fn begin_sign_in(
 ) -> Result<HttpResponse> {
     limits.admit(Limit::ProviderSignIns, origin.address).await?;
     let browser = browser_of(&request);
-    let begun = federation
-        .begin(&provider, wish.into(), Purpose::SignIn, browser)
-        .await?;
+    let purpose = Purpose::SignIn {
+        invitation: hash_of_invitation(wish.invitation.as_deref())?,
+    };
+    let begun = federation.begin(&provider, wish.into(), purpose, browser).await?;
     Ok(sent_there(&cookies, &begun))
 }
 

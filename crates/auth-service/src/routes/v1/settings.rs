@@ -11,7 +11,11 @@ use crate::{
         user::UserId,
     },
     error::{Error, Result},
-    service::settings::{Current, RuntimeSettings},
+    routes::v1::oauth::bodies::Button,
+    service::{
+        providers::Providers,
+        settings::{Current, RuntimeSettings},
+    },
     store::settings::SettingsVersion,
 };
 
@@ -23,6 +27,7 @@ pub(crate) struct ChangeSettings {
     registration: Option<RegistrationRule>,
     registration_domains: Option<Vec<String>>,
     user_sign_in: Option<bool>,
+    password_sign_in: Option<bool>,
     password_min_length: Option<usize>,
     require_email_verification: Option<bool>,
     auto_link_accounts: Option<bool>,
@@ -64,23 +69,31 @@ struct PublicSettings<'a> {
     registration: RegistrationRule,
     registration_domains: &'a [String],
     user_sign_in: bool,
+    password_sign_in: bool,
     password_min_length: usize,
     require_email_verification: bool,
+    providers: Vec<Button<'a>>,
 }
 
 /// `GET /api/v1/auth/config`: for the log-in page.
-pub(crate) async fn show_public_settings(settings: web::Data<RuntimeSettings>) -> HttpResponse {
+pub(crate) async fn show_public_settings(
+    settings: web::Data<RuntimeSettings>,
+    providers: web::Data<Providers>,
+) -> Result<HttpResponse> {
     let current = settings.current();
     let settings = &current.settings;
-    HttpResponse::Ok().json(PublicSettings {
+    let active = providers.list_active().await?;
+    Ok(HttpResponse::Ok().json(PublicSettings {
         site_name: &settings.site_name,
         logo_url: settings.logo_url.as_deref(),
         registration: settings.registration,
         registration_domains: &settings.registration_domains,
         user_sign_in: settings.user_sign_in,
+        password_sign_in: settings.password_sign_in,
         password_min_length: settings.password_min_length,
         require_email_verification: settings.require_email_verification,
-    })
+        providers: active.iter().map(Button::from).collect(),
+    }))
 }
 
 /// `GET /api/v1/admin/config`.
@@ -151,6 +164,7 @@ impl ChangeSettings {
             registration: self.registration.unwrap_or(settings.registration),
             registration_domains: self.registration_domains.unwrap_or(settings.registration_domains),
             user_sign_in: self.user_sign_in.unwrap_or(settings.user_sign_in),
+            password_sign_in: self.password_sign_in.unwrap_or(settings.password_sign_in),
             password_min_length: self.password_min_length.unwrap_or(settings.password_min_length),
             require_email_verification: self
                 .require_email_verification

@@ -134,6 +134,8 @@ impl Exchange {
             if person.get("sub").and_then(Value::as_str) != Some(&subject) {
                 return Err(FederationError::IdentityUnclear.into());
             }
+            // Whether an address is proven is said by whoever says the address.
+            claims.remove("email_verified");
             claims.extend(person);
         }
         Ok(identity(provider, subject, &claims))

@@ -51,7 +51,8 @@ impl Identities {
         if !self.settings.current().settings.auto_link_accounts {
             return Ok(FederationError::AccountExists);
         }
-        let proofs: &'static [&'static str] = match (user.is_verified, user.has_password()) {
+        let takes_password = user.has_password() && self.settings.admit_password_of(user).is_ok();
+        let proofs: &'static [&'static str] = match (user.is_verified, takes_password) {
             (false, _) => &["mail"],
             (true, false) => &["session", "mail"],
             (true, true) => &["password", "session", "mail"],

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::{UserStore, taken};
+use super::{UserStore, approvals::AWAITS_APPROVAL, taken};
 use crate::{
     domain::user::{Edit, User, UserId},
     error::Result,
@@ -142,7 +142,10 @@ impl UserStore {
 }
 
 fn active_admins() -> Document {
-    doc! { "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true } }
+    doc! {
+        "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true },
+        AWAITS_APPROVAL: { "$ne": true },
+    }
 }
 
 fn role_filter(admins: bool) -> Document {

@@ -130,12 +130,20 @@ impl UserStore {
 
     /// Takes an identity off an account, unless nothing would be left to sign in with. Two at once cannot both be the
     /// one before the last: each write looks at the document as the other left it.
-    pub(crate) async fn unlink(&self, id: UserId, identity_id: &str, now: DateTime<Utc>) -> Result<Removal> {
+    /// A password only counts where it may be used.
+    pub(crate) async fn unlink(
+        &self,
+        id: UserId,
+        identity_id: &str,
+        takes_password: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Removal> {
         let mut filter = doc! { "_id": id.0, "identities.id": identity_id };
-        filter.insert(
-            "$or",
-            vec![has_password(), doc! { "identities.1": { "$exists": true } }],
-        );
+        let mut ways = vec![doc! { "identities.1": { "$exists": true } }];
+        if takes_password {
+            ways.push(has_password());
+        }
+        filter.insert("$or", ways);
         let update = doc! {
             "$pull": { "identities": { "id": identity_id } },
             "$set": { "updatedAt": BsonDateTime::from_chrono(now) },

@@ -9,7 +9,7 @@ use mongodb::{
     options::{Collation, CollationStrength, Hint, IndexOptions},
 };
 
-use super::UserStore;
+use super::{UserStore, approvals::AWAITS_APPROVAL};
 use crate::{
     domain::{
         email,
@@ -133,6 +133,9 @@ impl UserStore {
             let (verified, disabled) = state_points(filter.state);
             query.insert("isVerified", doc! { "$in": verified });
             query.insert("isDisabled", doc! { "$in": disabled });
+            if filter.state == Some(UserState::Active) {
+                query.insert(AWAITS_APPROVAL, doc! { "$ne": true });
+            }
         }
         if let Some(role) = filter.role {
             index = BY_ROLE;

@@ -366,6 +366,15 @@ async fn of_github_only_proven_addresses_count() {
         .identities_of(known.body["user"]["id"].as_str().unwrap())
         .await;
     assert_eq!(ids[0]["provider_user_id"], "583231");
+    // Another server counts from one as well: its 583231 is somebody else.
+    let mut another = body.clone();
+    another["name"] = json!("enterprise");
+    add_provider(&school.root, &another).await;
+    school
+        .browser()
+        .sign_in("enterprise")
+        .await
+        .expect_problem(409, "link_required");
 
     school.idp.becomes(Stranger::new("583232", "mona@example.com"));
     school.lies(|lies| {

@@ -241,6 +241,7 @@ async fn pages_follow_the_settings() {
         ("password_min_length", "12"),
         ("require_email_verification", "on"),
         ("user_sign_in", "on"),
+        ("password_sign_in", "on"),
     ];
     let version = root.open("/admin/settings").await.expect(200).html;
     let (_, after) = version.split_once(r#"name="version" value=""#).unwrap();

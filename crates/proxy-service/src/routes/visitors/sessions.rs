@@ -179,7 +179,7 @@ async fn show_visitor_statistics(
     Ok(HttpResponse::Ok().json(json!({
         "active_sessions": sessions,
         "messages_today": messages,
-        "storage_type": "mongodb",
+        "storage_type": "database",
     })))
 }
 

@@ -100,6 +100,36 @@ async fn every_refusal_of_a_sign_in_keeps_its_meaning() {
             "Email not verified",
         ),
         (
+            problem(
+                403,
+                "sign_in_closed",
+                "only administrators can sign in at the moment; try again later",
+            ),
+            403,
+            "sign_in_closed",
+            "only administrators can sign in at the moment; try again later",
+        ),
+        (
+            problem(
+                403,
+                "password_sign_in_closed",
+                "passwords are not used here; sign in by way of a provider",
+            ),
+            403,
+            "password_sign_in_closed",
+            "passwords are not used here; sign in by way of a provider",
+        ),
+        (
+            problem(
+                403,
+                "approval_pending",
+                "your account waits for an administrator's approval; you will get a mail",
+            ),
+            403,
+            "approval_pending",
+            "your account waits for an administrator's approval; you will get a mail",
+        ),
+        (
             ResponseTemplate::new(429).insert_header("retry-after", "7"),
             429,
             "too_many_attempts",

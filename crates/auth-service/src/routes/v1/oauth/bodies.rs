@@ -15,6 +15,8 @@ pub(crate) struct WishBody {
     pub(super) next: Option<String>,
     pub(super) code_challenge: Option<String>,
     pub(super) code_challenge_method: Option<String>,
+    /// With which somebody may get an account who has none.
+    pub(super) invitation: Option<String>,
 }
 
 /// What a provider sends back in an address; and, for linking, how to be sent there.
@@ -48,6 +50,7 @@ impl LinkQuery {
             next: self.next,
             code_challenge: self.code_challenge,
             code_challenge_method: self.code_challenge_method,
+            invitation: None,
         }
         .into()
     }
@@ -112,8 +115,9 @@ pub(crate) struct ProviderList<'a> {
     providers: Vec<Button<'a>>,
 }
 
+/// A button.
 #[derive(Serialize)]
-struct Button<'a> {
+pub(in crate::routes::v1) struct Button<'a> {
     name: &'a str,
     display_name: &'a str,
     icon: &'a str,
@@ -123,14 +127,19 @@ struct Button<'a> {
 impl<'a> ProviderList<'a> {
     /// A button for each.
     pub(super) fn new(providers: &'a [Provider]) -> Self {
-        let button = |provider: &'a Provider| Button {
+        Self {
+            providers: providers.iter().map(Button::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Provider> for Button<'a> {
+    fn from(provider: &'a Provider) -> Self {
+        Self {
             name: &provider.name,
             display_name: &provider.display_name,
             icon: &provider.icon,
             color: &provider.color,
-        };
-        Self {
-            providers: providers.iter().map(button).collect(),
         }
     }
 }

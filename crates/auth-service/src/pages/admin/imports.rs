@@ -105,13 +105,14 @@ async fn try_import(form: &Form, admin: &CurrentUser, origin: Origin, imports: &
         origin: Some(origin),
     };
     let mut reports = imports.start(prepared, options, behalf, turn);
-    let mut rows = Vec::new();
-    // As many rows at most as a form's body can hold.
+    let (mut rows, mut told) = (Vec::new(), None);
+    // As many rows at most as a form's body can hold. Whoever is told has the turn back: the next import may begin.
     while let Some(report) = reports.recv().await {
         match report {
             Report::Rows(more) => rows.extend(more),
-            Report::Summary(summary) => return Ok(Imported { rows, summary }),
+            Report::Summary(summary) => told = Some(summary),
         }
     }
-    Err(Error::UnreadableBody)
+    let summary = told.ok_or(Error::UnreadableBody)?;
+    Ok(Imported { rows, summary })
 }

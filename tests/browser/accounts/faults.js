@@ -16,7 +16,8 @@ for (const node of document.querySelectorAll('input:not([type=hidden]),select,te
   const name = node.getAttribute('aria-label') || node.innerText?.trim() || node.labels?.[0]?.innerText;
   if (!name) found.push(`no name: ${node.outerHTML.slice(0, 80)}`);
   const b = node.getBoundingClientRect();
-  if (b.width < 22 || b.height < 22) found.push(`small: ${node.outerHTML.slice(0, 60)} ${b.width}x${b.height}`);
+  // A link within a sentence is as high as its line (WCAG 2.5.8).
+  if (getComputedStyle(node).display !== 'inline' && (b.width < 24 || b.height < 24)) found.push(`small: ${node.outerHTML.slice(0, 60)} ${b.width}x${b.height}`);
 }
 const ids = [...document.querySelectorAll('[id]')].map((n) => n.id);
 found.push(...ids.filter((id, at) => ids.indexOf(id) !== at).map((id) => `${id} twice`));

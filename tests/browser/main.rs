@@ -8,6 +8,7 @@
 )]
 
 mod accessibility;
+mod accounts;
 mod attacks;
 mod chat_page;
 mod embedding;

@@ -28,6 +28,7 @@ use crate::{
     gifts::Gifts,
     mailer::Mailer,
     metrics::AuthMetrics,
+    pages::{Pages, door},
     quota::show_quota,
     routes::{
         cookies::{ACCESS_COOKIE, Cookies},
@@ -135,6 +136,7 @@ impl App {
             tracing::warn!("TESTING_ENDPOINTS is on: anybody can read mailed codes and verify any account");
         }
         let clock = web::Data::new(config.clock.clone());
+        let pages = Pages::new(&config)?;
         let server = HttpServer::new(move || {
             ActixApp::new()
                 .app_data(authenticator.clone())
@@ -150,6 +152,7 @@ impl App {
                 .app_data(web::Data::new(table_bytes_max))
                 .app_data(web::Data::new(ValidationStatus(StatusCode::BAD_REQUEST)))
                 .configure(|config| services.register(config))
+                .configure(|config| pages.register(config))
                 .configure(|config| {
                     let mut table = Routes::new(config);
                     routes(&mut table);
@@ -158,6 +161,7 @@ impl App {
                     }
                     table.finish();
                 })
+                .wrap(from_fn(door::open))
                 .wrap(from_fn(refuse_foreign_pages))
                 .wrap(from_fn(show_quota))
                 .wrap(cors(&origins, true))

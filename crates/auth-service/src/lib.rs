@@ -9,6 +9,7 @@ mod gifts;
 mod key_file;
 mod mailer;
 mod metrics;
+mod pages;
 mod quota;
 mod routes;
 mod same_origin;

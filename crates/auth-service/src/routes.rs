@@ -31,6 +31,8 @@ pub(crate) mod v1;
 
 use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
 
+use crate::pages;
+
 /// Registers the whole table, but for what tests of clients need.
 pub fn routes(routes: &mut Routes<'_>) {
     signing_in(routes);
@@ -44,6 +46,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     settings(routes);
     newcomers(routes);
     operation(routes);
+    pages::routes(routes);
     Contract::routes(routes);
 }
 

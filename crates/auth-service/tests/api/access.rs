@@ -17,6 +17,7 @@ fn path_of(template: &str) -> String {
         .replace("{provider_id}", "none")
         .replace("{identity_id}", "none")
         .replace("{invitation_id}", "none")
+        .replace("{name}", "none")
         .replace("{version}", "0");
     assert!(!path.contains('{'), "{path}");
     path
@@ -72,7 +73,8 @@ async fn every_route_lets_in_exactly_whom_its_row_names() {
         auth_service::testing_routes(routes);
     });
     assert!(table.len() > 20);
-    for row in &table {
+    // These two judge the browser's cookie themselves.
+    for row in table.iter().filter(|row| !row.path.starts_with("/session/")) {
         let least = match row.access {
             Access::Public | Access::Optional => None,
             Access::User | Access::RestrictedUser => Some(Role::EndUser),

@@ -28,6 +28,7 @@ async fn every_route_refuses_bodies_its_contract_does_not_name() {
             .replace("{provider}", "nobody")
             .replace("{provider_id}", "none")
             .replace("{identity_id}", "none")
+            .replace("{name}", "none")
             .replace("{invitation_id}", "none")
             .replace("{version}", "0")
             .replace("{session_id}", "0193a000-0000-7000-8000-000000000000");

@@ -28,6 +28,7 @@ mod oauth;
 #[path = "../../../../tests/src/oidc.rs"]
 mod oidc;
 mod operations;
+mod pages;
 mod passwords;
 mod personal_data;
 mod profile;

@@ -20,7 +20,7 @@ pub(crate) struct Phone {
 
 impl Phone {
     /// What every app does with the secret it is told (RFC 4648 base32, RFC 6238), written anew.
-    fn new(secret: &str) -> Self {
+    pub(crate) fn new(secret: &str) -> Self {
         let mut bits = 0_u64;
         let mut count = 0;
         let mut bytes = Vec::new();

@@ -1,0 +1,48 @@
+// What is nicer with a script. Every page works without: forms are sent, and answers are pages.
+
+// Times in the reader's own zone and language.
+for (const time of document.querySelectorAll('time[datetime]')) {
+  const at = new Date(time.dateTime);
+  if (!Number.isNaN(at.getTime())) {
+    time.title = time.textContent;
+    time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: 'medium', timeStyle: 'short' });
+  }
+}
+
+// The first field that is wrong, else the first that is empty on pages that are one form.
+const wrong = document.querySelector('[aria-invalid="true"]');
+const first = document.querySelector('main.narrow input:not([type="hidden"])');
+(wrong ?? (first && first.value === '' ? first : null))?.focus();
+
+// A file into the text field that is sent.
+for (const input of document.querySelectorAll('input[data-into]')) {
+  input.closest('[data-file]').hidden = false;
+  input.addEventListener('change', async () => {
+    const target = document.getElementById(input.dataset.into);
+    if (input.files.length === 1) {
+      target.value = await input.files[0].text();
+      target.focus();
+    }
+  });
+}
+
+// A form is sent once, however often the button is pressed.
+for (const form of document.querySelectorAll('form[method="post"]')) {
+  form.addEventListener('submit', (event) => {
+    if (form.dataset.sent) {
+      event.preventDefault();
+    } else if (!form.action.endsWith('/download')) {
+      form.dataset.sent = 'yes';
+    }
+  });
+}
+addEventListener('pageshow', () => {
+  for (const form of document.querySelectorAll('form[data-sent]')) {
+    delete form.dataset.sent;
+  }
+});
+
+for (const button of document.querySelectorAll('[data-print]')) {
+  button.hidden = false;
+  button.addEventListener('click', () => print());
+}

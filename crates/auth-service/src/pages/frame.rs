@@ -168,6 +168,7 @@ impl Frame {
     }
 
     /// Every language.
+    #[expect(clippy::unused_self, reason = "templates reach what they show by methods")]
     pub(super) fn languages(&self) -> &'static [Texts] {
         Texts::all()
     }

@@ -358,7 +358,7 @@ async fn the_cookie_of_our_pages_is_taken_from_our_pages_only() {
     let asked = async |headers: &[(&str, &str)]| {
         let mut request = server
             .client
-            .request(Method::GET, "/users/1")
+            .request(Method::GET, "/holds")
             .header("cookie", &cookie);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -21,10 +21,10 @@ source="$(cd "$source" && pwd -P)"
 is_empty_or_replaced || die "the database of accounting-service is not empty; nothing was done (REPLACE=yes replaces all three)"
 
 services_stop
-trap 'say "the services stay stopped, for not everything is restored: mend what is told above, and run this again with REPLACE=yes"' ERR
+trap 'say "the services stay stopped, for not everything is restored: mend what is told above, and run this again with REPLACE=yes"' EXIT
 load auth <"$source/auth.bson.gz"
 load proxy <"$source/proxy.bson.gz"
 load accounting <"$source/accounting.dump"
-trap - ERR
+trap - EXIT
 services_start
 say "restored $source; accounting-service verify and make smoke say whether all is well"

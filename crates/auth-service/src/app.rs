@@ -92,8 +92,8 @@ struct Services {
     accounts: Accounts,
     registration: Registration,
     secrets: Secrets,
-    logins: Logins,
-    sessions: Sessions,
+    logins: Arc<Logins>,
+    sessions: Arc<Sessions>,
     session_store: SessionStore,
     audit: AuditStore,
     limits: Limits,
@@ -119,7 +119,7 @@ impl App {
         let lifecycle = Lifecycle::default();
         let metrics = Metrics::new(NAME)?;
         let database = connect(&config).await?;
-        let services = Box::pin(Services::build(&config, &database, &metrics, &lifecycle)).await?;
+        let services = Arc::new(Box::pin(Services::build(&config, &database, &metrics, &lifecycle)).await?);
         services.bootstrap_admin(&config).await?;
 
         let contract = web::Data::new(Contract::from_yaml(CONTRACT)?);
@@ -218,7 +218,7 @@ impl Services {
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let signing_keys = SigningKeys::new(config, metrics)?;
-        let tokens = Tokens::new(config, signing_keys.clone());
+        let tokens = Arc::new(Tokens::new(config, signing_keys.clone()));
         let token_metrics = TokenMetrics::new(metrics)?;
         let metrics = AuthMetrics::new(metrics)?;
         let users = UserStore::open(database, config.role_map.clone()).await?;
@@ -237,7 +237,7 @@ impl Services {
             lifecycle.tasks().clone(),
         );
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
-        let sessions = Sessions::new(
+        let sessions = Arc::new(Sessions::new(
             config,
             tokens.clone(),
             session_store.clone(),
@@ -247,7 +247,7 @@ impl Services {
             audit.clone(),
             metrics.clone(),
             settings.clone(),
-        );
+        ));
         let introspection = Introspection {
             verifier: signing_keys.verifier(),
             tokens,
@@ -265,7 +265,12 @@ impl Services {
         let limits = Limits::new(config, throttles.clone(), metrics.clone());
         let failed_sign_ins = FailedSignInStore::open(database).await?;
         let spraying = Spraying::new(config, failed_sign_ins, audit.clone(), metrics.clone());
-        let throttle = LoginThrottle::new(config, throttles.clone(), limits.clone(), spraying.clone());
+        let throttle = Arc::new(LoginThrottle::new(
+            config,
+            throttles.clone(),
+            limits.clone(),
+            spraying.clone(),
+        ));
         let accounts = Accounts::new(
             users.clone(),
             passwords.clone(),
@@ -317,7 +322,7 @@ impl Services {
         };
         let (bulk, imports) =
             Self::bulk(config, database, &parts, &passwords, &secrets.resets, lifecycle).await?;
-        let logins = Logins::new(
+        let logins = Arc::new(Logins::new(
             config,
             users.clone(),
             sessions.clone(),
@@ -327,7 +332,7 @@ impl Services {
             audit.clone(),
             metrics,
             settings.clone(),
-        );
+        ));
         let base = federation::Base {
             users: &users,
             sessions: &session_store,
@@ -409,8 +414,8 @@ impl Services {
             .app_data(web::Data::new(self.users.clone()))
             .app_data(web::Data::new(self.accounts.clone()))
             .app_data(web::Data::new(self.registration.clone()))
-            .app_data(web::Data::new(self.logins.clone()))
-            .app_data(web::Data::new(self.sessions.clone()))
+            .app_data(web::Data::from(self.logins.clone()))
+            .app_data(web::Data::from(self.sessions.clone()))
             .app_data(web::Data::new(self.session_store.clone()))
             .app_data(web::Data::new(self.audit.clone()))
             .app_data(web::Data::new(self.limits.clone()))

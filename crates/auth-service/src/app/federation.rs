@@ -1,5 +1,7 @@
 //! Signing in by way of providers, joined.
 
+use std::sync::Arc;
+
 use actix_web::web;
 use mongodb::Database;
 
@@ -27,7 +29,7 @@ pub(super) struct Base<'a> {
     pub(super) users: &'a UserStore,
     pub(super) sessions: &'a SessionStore,
     pub(super) secrets: &'a Secrets,
-    pub(super) logins: &'a Logins,
+    pub(super) logins: &'a Arc<Logins>,
     pub(super) audit: &'a AuditStore,
     pub(super) mailer: &'a Mailer,
     pub(super) settings: &'a RuntimeSettings,

@@ -1,5 +1,7 @@
 //! What is done to accounts, joined: administration, deletion, the feed of changes, and what is kept about somebody.
 
+use std::sync::Arc;
+
 use actix_web::web;
 use common_http::Lifecycle;
 use mongodb::Database;
@@ -27,7 +29,7 @@ use crate::{
 /// What these services are built upon.
 pub(super) struct Base<'a> {
     pub(super) users: &'a UserStore,
-    pub(super) sessions: &'a Sessions,
+    pub(super) sessions: &'a Arc<Sessions>,
     pub(super) secrets: &'a Secrets,
     pub(super) audit: &'a AuditStore,
     pub(super) mailer: &'a Mailer,

@@ -1,5 +1,7 @@
 //! Puts together what proves and changes who somebody is: passwords, links, codes, addresses, second factors.
 
+use std::sync::Arc;
+
 use actix_web::web;
 use mongodb::Database;
 use tokio_util::task::TaskTracker;
@@ -31,9 +33,9 @@ use crate::{
 /// What the rest of the service has made already.
 pub(super) struct Base {
     pub(super) users: UserStore,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) passwords: Passwords,
-    pub(super) throttle: LoginThrottle,
+    pub(super) throttle: Arc<LoginThrottle>,
     pub(super) audit: AuditStore,
     pub(super) mailer: Mailer,
     pub(super) metrics: AuthMetrics,
@@ -47,8 +49,8 @@ pub(super) struct Secrets {
     pub(super) codes: Codes,
     pub(super) email_changes: EmailChanges,
     pub(super) pending: PendingSignIns,
-    pub(super) credentials: Credentials,
-    pub(super) second_factors: SecondFactors,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) second_factors: Arc<SecondFactors>,
     pub(super) reset_store: ResetStore,
     pub(super) resets: Resets,
     pub(super) sealing: Sealing,
@@ -68,7 +70,7 @@ impl Secrets {
                 .unwrap_or(&config.jwt_refresh_secret),
         )?;
         let codes = Codes::new(config, verifications.clone());
-        let credentials = Credentials::new(
+        let credentials = Arc::new(Credentials::new(
             config,
             credentials::Parts {
                 users: base.users.clone(),
@@ -82,8 +84,8 @@ impl Secrets {
                 metrics: base.metrics.clone(),
                 settings: base.settings.clone(),
             },
-        );
-        let second_factors = SecondFactors::new(
+        ));
+        let second_factors = Arc::new(SecondFactors::new(
             config,
             second_factors::Parts {
                 store: SecondFactorStore::open(database),
@@ -95,7 +97,7 @@ impl Secrets {
                 mailer: base.mailer.clone(),
                 metrics: base.metrics.clone(),
             },
-        );
+        ));
         let email_changes = EmailChanges::new(
             config,
             email_changes::Parts {
@@ -149,10 +151,10 @@ impl Secrets {
     /// Gives handlers what they ask for.
     pub(super) fn register(&self, config: &mut web::ServiceConfig) {
         config
-            .app_data(web::Data::new(self.credentials.clone()))
+            .app_data(web::Data::from(self.credentials.clone()))
             .app_data(web::Data::new(self.resets.clone()))
             .app_data(web::Data::new(self.email_changes.clone()))
-            .app_data(web::Data::new(self.second_factors.clone()))
+            .app_data(web::Data::from(self.second_factors.clone()))
             .app_data(web::Data::new(self.testing.clone()));
     }
 }

@@ -1,5 +1,7 @@
 //! What administrators do to other people's accounts, and to their own: names, addresses, roles, open or shut.
 
+use std::sync::Arc;
+
 use common_http::{Clock, UserChangeKind};
 use common_jwt::Role;
 use url::Url;
@@ -30,7 +32,7 @@ use crate::{
 pub(crate) struct Administration {
     users: UserStore,
     admins: Admins,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     verifications: VerificationStore,
     resets: ResetStore,
     changes: UserChanges,
@@ -47,7 +49,7 @@ pub(crate) struct Parts {
     /// Guards the last admin.
     pub(crate) admins: Admins,
     /// Ends sessions whose rights are others now.
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Holds codes for addresses.
     pub(crate) verifications: VerificationStore,
     /// Holds links to choose a password.

@@ -3,6 +3,8 @@
 //! Whichever way a password changes, everything that rests on the old one ends with it: all sessions, open links and
 //! codes, and half-finished sign-ins. The owner is told by mail.
 
+use std::sync::Arc;
+
 use common_http::Clock;
 use rand::RngExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -44,11 +46,11 @@ const DRAWS_MAX: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     users: UserStore,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     passwords: Passwords,
     resets: ResetStore,
     verifications: VerificationStore,
-    throttle: LoginThrottle,
+    throttle: Arc<LoginThrottle>,
     audit: AuditStore,
     mailer: Mailer,
     metrics: AuthMetrics,
@@ -62,11 +64,11 @@ pub(crate) struct Parts {
     /// Whose passwords.
     pub(crate) users: UserStore,
     /// Ends sessions, and opens one after a change.
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Hashes.
     pub(crate) passwords: Passwords,
     /// Slows whoever guesses.
-    pub(crate) throttle: LoginThrottle,
+    pub(crate) throttle: Arc<LoginThrottle>,
     /// The links that die with a password.
     pub(crate) resets: ResetStore,
     /// The codes that die with a password.

@@ -4,7 +4,7 @@
 //! opened meanwhile end, the feed is told, whatever else is kept goes, and last the note itself. Each step may be done
 //! twice; a deletion that broke off is finished by [`Deletion::follow`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use common_http::Clock;
 use common_jwt::Role;
@@ -49,9 +49,9 @@ pub(crate) struct Deletion {
     deletions: DeletionStore,
     personal: PersonalStore,
     admins: Admins,
-    sessions: Sessions,
-    credentials: Credentials,
-    second_factors: SecondFactors,
+    sessions: Arc<Sessions>,
+    credentials: Arc<Credentials>,
+    second_factors: Arc<SecondFactors>,
     changes: UserChanges,
     audit: AuditStore,
     clock: Clock,
@@ -68,11 +68,11 @@ pub(crate) struct Parts {
     /// Guards the last admin.
     pub(crate) admins: Admins,
     /// Ends sessions.
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Knows the password of whoever deletes themselves.
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     /// And their second factor.
-    pub(crate) second_factors: SecondFactors,
+    pub(crate) second_factors: Arc<SecondFactors>,
     /// Tells the other services.
     pub(crate) changes: UserChanges,
     /// Remembers what happened.

@@ -1,5 +1,7 @@
 //! Another e-mail address: the password first, then a code that is sent there. The old address is told of both.
 
+use std::sync::Arc;
+
 use common_http::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -31,7 +33,7 @@ pub(crate) struct EmailChanges {
     users: UserStore,
     codes: Codes,
     resets: ResetStore,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     audit: AuditStore,
     mailer: Mailer,
     public_url: Url,
@@ -47,7 +49,7 @@ pub(crate) struct Parts {
     /// The links sent to old ones.
     pub(crate) resets: ResetStore,
     /// Asks for the password.
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     /// Remembers what happened.
     pub(crate) audit: AuditStore,
     /// Sends the codes, and tells the old address.

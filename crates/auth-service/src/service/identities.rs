@@ -6,6 +6,8 @@
 
 mod linking;
 
+use std::sync::Arc;
+
 use common_http::Clock;
 use url::Url;
 use uuid::Uuid;
@@ -57,8 +59,8 @@ pub(crate) struct Identities {
     flows: SignInFlowStore,
     sessions: SessionStore,
     second_factors: SecondFactorStore,
-    logins: Logins,
-    credentials: Credentials,
+    logins: Arc<Logins>,
+    credentials: Arc<Credentials>,
     sealing: Sealing,
     audit: AuditStore,
     mailer: Mailer,
@@ -81,9 +83,9 @@ pub(crate) struct Parts {
     /// Removed with everything else of whoever made an account with somebody's address.
     pub(crate) second_factors: SecondFactorStore,
     /// Opens sessions, and knows passwords.
-    pub(crate) logins: Logins,
+    pub(crate) logins: Arc<Logins>,
     /// Ends what rests on a password.
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     /// Hashes mailed codes.
     pub(crate) sealing: Sealing,
     /// Remembers what happened.

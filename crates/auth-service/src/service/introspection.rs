@@ -1,5 +1,7 @@
 //! What a token is worth right now (RFC 7662), and giving one back (RFC 7009), for whoever holds any token of ours.
 
+use std::sync::Arc;
+
 use chrono::Duration;
 use common_http::{Clock, Metrics};
 use common_jwt::{AccessClaims, Audience, RefreshClaims, Role, TokenType, Verifier};
@@ -26,9 +28,9 @@ pub(crate) struct Introspection {
     /// Checks access tokens.
     pub(crate) verifier: Verifier,
     /// Checks refresh tokens.
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     /// Ends sessions.
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Finds sessions.
     pub(crate) store: SessionStore,
     /// Finds their users.

@@ -1,5 +1,7 @@
 //! Signing in with name or address and password.
 
+use std::sync::Arc;
+
 use common_http::Clock;
 use secrecy::SecretString;
 
@@ -30,10 +32,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Logins {
     users: UserStore,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     passwords: Passwords,
     pending: PendingSignIns,
-    throttle: LoginThrottle,
+    throttle: Arc<LoginThrottle>,
     audit: AuditStore,
     metrics: AuthMetrics,
     settings: RuntimeSettings,
@@ -57,10 +59,10 @@ impl Logins {
     pub(crate) fn new(
         config: &Config,
         users: UserStore,
-        sessions: Sessions,
+        sessions: Arc<Sessions>,
         passwords: Passwords,
         pending: PendingSignIns,
-        throttle: LoginThrottle,
+        throttle: Arc<LoginThrottle>,
         audit: AuditStore,
         metrics: AuthMetrics,
         settings: RuntimeSettings,

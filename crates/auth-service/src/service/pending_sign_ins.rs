@@ -1,6 +1,8 @@
 //! Sign-ins that have the password right and lack the second factor. Their token finishes this one sign-in, once, within
 //! five minutes, as long as the password stays what it was. It opens nothing else.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use chrono::Duration;
 use common_http::Clock;
@@ -29,7 +31,7 @@ const LIFE: Duration = Duration::minutes(5);
 pub(crate) struct PendingSignIns {
     store: PendingSignInStore,
     users: UserStore,
-    second_factors: SecondFactors,
+    second_factors: Arc<SecondFactors>,
     settings: RuntimeSettings,
     signer: Signer,
     verifier: Verifier,
@@ -71,7 +73,7 @@ impl PendingSignIns {
         config: &Config,
         store: PendingSignInStore,
         users: UserStore,
-        second_factors: SecondFactors,
+        second_factors: Arc<SecondFactors>,
         settings: RuntimeSettings,
     ) -> Self {
         let secret = config.jwt_refresh_secret.expose_secret().as_bytes();

@@ -37,7 +37,7 @@ const REQUESTS_AT_ONCE_MAX: usize = 64;
 pub(crate) struct Resets {
     users: UserStore,
     store: ResetStore,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     audit: AuditStore,
     mailer: Mailer,
     metrics: AuthMetrics,
@@ -57,7 +57,7 @@ pub(crate) struct Parts {
     /// Keeps the links.
     pub(crate) store: ResetStore,
     /// Sets the passwords.
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     /// Remembers what happened.
     pub(crate) audit: AuditStore,
     /// Sends the links.

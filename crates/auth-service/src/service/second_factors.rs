@@ -1,5 +1,7 @@
 //! The second factor: setting it up, proving it, giving it back.
 
+use std::sync::Arc;
+
 use common_http::Clock;
 use qrcode::{EcLevel, QrCode, render::svg};
 use rand::RngExt as _;
@@ -42,8 +44,8 @@ const MODULE_PIXELS: u32 = 4;
 pub(crate) struct SecondFactors {
     store: SecondFactorStore,
     users: UserStore,
-    credentials: Credentials,
-    sessions: Sessions,
+    credentials: Arc<Credentials>,
+    sessions: Arc<Sessions>,
     sealing: Sealing,
     audit: AuditStore,
     mailer: Mailer,
@@ -60,9 +62,9 @@ pub(crate) struct Parts {
     /// Whose they are.
     pub(crate) users: UserStore,
     /// Asks for the password.
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Arc<Credentials>,
     /// Ends sessions when an admin takes one away.
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Seals the secrets.
     pub(crate) sealing: Sealing,
     /// Remembers what happened.

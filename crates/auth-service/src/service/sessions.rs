@@ -1,5 +1,7 @@
 //! Opens, continues and ends sessions.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Duration, Utc};
 use common_http::{Clock, CurrentUser, Problem};
 use uuid::Uuid;
@@ -40,7 +42,7 @@ pub(crate) struct Sessions {
     users: UserStore,
     revocations: Revocations,
     new_devices: NewDevices,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     audit: AuditStore,
     metrics: AuthMetrics,
     clock: Clock,
@@ -129,7 +131,7 @@ impl Sessions {
     )]
     pub(crate) fn new(
         config: &Config,
-        tokens: Tokens,
+        tokens: Arc<Tokens>,
         store: SessionStore,
         users: UserStore,
         revocations: Revocations,

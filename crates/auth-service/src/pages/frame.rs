@@ -22,6 +22,7 @@ use common_jwt::Role;
 use super::{
     assets::Assets,
     forms::{Form, Holder, visitor_cookie},
+    neighbours::Refusal,
     texts::Texts,
 };
 use crate::{
@@ -204,6 +205,22 @@ impl Frame {
             self.trouble = Some(self.said_of(problem.code(), problem.detail()));
         }
         Ok((self, status))
+    }
+
+    /// The same page where another service did not do what the form asks for.
+    pub(super) fn refused_by(mut self, form: &Form, refusal: Refusal) -> (Self, StatusCode) {
+        self.values = form.shown();
+        let Refusal::Said(said) = refusal else {
+            self.trouble = Some(self.t("problem.neighbour_away").into_owned());
+            return (self, StatusCode::SERVICE_UNAVAILABLE);
+        };
+        for (field, message) in &said.fields {
+            let text = self.said(message);
+            self.errors.insert(snake(field), text);
+        }
+        self.trouble = Some(self.said_of(&said.code, &said.detail));
+        let status = StatusCode::from_u16(said.status.as_u16()).unwrap_or(StatusCode::BAD_REQUEST);
+        (self, status)
     }
 
     /// A sentence for a code: ours in this language, else what the API says.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use common_http::{CurrentUser, RequestContext};
 use futures_util::StreamExt as _;
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
@@ -41,6 +43,48 @@ pub(super) enum Neighbour {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Away;
 
+/// Why another service did not do what a page asked it to.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    /// It is away, or did not say what it should.
+    Away,
+    /// It said no, and why.
+    Said(SaidNo),
+}
+
+/// The problem another service answered with.
+#[derive(Clone, Debug)]
+pub(super) struct SaidNo {
+    pub(super) status: StatusCode,
+    pub(super) code: String,
+    pub(super) detail: String,
+    /// The member that is wrong and what is wrong with it, where it said so.
+    pub(super) fields: Vec<(String, String)>,
+}
+
+/// What pages read of a problem.
+#[derive(Deserialize)]
+struct SaidProblem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    errors: Vec<SaidField>,
+}
+
+#[derive(Deserialize)]
+struct SaidField {
+    field: String,
+    message: String,
+}
+
+impl From<Away> for Refusal {
+    fn from(Away: Away) -> Self {
+        Self::Away
+    }
+}
+
 impl Neighbours {
     /// Those at the configured addresses.
     pub(super) fn new(config: &Config) -> reqwest::Result<Self> {
@@ -64,31 +108,44 @@ impl Neighbours {
         path: &str,
         user: &CurrentUser,
     ) -> Result<T, Away> {
-        let url = self.address(neighbour, path).ok_or(Away)?;
-        let request = self.http.get(url).bearer_auth(user.access_token.expose_secret());
-        let read = async {
-            let response = RequestContext::current()
-                .propagate(request)
-                .send()
-                .await?
-                .error_for_status()?;
-            let mut pieces = response.bytes_stream();
-            let mut body = BytesMut::new();
-            while let Some(piece) = pieces.next().await {
-                body.extend_from_slice(&piece?);
-                if body.len() > ANSWER_BYTES_MAX {
-                    break;
-                }
-            }
-            Ok::<_, reqwest::Error>(body)
+        let refused = match self.ask(Method::GET, neighbour, path, user, None).await {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
         };
-        let body = read.await.map_err(|error| {
+        if let Refusal::Said(said) = refused {
+            tracing::warn!(?neighbour, path, status = %said.status, code = said.code, "a page goes without another service");
+        }
+        Err(Away)
+    }
+
+    /// Sends a request as this person. An empty answer reads as `null`.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+    ) -> Result<T, Refusal> {
+        let url = self.address(neighbour, path).ok_or(Away)?;
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(user.access_token.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let (status, answer) = read(request).await.map_err(|error| {
             tracing::warn!(?neighbour, path, error = %error.without_url(), "a page goes without another service");
             Away
         })?;
-        serde_json::from_slice(&body).map_err(|error| {
+        if !status.is_success() {
+            return Err(refusal(status, &answer));
+        }
+        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
+        serde_json::from_slice(answer).map_err(|error| {
             tracing::warn!(?neighbour, path, %error, "another service's answer could not be read");
-            Away
+            Refusal::Away
         })
     }
 
@@ -105,5 +162,40 @@ impl Neighbours {
             Neighbour::Proxy => self.proxy.as_ref(),
         };
         base?.join(path).ok()
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, BytesMut)> {
+    let response = RequestContext::current().propagate(request).send().await?;
+    let status = response.status();
+    let mut pieces = response.bytes_stream();
+    let mut body = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        body.extend_from_slice(&piece?);
+        if body.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    Ok((status, body))
+}
+
+/// What is wrong on their side is as if they were away; what is wrong with what was asked can be said.
+fn refusal(status: StatusCode, answer: &[u8]) -> Refusal {
+    let problem = serde_json::from_slice::<SaidProblem>(answer);
+    match problem {
+        Ok(problem) if !status.is_server_error() => Refusal::Said(SaidNo {
+            status,
+            code: problem.code,
+            detail: problem.detail,
+            fields: problem
+                .errors
+                .into_iter()
+                .map(|error| (error.field, error.message))
+                .collect(),
+        }),
+        _ => {
+            tracing::warn!(%status, "another service could not do what a page asked for");
+            Refusal::Away
+        }
     }
 }

@@ -311,10 +311,11 @@ impl Identities {
         let linked = user.identities.iter().find(|linked| linked.id == identity_id);
         let linked = linked.ok_or(FederationError::IdentityNotFound)?;
         let takes_password = self.settings.admit_password_of(&user).is_ok();
+        let open = self.providers.list_open().await?;
         let now = self.clock.now();
         match self
             .users
-            .unlink(user_id, identity_id, takes_password, now)
+            .unlink(user_id, identity_id, takes_password, &open, now)
             .await?
         {
             Removal::Removed => {}

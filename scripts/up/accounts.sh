@@ -151,11 +151,12 @@ If the password was changed since, give it:  make up BOOTSTRAP_ADMIN_PASSWORD=..
 write_stack_file() {
     cat >"$STACK_FILE" <<JSON
 {
+  "url": "$(service_url gateway)",
   "auth_url": "$(service_url auth-service)",
   "proxy_url": "$(service_url proxy-service)",
   "accounting_url": "$(service_url accounting-service)",
   "flowise_url": "$(json_text "$FLOWISE_API_URL")",
-  "widget_demo_url": "$(service_url proxy-service)/widget/demo",
+  "widget_demo_url": "$(service_url gateway)/widget/demo",
   "admin": {"username": "$(json_text "$BOOTSTRAP_ADMIN_USERNAME")", "email": "$(json_text "$BOOTSTRAP_ADMIN_EMAIL")", "password": "$(json_text "$BOOTSTRAP_ADMIN_PASSWORD")"},
   "user": {"username": "$(json_text "$USER_USERNAME")", "email": "$(json_text "$USER_EMAIL")", "password": "$(json_text "$USER_PASSWORD")"},
   "chatflow_id": "$CHATFLOW_ID",

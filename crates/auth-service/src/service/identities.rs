@@ -178,6 +178,10 @@ impl Identities {
         let email = identity.verified_email.as_ref();
         let email = email.ok_or(FederationError::VerifiedEmailNeeded)?;
         if let Some(user) = self.users.find_by_email(email.as_str()).await? {
+            if user.identities.iter().any(|linked| identity.is(linked)) {
+                // The same person was made in another tab since we looked.
+                return self.open(&user, provider, identity, origin).await;
+            }
             return Err(self
                 .ask_for_proof(&user, provider, identity, origin)
                 .await?

@@ -287,6 +287,9 @@ impl Browser {
     pub async fn prefer(&self, feature: &str, value: &str) {
         let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.command("Emulation.setEmulatedMedia", features).await;
+        // Colours may fade from one to the other.
+        self.run("await Promise.allSettled(document.getAnimations().map((one) => one.finished))")
+            .await;
     }
 
     /// What would keep people out of the page as it is now: whatever axe-core finds against WCAG 2.2 A and AA, a page that

@@ -80,7 +80,7 @@ service_environment() {
             "MONGODB_URI=${MONGODB_URI:-$STACK_MONGODB/?directConnection=true}" \
             "MONGODB_DATABASE_NAME=${MONGODB_DATABASE_NAME:-proxy_db}" \
             "ACCOUNTING_SERVICE_URL=${ACCOUNTING_SERVICE_URL:-$(service_url accounting-service)}" \
-            "JWT_SECRET_KEY=$JWT_SECRET_KEY" "SESSION_SECRET_KEY=$SESSION_SECRET_KEY" \
+            "PUBLIC_BASE_URL=${PUBLIC_BASE_URL:-$(service_url gateway)}" "JWT_SECRET_KEY=$JWT_SECRET_KEY" "SESSION_SECRET_KEY=$SESSION_SECRET_KEY" \
             "N8N_ALLOWED_HOSTS=${N8N_ALLOWED_HOSTS:-$(service_url stand-in-n8n)}" \
             "FLOWISE_API_URL=$FLOWISE_API_URL" ${FLOWISE_API_KEY:+"FLOWISE_API_KEY=$FLOWISE_API_KEY"} \
             "ENABLE_CHATFLOW_SYNC=${ENABLE_CHATFLOW_SYNC:-true}"

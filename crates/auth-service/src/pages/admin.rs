@@ -1,6 +1,12 @@
 //! The administration: how the platform is, people, providers, settings, what happened.
 
+mod assignments;
 mod audit;
+mod chatflow;
+mod chatflows;
+mod embed;
+mod embed_form;
+mod embeds;
 mod imports;
 mod providers;
 mod settings;
@@ -52,6 +58,8 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
         .get("/admin/settings", Admin, settings::show)
         .post("/admin/settings", Admin, settings::change)
         .get("/admin/audit", Admin, audit::list);
+    chatflows::routes(routes);
+    embeds::routes(routes);
 }
 
 #[derive(Template)]

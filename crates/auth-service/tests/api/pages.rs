@@ -2,7 +2,11 @@
 
 mod account;
 mod administration;
+mod chatflows;
+mod embeds;
 mod forms;
+mod my_chatflows;
+mod neighbour;
 mod signing_in;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 mod account;
 mod admin;
 mod assets;
+mod chart;
 mod credits;
 mod devices;
 pub(crate) mod door;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use common_http::{CurrentUser, RequestContext};
 use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{HeaderMap, LINK},
+};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -128,25 +131,46 @@ impl Neighbours {
         body: Option<&Value>,
     ) -> Result<T, Refusal> {
         let url = self.address(neighbour, path).ok_or(Away)?;
-        let mut request = self
-            .http
-            .request(method, url)
-            .bearer_auth(user.access_token.expose_secret());
-        if let Some(body) = body {
-            request = request.json(body);
+        let request = self.request(method, url, user, body);
+        send(neighbour, path, request).await.map(|(answer, _)| answer)
+    }
+
+    /// The same for what must be done once, however often it is sent with this key.
+    pub(super) async fn ask_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+        key: &str,
+    ) -> Result<T, Refusal> {
+        let url = self.address(neighbour, path).ok_or(Away)?;
+        let request = self.request(method, url, user, body);
+        let request = request.header("idempotency-key", key);
+        send(neighbour, path, request).await.map(|(answer, _)| answer)
+    }
+
+    /// A page of a list that says in `Link` where it goes on; with the cursor of the next page.
+    pub(super) async fn get_page<T: DeserializeOwned>(
+        &self,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+    ) -> Result<(T, Option<String>), Refusal> {
+        let url = self.address(neighbour, path).ok_or(Away)?;
+        let request = self.request(Method::GET, url, user, None);
+        let (answer, headers) = send(neighbour, path, request).await?;
+        Ok((answer, next_cursor(&headers)))
+    }
+
+    fn request(&self, method: Method, url: Url, user: &CurrentUser, body: Option<&Value>) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        let request = request.bearer_auth(user.access_token.expose_secret());
+        match body {
+            Some(body) => request.json(body),
+            None => request,
         }
-        let (status, answer) = read(request).await.map_err(|error| {
-            tracing::warn!(?neighbour, path, error = %error.without_url(), "a page goes without another service");
-            Away
-        })?;
-        if !status.is_success() {
-            return Err(refusal(status, &answer));
-        }
-        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-        serde_json::from_slice(answer).map_err(|error| {
-            tracing::warn!(?neighbour, path, %error, "another service's answer could not be read");
-            Refusal::Away
-        })
     }
 
     /// Whether it is ready.
@@ -165,9 +189,29 @@ impl Neighbours {
     }
 }
 
-async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, BytesMut)> {
+async fn send<T: DeserializeOwned>(
+    neighbour: Neighbour,
+    path: &str,
+    request: RequestBuilder,
+) -> Result<(T, HeaderMap), Refusal> {
+    let (status, headers, answer) = read(request).await.map_err(|error| {
+        tracing::warn!(?neighbour, path, error = %error.without_url(), "a page goes without another service");
+        Away
+    })?;
+    if !status.is_success() {
+        return Err(refusal(status, &answer));
+    }
+    let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
+    let answer = serde_json::from_slice(answer).map_err(|error| {
+        tracing::warn!(?neighbour, path, %error, "another service's answer could not be read");
+        Refusal::Away
+    })?;
+    Ok((answer, headers))
+}
+
+async fn read(request: RequestBuilder) -> reqwest::Result<(StatusCode, HeaderMap, BytesMut)> {
     let response = RequestContext::current().propagate(request).send().await?;
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let mut pieces = response.bytes_stream();
     let mut body = BytesMut::new();
     while let Some(piece) = pieces.next().await {
@@ -176,7 +220,20 @@ async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, 
             break;
         }
     }
-    Ok((status, body))
+    Ok((status, headers, body))
+}
+
+/// The cursor in `Link: <address>; rel="next"` (RFC 8288).
+fn next_cursor(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(LINK)?.to_str().ok()?;
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    if !relation.contains("rel=\"next\"") {
+        return None;
+    }
+    let (_, query) = address.split_once('?')?;
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "cursor")
+        .map(|(_, cursor)| cursor.into_owned())
 }
 
 /// What is wrong on their side is as if they were away; what is wrong with what was asked can be said.
@@ -197,5 +254,27 @@ fn refusal(status: StatusCode, answer: &[u8]) -> Refusal {
             tracing::warn!(%status, "another service could not do what a page asked for");
             Refusal::Away
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_list_goes_on_stands_in_its_link() {
+        let cursor = |link: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, link.parse().unwrap());
+            next_cursor(&headers)
+        };
+        assert_eq!(
+            cursor("</api/v1/admin/groups?limit=2&cursor=a%2Bb>; rel=\"next\"").as_deref(),
+            Some("a+b")
+        );
+        for none in ["", "<>", "</x?cursor=a>; rel=\"prev\"", "</x?limit=2>; rel=\"next\"", "/x?cursor=a"] {
+            assert_eq!(cursor(none), None, "{none}");
+        }
+        assert_eq!(next_cursor(&HeaderMap::new()), None);
     }
 }

@@ -8,6 +8,7 @@ mod account;
 mod admin;
 mod assets;
 mod chatflows;
+mod chart;
 mod credits;
 mod devices;
 pub(crate) mod door;

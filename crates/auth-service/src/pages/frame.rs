@@ -251,8 +251,16 @@ impl Frame {
         }
     }
 
+    /// The same page where what its address asks for will not do: `text` says why, at the field.
+    pub(super) fn asked_wrongly(mut self, field: &str, text: &str) -> Self {
+        let text = self.t(text).into_owned();
+        self.errors.insert(field.to_owned(), text);
+        self.trouble = Some(self.t("problem.validation_failed").into_owned());
+        self
+    }
+
     /// A sentence for a code: ours in this language, else what the API says.
-    fn said_of(&self, code: &str, detail: &str) -> String {
+    pub(super) fn said_of(&self, code: &str, detail: &str) -> String {
         let text = self.texts.find(&format!("problem.{code}"));
         text.map_or_else(|| detail.to_owned(), str::to_owned)
     }

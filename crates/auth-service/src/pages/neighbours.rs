@@ -172,6 +172,21 @@ impl Neighbours {
         read(neighbour, path, response, allowance.bytes).await
     }
 
+    /// Sends a request for what must be done once, however often it is sent with this key.
+    pub(super) async fn ask_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+        key: &str,
+    ) -> Result<T, Refusal> {
+        let request = self.request(method, neighbour, path, user, body)?;
+        let response = send(neighbour, path, request.header("idempotency-key", key)).await?;
+        read(neighbour, path, response, ANSWER_BYTES_MAX).await
+    }
+
     /// `GET path` of a list whose next page stands in `Link` (RFC 8288).
     pub(super) async fn list<T: DeserializeOwned>(
         &self,

@@ -7,8 +7,8 @@
 mod account;
 mod admin;
 mod assets;
-mod chatflows;
 mod chart;
+mod chatflows;
 mod credits;
 mod devices;
 pub(crate) mod door;

@@ -10,9 +10,15 @@ use super::{Journey, PASSWORD, arrives_at};
 fn table() -> String {
     let password = |number: usize| if number == 0 { PASSWORD } else { "" };
     let rows = (0..500).map(|number| {
-        format!("pupil{number},pupil{number}@school.example,{}\n", password(number))
+        format!(
+            "pupil{number},pupil{number}@school.example,{}\n",
+            password(number)
+        )
     });
-    format!("username,email,password\n{}bad,nowhere,\n", rows.collect::<String>())
+    format!(
+        "username,email,password\n{}bad,nowhere,\n",
+        rows.collect::<String>()
+    )
 }
 
 async fn import(journey: &Journey) {
@@ -45,7 +51,11 @@ async fn group(admin: &Guest) -> Value {
     let emails: Vec<_> = (0..3)
         .map(|number| format!("pupil{number}@school.example"))
         .collect();
-    let added = admin.proxy.post(&members, &json!({ "emails": emails })).await.expect(200);
+    let added = admin
+        .proxy
+        .post(&members, &json!({ "emails": emails }))
+        .await
+        .expect(200);
     assert_eq!(added.body["added"], 3, "{}", added.text);
     id
 }
@@ -64,7 +74,9 @@ async fn allocate(journey: &Journey) {
     choose(browser, "whom", "Class 7b").await;
     journey.look("admin-credits-many").await;
     journey.fill(&[("credits", "25")], "main button.main").await;
-    browser.until("document.querySelector('button[value=give]')").await;
+    browser
+        .until("document.querySelector('button[value=give]')")
+        .await;
     journey.look("admin-credits-confirm").await;
     browser.click("button[value=give]").await;
     browser
@@ -78,23 +90,28 @@ async fn assign(journey: &Journey) {
     journey.open("/admin/chatflows").await;
     browser.click("form[action='/admin/chatflows/sync'] button").await;
     browser
-        .until(&format!("document.querySelector('a[href=\"/admin/chatflows/{}\"]')", chatflow::CHAT))
+        .until(&format!(
+            "document.querySelector('a[href=\"/admin/chatflows/{}\"]')",
+            chatflow::CHAT
+        ))
         .await;
     journey.look("admin-chatflows").await;
     let page = format!("/admin/chatflows/{}", chatflow::CHAT);
     journey.open(&page).await;
     choose(browser, "group_id", "Class 7b").await;
+    browser.click(&format!("form[action='{page}/give'] button")).await;
     browser
-        .click(&format!("form[action='{page}/give'] button"))
-        .await;
-    browser
-        .until("[...document.querySelectorAll('tbody th')].some((cell) => cell.innerText.includes('Class 7b'))")
+        .until(
+            "[...document.querySelectorAll('tbody th')].some((cell) => cell.innerText.includes('Class 7b'))",
+        )
         .await;
     choose(browser, "price_by", "flat").await;
     journey
         .fill(&[("price", "2")], &format!("form[action='{page}/price'] button"))
         .await;
-    browser.until("document.getElementById('price').value === '2'").await;
+    browser
+        .until("document.getElementById('price').value === '2'")
+        .await;
     journey.look("admin-chatflow").await;
 }
 
@@ -126,7 +143,11 @@ async fn an_administrator_looks_after_a_school() {
     while browser.run(&format!("return !!({spent})")).await != json!(true) {
         journey.open("/admin/usage?by=day").await;
         tries += 1;
-        assert!(tries < 500, "the chart shows what was paid: {}", browser.text("main").await);
+        assert!(
+            tries < 500,
+            "the chart shows what was paid: {}",
+            browser.text("main").await
+        );
     }
     journey.look("admin-usage").await;
     for (path, picture) in [

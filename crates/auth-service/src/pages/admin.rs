@@ -4,13 +4,14 @@ mod assignments;
 mod audit;
 mod chatflow;
 mod chatflows;
-mod embed;
-mod embed_form;
-mod embeds;
 mod credits;
 mod crowds;
 mod dashboard;
+mod embed;
+mod embed_form;
+mod embeds;
 mod gift;
+mod groups;
 mod imports;
 mod invitations;
 mod providers;
@@ -48,7 +49,11 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
             Admin,
             registrations::approve,
         )
-        .post("/admin/registrations/{user_id}/refuse", Admin, registrations::refuse)
+        .post(
+            "/admin/registrations/{user_id}/refuse",
+            Admin,
+            registrations::refuse,
+        )
         .get("/admin/invitations", Admin, invitations::list)
         .post("/admin/invitations", Admin, invitations::create)
         .post(
@@ -87,5 +92,6 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
         .post("/admin/settings", Admin, settings::change)
         .get("/admin/audit", Admin, audit::list);
     chatflows::routes(routes);
+    groups::routes(routes);
     embeds::routes(routes);
 }

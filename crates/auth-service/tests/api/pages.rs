@@ -5,6 +5,7 @@ mod administration;
 mod chatflows;
 mod embeds;
 mod forms;
+mod groups;
 mod my_chatflows;
 mod neighbour;
 mod signing_in;

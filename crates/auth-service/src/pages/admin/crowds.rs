@@ -82,11 +82,7 @@ struct Given {
 type Sources = (web::Data<UserStore>, web::Data<Neighbours>);
 
 /// `GET /admin/credits/many`.
-pub(super) async fn show(
-    f: Frame,
-    admin: CurrentUser,
-    (_, neighbours): Sources,
-) -> HttpResponse {
+pub(super) async fn show(f: Frame, admin: CurrentUser, (_, neighbours): Sources) -> HttpResponse {
     form_page((f, StatusCode::OK, Uuid::new_v4()), &admin, &neighbours).await
 }
 

@@ -152,7 +152,9 @@ impl Wanted<'_> {
         let row = |(id, credits): (String, Option<u64>)| async move {
             let of = Some((member, id.as_str()));
             let told = if self.counts_turns {
-                Turns::total(self.neighbours, self.admin, self.period, of).await.ok()
+                Turns::total(self.neighbours, self.admin, self.period, of)
+                    .await
+                    .ok()
             } else {
                 None
             };

@@ -42,7 +42,11 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
             Admin,
             registrations::approve,
         )
-        .post("/admin/registrations/{user_id}/refuse", Admin, registrations::refuse)
+        .post(
+            "/admin/registrations/{user_id}/refuse",
+            Admin,
+            registrations::refuse,
+        )
         .get("/admin/invitations", Admin, invitations::list)
         .post("/admin/invitations", Admin, invitations::create)
         .post(

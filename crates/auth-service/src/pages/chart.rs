@@ -168,7 +168,12 @@ fn labels(bars: &[Bar]) -> Vec<Label> {
 
 /// A number in few characters: `1.5k`, `20M`.
 fn short(value: u128) -> String {
-    let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    let units = [
+        (1_000_000_000_000, "T"),
+        (1_000_000_000, "G"),
+        (1_000_000, "M"),
+        (1_000, "k"),
+    ];
     let Some((unit, letter)) = units.into_iter().find(|(unit, _)| value >= *unit) else {
         return value.to_string();
     };
@@ -223,7 +228,11 @@ mod tests {
 
     fn chart(values: &[u64]) -> Chart {
         let points = values.iter().enumerate();
-        Chart::new(points.map(|(day, value)| (format!("day {day}"), *value)).collect())
+        Chart::new(
+            points
+                .map(|(day, value)| (format!("day {day}"), *value))
+                .collect(),
+        )
     }
 
     #[test]
@@ -262,7 +271,10 @@ mod tests {
                 assert!(pair[0].x + pair[0].width <= pair[1].x, "{pair:?}");
             }
             assert!(
-                chart.bars.iter().all(|bar| bar.y >= highest && bar.x + bar.width <= RIGHT),
+                chart
+                    .bars
+                    .iter()
+                    .all(|bar| bar.y >= highest && bar.x + bar.width <= RIGHT),
                 "{count}"
             );
         }

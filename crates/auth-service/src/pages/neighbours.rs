@@ -272,7 +272,13 @@ mod tests {
             cursor("</api/v1/admin/groups?limit=2&cursor=a%2Bb>; rel=\"next\"").as_deref(),
             Some("a+b")
         );
-        for none in ["", "<>", "</x?cursor=a>; rel=\"prev\"", "</x?limit=2>; rel=\"next\"", "/x?cursor=a"] {
+        for none in [
+            "",
+            "<>",
+            "</x?cursor=a>; rel=\"prev\"",
+            "</x?limit=2>; rel=\"next\"",
+            "/x?cursor=a",
+        ] {
             assert_eq!(cursor(none), None, "{none}");
         }
         assert_eq!(next_cursor(&HeaderMap::new()), None);

@@ -2,8 +2,14 @@
 
 mod account;
 mod administration;
+mod credits;
+mod crowds;
+mod dashboard;
 mod forms;
+mod neighbours;
+mod newcomers;
 mod signing_in;
+mod usage;
 
 use std::collections::BTreeMap;
 

@@ -163,7 +163,10 @@ async fn person_page(
 }
 
 /// `GET /admin/credits/people/{user_id}/statement`: on to the whole statement as a table, in a session that goes on.
-pub(super) async fn download(Path(user_id): Path<String>, users: web::Data<UserStore>) -> Result<HttpResponse> {
+pub(super) async fn download(
+    Path(user_id): Path<String>,
+    users: web::Data<UserStore>,
+) -> Result<HttpResponse> {
     let user = person(&users, &user_id).await?;
     let address = format!("/api/credits/transactions?format=csv&userId={}", user.id);
     Ok(see_other(&address))
@@ -185,7 +188,9 @@ pub(super) async fn give(
         Ok(gift.give(&neighbours, &admin, &id, &key).await?)
     };
     match given.await {
-        Ok(()) => Ok(see_other(&format!("/admin/credits/people/{id}?done=credits_given"))),
+        Ok(()) => Ok(see_other(&format!(
+            "/admin/credits/people/{id}?done=credits_given"
+        ))),
         Err(not_done) => {
             let shown = NotDone::show(not_done, f, &form)?;
             Ok(person_page(shown, &admin, &user, "", &neighbours).await)
@@ -231,7 +236,9 @@ pub(super) async fn take(
     let user = person(&users, &user_id).await?;
     let id = user.id.to_string();
     match try_take(&form, &admin, &id, &neighbours).await {
-        Ok(()) => Ok(see_other(&format!("/admin/credits/people/{id}?done=credits_taken"))),
+        Ok(()) => Ok(see_other(&format!(
+            "/admin/credits/people/{id}?done=credits_taken"
+        ))),
         Err(not_done) => {
             let shown = not_done.show(f, &form)?;
             Ok(take_page(shown, &admin, &user, &neighbours).await)
@@ -257,7 +264,14 @@ async fn try_take(
     let path = "/api/credits/remove";
     let key = key_of(form)?.to_string();
     neighbours
-        .ask_once::<IgnoredAny>(Method::DELETE, Neighbour::Accounting, path, admin, Some(&body), &key)
+        .ask_once::<IgnoredAny>(
+            Method::DELETE,
+            Neighbour::Accounting,
+            path,
+            admin,
+            Some(&body),
+            &key,
+        )
         .await?;
     Ok(())
 }

@@ -82,11 +82,7 @@ struct Given {
 type Sources = (web::Data<UserStore>, web::Data<Neighbours>);
 
 /// `GET /admin/credits/many`.
-pub(super) async fn show(
-    f: Frame,
-    admin: CurrentUser,
-    (_, neighbours): Sources,
-) -> HttpResponse {
+pub(super) async fn show(f: Frame, admin: CurrentUser, (_, neighbours): Sources) -> HttpResponse {
     form_page((f, StatusCode::OK, Uuid::new_v4()), &admin, &neighbours).await
 }
 
@@ -161,7 +157,7 @@ async fn give_batch(
     let place = form.given("place");
     let batch = match members.page(crowd, place.as_deref(), BATCH).await {
         Ok(batch) => batch,
-        Err(NotDone::Theirs(_)) => {
+        Err(NotDone::Theirs(_) | NotDone::Unread(_)) => {
             return Ok(stopped(f, gift, crowd, progress, place));
         }
         Err(NotDone::Ours(error)) => return Err(error),

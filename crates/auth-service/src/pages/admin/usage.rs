@@ -106,7 +106,13 @@ fn presets(today: NaiveDate, by: &str, shown: Option<Period>) -> Vec<Preset> {
         ("usage.today", Period::up_to(today, 1)),
         ("usage.week", Period::up_to(today, 7)),
         ("usage.month", Period::up_to(today, DAYS_SHOWN)),
-        ("usage.this_month", Period { from: month, to: today }),
+        (
+            "usage.this_month",
+            Period {
+                from: month,
+                to: today,
+            },
+        ),
         (
             "usage.last_month",
             Period {
@@ -164,10 +170,15 @@ pub(super) async fn show(
         cursor: asked.cursor.as_deref(),
         page: asked.page.unwrap_or(1),
     };
-    let (shown, next) = wanted.grouped(by).await?.map_or((None, None), |(shown, next)| (Some(shown), next));
+    let (shown, next) = wanted
+        .grouped(by)
+        .await?
+        .map_or((None, None), |(shown, next)| (Some(shown), next));
     let report = Report {
         by,
-        zone: total.as_ref().map_or_else(String::new, |turns| turns.time_zone.clone()),
+        zone: total
+            .as_ref()
+            .map_or_else(String::new, |turns| turns.time_zone.clone()),
         total: total.map(|turns| turns.total),
         shown,
         download: format!("/admin/usage/download?from={}&to={}", period.from, period.to),
@@ -202,8 +213,14 @@ mod tests {
             ..Asked::default()
         };
         let period = asked("", "").period(today).unwrap();
-        assert_eq!((period.from.to_string().as_str(), period.to), ("2026-10-24", today));
-        assert_eq!(asked("2026-11-22", "").period(today).unwrap(), Period::up_to(today, 1));
+        assert_eq!(
+            (period.from.to_string().as_str(), period.to),
+            ("2026-10-24", today)
+        );
+        assert_eq!(
+            asked("2026-11-22", "").period(today).unwrap(),
+            Period::up_to(today, 1)
+        );
         assert_eq!(asked("2025-11-22", "").period(today).unwrap().days().count(), 366);
         for (from, to, field) in [
             ("x", "", "from"),
@@ -220,7 +237,10 @@ mod tests {
     fn presets_know_months() {
         let of = |today: &str| {
             let presets = presets(today.parse().unwrap(), "day", None);
-            presets.into_iter().map(|preset| preset.address).collect::<Vec<_>>()
+            presets
+                .into_iter()
+                .map(|preset| preset.address)
+                .collect::<Vec<_>>()
         };
         let march = of("2028-03-01");
         assert!(march[3].contains("from=2028-03-01&to=2028-03-01"), "{march:?}");

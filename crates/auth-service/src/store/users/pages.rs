@@ -109,10 +109,7 @@ impl UserStore {
     }
 
     /// How many accounts were made since `from`, by day in UTC.
-    pub(crate) async fn count_created_by_day(
-        &self,
-        from: DateTime<Utc>,
-    ) -> Result<BTreeMap<NaiveDate, u64>> {
+    pub(crate) async fn count_created_by_day(&self, from: DateTime<Utc>) -> Result<BTreeMap<NaiveDate, u64>> {
         super::super::days::count_by_day(&self.rows, doc! {}, "createdAt", from).await
     }
 

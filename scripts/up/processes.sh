@@ -54,11 +54,14 @@ bind_address() { case "${HOST:-}" in [0-9]*.*.*.* | *:*) printf '%s\n' "$HOST" ;
 # service_environment SERVICE: what a service is told beyond what the caller's environment says already.
 service_environment() {
     local -a common=("HOST=$(bind_address)" "JWT_ACCESS_SECRET=$JWT_ACCESS_SECRET" "SERVICE_JWT_SECRET=$SERVICE_JWT_SECRET"
-        "EXTERNAL_AUTH_URL=${EXTERNAL_AUTH_URL:-$(service_url auth-service)}")
+        "EXTERNAL_AUTH_URL=${EXTERNAL_AUTH_URL:-$(service_url auth-service)}"
+        # The gateway is on this machine and says who its clients are.
+        "TRUSTED_PROXIES=${TRUSTED_PROXIES:-127.0.0.1/32}")
     case "$1" in
     auth-service)
         printf '%s\0' "${common[@]}" "PORT=$AUTH_PORT" "JWT_REFRESH_SECRET=$JWT_REFRESH_SECRET" \
             "MONGODB_URI=${MONGODB_URI:-$STACK_MONGODB/auth_db?directConnection=true}" \
+            "PUBLIC_URL=${PUBLIC_URL:-${HOST_URL:-$(service_url gateway)}}" \
             "BOOTSTRAP_ADMIN_USERNAME=$BOOTSTRAP_ADMIN_USERNAME" "BOOTSTRAP_ADMIN_EMAIL=$BOOTSTRAP_ADMIN_EMAIL" \
             "BOOTSTRAP_ADMIN_PASSWORD=$BOOTSTRAP_ADMIN_PASSWORD" "MAIL_DIR=${MAIL_DIR:-$STATE/mail}" \
             "PROXY_SERVICE_URL=${PROXY_SERVICE_URL:-$(service_url proxy-service)}" \
@@ -77,12 +80,29 @@ service_environment() {
             "MONGODB_URI=${MONGODB_URI:-$STACK_MONGODB/?directConnection=true}" \
             "MONGODB_DATABASE_NAME=${MONGODB_DATABASE_NAME:-proxy_db}" \
             "ACCOUNTING_SERVICE_URL=${ACCOUNTING_SERVICE_URL:-$(service_url accounting-service)}" \
-            "JWT_SECRET_KEY=$JWT_SECRET_KEY" "SESSION_SECRET_KEY=$SESSION_SECRET_KEY" \
+            "PUBLIC_BASE_URL=${PUBLIC_BASE_URL:-$(service_url gateway)}" "JWT_SECRET_KEY=$JWT_SECRET_KEY" "SESSION_SECRET_KEY=$SESSION_SECRET_KEY" \
             "N8N_ALLOWED_HOSTS=${N8N_ALLOWED_HOSTS:-$(service_url stand-in-n8n)}" \
             "FLOWISE_API_URL=$FLOWISE_API_URL" ${FLOWISE_API_KEY:+"FLOWISE_API_KEY=$FLOWISE_API_KEY"} \
             "ENABLE_CHATFLOW_SYNC=${ENABLE_CHATFLOW_SYNC:-true}"
         ;;
+    gateway)
+        # The table's names are those of the containers.
+        printf '%s\0' "URL_auth_service=$(service_url auth-service)" "URL_flowise_proxy=$(service_url proxy-service)" \
+            "URL_accounting_service=$(service_url accounting-service)" PUBLIC_HOST= REPLICAS=1
+        ;;
     esac
+}
+
+# Traefik as it is deployed, with the ports of this stack in its settings and its table. It asks for no certificate.
+configure_gateway() {
+    local folder="$STATE/gateway"
+    mkdir -p "$folder"
+    sed -e "s|address: \":80\"|address: \"$(bind_address):$GATEWAY_PORT\"|" -e 's|address: ":443"|address: "127.0.0.1:0"|' \
+        -e 's|address: ":8082"|address: "127.0.0.1:0"|' -e "s|/etc/traefik/dynamic.yaml|$folder/dynamic.yaml|" \
+        -e "s|/acme/acme.json|$folder/acme.json|" "$ROOT/deploy/traefik/traefik.yaml" >"$folder/traefik.yaml"
+    # shellcheck disable=SC2016 # what stands there is Traefik's template
+    sed 's|http://{{ $project }}-{{ $service }}-{{ $number }}:{{ $port }}|{{ env (printf "URL_%s" (replace "-" "_" $service)) }}|' \
+        "$ROOT/deploy/traefik/dynamic.yaml" >"$folder/dynamic.yaml"
 }
 
 start_service() {
@@ -91,7 +111,12 @@ start_service() {
     is_running "$service" && return 0
     log="$(log_file "$service")"
     say "starting $service on $(service_url "$service") (log: $log)"
-    command=("$(binary_folder)/$service")
+    if [ "$service" = gateway ]; then
+        configure_gateway
+        command=("$("$ROOT/scripts/programs.sh" path traefik)" "--configFile=$STATE/gateway/traefik.yaml")
+    else
+        command=("$(binary_folder)/$service")
+    fi
     [ -x "${command[0]}" ] || die "the build has made no ${command[0]}"
     if [ "$service" = stand-in-flowise ]; then
         printf '%s' "$STAND_IN_API_KEY" >"$STATE/stand-in.key"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # The settings that a later `make up`, `make status` and `make logs` have to know.
-SETTINGS=(AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT FLOWISE_API_URL USES_STAND_IN
+SETTINGS=(GATEWAY_PORT AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT FLOWISE_API_URL USES_STAND_IN
     N8N_STAND_IN_PORT USES_N8N_STAND_IN PROFILE)
 
 everything_runs() {
@@ -23,7 +23,7 @@ load_settings() {
 
 choose_settings() {
     local name
-    : "${AUTH_PORT:=3000}" "${ACCOUNTING_PORT:=3001}" "${PROXY_PORT:=8000}" "${FLOWISE_STAND_IN_PORT:=3065}" "${N8N_STAND_IN_PORT:=3066}" \
+    : "${GATEWAY_PORT:=8080}" "${AUTH_PORT:=3000}" "${ACCOUNTING_PORT:=3001}" "${PROXY_PORT:=8000}" "${FLOWISE_STAND_IN_PORT:=3065}" "${N8N_STAND_IN_PORT:=3066}" \
         "${PROFILE:=dev}"
     USES_STAND_IN=no
     if [ -z "${FLOWISE_API_URL:-}" ]; then
@@ -32,7 +32,7 @@ choose_settings() {
     fi
     # shellcheck disable=SC2034 # stack.sh and accounts.sh ask for it
     if [ -z "${N8N_WEBHOOK_URL:-}" ]; then USES_N8N_STAND_IN=yes; else USES_N8N_STAND_IN=no; fi
-    for name in AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT N8N_STAND_IN_PORT; do
+    for name in GATEWAY_PORT AUTH_PORT ACCOUNTING_PORT PROXY_PORT FLOWISE_STAND_IN_PORT N8N_STAND_IN_PORT; do
         if [[ ! "${!name}" =~ ^[0-9]{1,5}$ ]] || [ "${!name}" -lt 1 ] || [ "${!name}" -gt 65535 ]; then
             die "$name=${!name} is not a port"
         fi

@@ -24,12 +24,16 @@ print_table() {
     if [ "${USES_STAND_IN:-no}" = yes ]; then flowise="$flowise (stand-in)"; fi
     cat <<TABLE
 
+  log-in page         $(stack_value url)/login
+  chat                $(stack_value url)/chat
+  administration      $(stack_value url)/admin
+  chat widget         $(stack_value widget_demo_url)
+
   auth-service        $auth
   proxy-service       $proxy
   accounting-service  $accounting
   Flowise             $flowise
   chatflow            $(stack_value chatflow_name)
-  chat widget         $(stack_value widget_demo_url)
 
   admin               $(stack_value admin username)  $(stack_value admin email)  $(stack_value admin password)
   user                $(stack_value user username)  $(stack_value user email)  $(stack_value user password)

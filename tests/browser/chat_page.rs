@@ -8,3 +8,5 @@ mod pictures;
 mod sessions;
 mod troubles;
 mod uploads;
+
+pub(crate) use self::uploads::DROP_PICTURE;

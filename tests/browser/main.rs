@@ -13,6 +13,7 @@ mod attacks;
 mod chat_page;
 mod embedding;
 mod failures;
+mod journeys;
 mod markdown;
 mod pictures;
 mod site;

@@ -77,3 +77,26 @@ pub(crate) fn strings(value: &Value) -> Vec<String> {
         .map(|text| text.as_str().unwrap().to_owned())
         .collect()
 }
+
+#[actix_web::test]
+async fn what_keeps_people_out_is_found() {
+    let bench = Workbench::start().await;
+    assert!(
+        bench
+            .browser
+            .barriers()
+            .await
+            .iter()
+            .any(|found| found.contains("h1"))
+    );
+    let faults = "
+        document.body.append(document.createElement('button'), document.createElement('h1'));
+        document.querySelector('h1').append('Pale');
+        document.querySelector('h1').style.color = '#ccc';
+        document.querySelector('h1').style.width = '9000px';";
+    bench.browser.run(faults).await;
+    let found = bench.browser.barriers().await.join("\n");
+    for fault in ["button-name", "color-contrast", "wider than the window"] {
+        assert!(found.contains(fault), "{found}");
+    }
+}

@@ -29,6 +29,9 @@ pub const ESCAPE: &str = "\u{e00c}";
 /// The key that WebDriver calls Tab.
 pub const TAB: &str = "\u{e004}";
 
+/// Asks axe-core about the page, by WCAG 2.2 at levels A and AA.
+const BARRIERS: &str = include_str!("browser/barriers.js");
+
 /// What keeps it to itself, and able to run as root.
 const ARGUMENTS: [&str; 14] = [
     "--headless",
@@ -284,6 +287,21 @@ impl Browser {
     pub async fn prefer(&self, feature: &str, value: &str) {
         let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.command("Emulation.setEmulatedMedia", features).await;
+        // Colours may fade from one to the other.
+        self.run("await Promise.allSettled(document.getAnimations().map((one) => one.finished))")
+            .await;
+    }
+
+    /// What would keep people out of the page as it is now: whatever axe-core finds against WCAG 2.2 A and AA, a page that
+    /// is wider than its window, headings without a beginning.
+    pub async fn barriers(&self) -> Vec<String> {
+        let axe = path_of("axe-core").await;
+        let axe = std::fs::read_to_string(axe).expect("a script is text");
+        let found = self.run(&format!("{axe}\n{BARRIERS}")).await;
+        let lines = found.as_array().expect("a list").iter();
+        lines
+            .map(|line| line.as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// Writes what is to be seen to `target/screenshots`.

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     flowise::{Behaviour, Options, StandInFlowise, chatflow},
     gateway::Behind,
+    mailbox,
     platform::{ADMIN, PASSWORD},
     process::Process,
     programs::free_address,
@@ -76,7 +77,7 @@ pub struct Fleet {
     /// Flowise's stand-in.
     pub flowise: StandInFlowise,
     databases: Databases,
-    _mail: tempfile::TempDir,
+    mail: tempfile::TempDir,
 }
 
 impl Fleet {
@@ -152,7 +153,7 @@ impl Fleet {
             proxy,
             flowise,
             databases,
-            _mail: mail,
+            mail,
         };
         for service in [&mut fleet.auth, &mut fleet.accounting, &mut fleet.proxy] {
             for index in 0..replicas {
@@ -160,6 +161,13 @@ impl Fleet {
             }
         }
         fleet
+    }
+
+    /// The newest mail to this address that holds this text, once there is one.
+    pub async fn mail_to(&self, address: &str, text: &str) -> String {
+        let find = || mailbox::find(self.mail.path(), address, text);
+        until("the mail arrives", async || find().is_some()).await;
+        find().expect("it has arrived")
     }
 
     /// Where a gateway finds the services.

@@ -39,7 +39,12 @@ pub struct Behind {
 impl Gateway {
     /// Starts Traefik in front of these; with a host name it speaks TLS.
     pub async fn start(behind: &Behind, public_host: Option<&str>) -> Self {
-        let (web, websecure, internal) = (free_address(), free_address(), free_address());
+        Self::start_at(free_address(), behind, public_host).await
+    }
+
+    /// The same at an address that the services have been told.
+    pub async fn start_at(web: SocketAddr, behind: &Behind, public_host: Option<&str>) -> Self {
+        let (websecure, internal) = (free_address(), free_address());
         let folder = tempfile::tempdir().expect("a folder can be made");
         let place = |name: &str| folder.path().join(name).display().to_string();
         let settings = replaced(

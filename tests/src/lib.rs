@@ -9,6 +9,7 @@ pub mod health;
 pub mod key_file;
 pub mod link;
 pub mod load;
+pub mod mailbox;
 pub mod n8n;
 pub mod oidc;
 pub mod person;

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     flowise::{Options, StandInFlowise, chatflow},
+    mailbox,
     person::Person,
 };
 
@@ -424,14 +425,7 @@ impl Platform {
 
     /// The text of a mail to this address, once it has arrived.
     pub async fn mail_to(&self, address: &str) -> String {
-        let find = || {
-            let files = std::fs::read_dir(&self.mail).ok()?;
-            let mails = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
-            mails.into_iter().find(|mail| {
-                mail.lines()
-                    .any(|line| line.starts_with("To:") && line.contains(address))
-            })
-        };
+        let find = || mailbox::find(&self.mail, address, "");
         self.until("the mail arrives", async || find().is_some()).await;
         find().expect("it has arrived")
     }

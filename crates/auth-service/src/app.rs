@@ -411,6 +411,7 @@ impl Services {
             passwords.clone(),
             audit.clone(),
             &parts.metrics,
+            parts.settings.clone(),
         )
         .await?;
         let desk = bulk.desk();
@@ -490,13 +491,22 @@ async fn bulk(
     passwords: Passwords,
     audit: AuditStore,
     metrics: &AuthMetrics,
+    settings: RuntimeSettings,
 ) -> anyhow::Result<Bulk> {
     let tokens = ServiceTokens::new(NAME, &config.service_jwt_secret);
     let gifts = Gifts::new(config.accounting_url.clone(), config.proxy_url.clone(), tokens)?;
     let clock = config.clock.clone();
     let store = OnboardingStore::open(database).await?;
     let desk = OnboardingDesk::new(store, users.clone(), gifts, metrics.clone(), clock.clone());
-    Ok(Bulk::new(users, desk, passwords, audit, metrics.clone(), clock))
+    Ok(Bulk::new(
+        users,
+        desk,
+        passwords,
+        audit,
+        metrics.clone(),
+        clock,
+        settings,
+    ))
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Database> {

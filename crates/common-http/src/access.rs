@@ -6,7 +6,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use actix_web::{
-    App, Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder,
+    App, Error, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header},
@@ -464,11 +464,9 @@ async fn admit<B: MessageBody>(
     if access == Access::Public {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
-    let refuse = |request: ServiceRequest, problem: Problem| {
-        Ok(request
-            .into_response(HttpResponse::from_error(problem))
-            .map_into_right_body())
-    };
+    // The answer remembers the problem, for whoever shows it in another form.
+    let refuse =
+        |request: ServiceRequest, problem: Problem| Ok(request.error_response(problem).map_into_right_body());
     let Some(authenticator) = request.app_data::<web::Data<Authenticator>>().cloned() else {
         return refuse(request, forbidden());
     };

@@ -1,6 +1,6 @@
 //! A client of one service, as one person.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Read as _, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -107,7 +107,16 @@ impl Client {
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = http.execute(request).await.expect("the service answers");
         let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("the answer is text");
+        let bytes = response.bytes().await.expect("the answer arrives whole");
+        let is_packed = headers
+            .get("content-encoding")
+            .is_some_and(|coding| coding == "gzip");
+        let bytes = if is_packed {
+            unpacked(&bytes)
+        } else {
+            bytes.to_vec()
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_default();
         let answer = Answer {
             status,
@@ -147,4 +156,12 @@ impl Client {
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await
     }
+}
+/// What was packed with gzip.
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(bytes)
+        .read_to_end(&mut unpacked)
+        .expect("what says that it is gzip is");
+    unpacked
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::desk::Desk;
 
 /// Draws a picture and lets it fall on the page, as from a folder.
-pub(super) const DROP_PICTURE: &str = "
+pub(crate) const DROP_PICTURE: &str = "
     const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 400 });
     const pen = canvas.getContext('2d');
     const sky = pen.createLinearGradient(0, 0, 0, 400);

@@ -7,8 +7,8 @@ use crate::{
     NAME,
     config::Config,
     metrics::AuthMetrics,
-    service::{accounts::Accounts, imports::Imports, passwords::Passwords},
-    store::{audit::AuditStore, users::UserStore},
+    service::{accounts::Accounts, imports::Imports, passwords::Passwords, settings::RuntimeSettings},
+    store::{audit::AuditStore, settings::SettingsStore, users::UserStore},
 };
 
 /// The use cases that have a command.
@@ -30,7 +30,17 @@ impl Offline {
         let passwords = Passwords::new(config.bcrypt_cost, 1, config.hash_queue_max, metrics.clone());
         let clock = config.clock.clone();
         let accounts = Accounts::new(users.clone(), passwords.clone(), audit.clone(), clock.clone());
-        let bulk = bulk(config, &database, users, passwords, audit.clone(), &metrics).await?;
+        let settings = RuntimeSettings::open(config, SettingsStore::new(&database), audit.clone()).await?;
+        let bulk = bulk(
+            config,
+            &database,
+            users,
+            passwords,
+            audit.clone(),
+            &metrics,
+            settings,
+        )
+        .await?;
         let lifecycle = Lifecycle::default();
         let imports = Imports::new(
             bulk,

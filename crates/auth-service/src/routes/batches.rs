@@ -17,6 +17,7 @@ use crate::{
     service::{
         accounts::Verification,
         bulk::{Bulk, OnBehalf, Seen, Treatment},
+        settings::RuntimeSettings,
     },
 };
 
@@ -67,11 +68,14 @@ pub(crate) async fn create_users(
     Body(body): Body<CreateUsers, BATCH_BYTES_MAX>,
     origin: Origin,
     bulk: web::Data<Bulk>,
+    settings: web::Data<RuntimeSettings>,
 ) -> Result<HttpResponse> {
     if body.users.is_empty() || body.users.len() > USERS_MAX {
         return Err(Error::invalid("users", "must hold 1 to 1000 users"));
     }
-    let rows = (1..).zip(&body.users).map(|(line, user)| read_row(line, user));
+    let rows = (1..)
+        .zip(&body.users)
+        .map(|(line, user)| read_row(line, user, &settings));
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let treatment = Treatment {
         dry_run: false,
@@ -94,7 +98,7 @@ pub(crate) async fn create_users(
 
 /// Reads one user. A row without name or address, or with a role there is not, spoils the batch; what else is wrong with
 /// it is its own.
-fn read_row(line: u64, user: &Value) -> Result<Row> {
+fn read_row(line: u64, user: &Value, settings: &RuntimeSettings) -> Result<Row> {
     let text = |member: &str| user[member].as_str().map(str::trim).unwrap_or_default();
     let spoilt = |message, wants_admin| Error::InvalidRow {
         message,
@@ -122,7 +126,8 @@ fn read_row(line: u64, user: &Value) -> Result<Row> {
         return Err(spoilt("the role must be supervisor, enduser or user", false));
     }
     let password = user["password"].as_str().unwrap_or_default();
-    let is_good = NewPassword::parse(SecretString::from(password), username).is_ok();
+    let is_good = NewPassword::parse(SecretString::from(password), username)
+        .is_ok_and(|password| settings.accept_password(&password).is_ok());
     let raw = RawRow {
         username,
         email,

@@ -199,9 +199,13 @@ pub(crate) async fn remove_password(
     Body(body): Body<RemovePassword>,
     origin: Origin,
     credentials: web::Data<Credentials>,
+    providers: web::Data<ProviderStore>,
 ) -> Result<HttpResponse> {
     let id = UserId::parse(&user.id).ok_or(Error::UserNotFound)?;
-    credentials.remove(id, &body.current_password, &origin).await?;
+    let open = providers.list_open().await?;
+    credentials
+        .remove(id, &body.current_password, &open, &origin)
+        .await?;
     Ok(HttpResponse::Ok().json(Done {
         message: "Password removed; sign in by way of a linked provider",
     }))

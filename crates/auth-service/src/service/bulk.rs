@@ -16,7 +16,9 @@ use crate::{
     },
     error::{Error, Result},
     metrics::AuthMetrics,
-    service::{accounts::Verification, onboarding::OnboardingDesk, passwords::Passwords},
+    service::{
+        accounts::Verification, onboarding::OnboardingDesk, passwords::Passwords, settings::RuntimeSettings,
+    },
     store::{
         audit::{AuditEvent, AuditStore},
         onboarding::{GiftState, Onboarding},
@@ -40,6 +42,7 @@ pub(crate) struct Bulk {
     audit: AuditStore,
     metrics: AuthMetrics,
     clock: Clock,
+    settings: RuntimeSettings,
 }
 
 /// How rows are treated.
@@ -92,6 +95,7 @@ impl Bulk {
         audit: AuditStore,
         metrics: AuthMetrics,
         clock: Clock,
+        settings: RuntimeSettings,
     ) -> Self {
         Self {
             users,
@@ -100,6 +104,7 @@ impl Bulk {
             audit,
             metrics,
             clock,
+            settings,
         }
     }
 
@@ -117,7 +122,8 @@ impl Bulk {
         seen: &mut Seen,
     ) -> Result<Vec<RowResult>> {
         let holders = self.holders(rows).await?;
-        let mut verdicts: Vec<_> = rows.iter().map(|row| seen.judge(row, &holders)).collect();
+        let judge = |row| self.judge_password(row, seen.judge(row, &holders));
+        let mut verdicts: Vec<_> = rows.iter().map(judge).collect();
         self.tell_gifts(rows, &mut verdicts).await?;
         let made = if treatment.dry_run {
             HashMap::new()
@@ -146,6 +152,21 @@ impl Bulk {
         let results: Vec<RowResult> = results.collect();
         self.count(&results);
         Ok(results)
+    }
+
+    /// Passwords of rows are as long as all others.
+    fn judge_password(&self, row: &Row, verdict: Verdict) -> Verdict {
+        let Verdict::Create(person) = &verdict else {
+            return verdict;
+        };
+        let checked = person
+            .password
+            .as_ref()
+            .map(|password| self.settings.accept_password(password));
+        match checked {
+            Some(Err(message)) => Verdict::Done(row.failed(format!("password: {message}"))),
+            Some(Ok(())) | None => verdict,
+        }
     }
 
     async fn holders(&self, rows: &[Row]) -> Result<Holders> {

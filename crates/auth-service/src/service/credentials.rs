@@ -195,18 +195,19 @@ impl Credentials {
         self.sessions.open(user_id, AuthMethod::PASSWORD, origin).await
     }
 
-    /// Takes the password away from somebody who knows it and can sign in without it. All sessions end.
+    /// Takes the password away from somebody who knows it and can sign in by an open provider. All sessions end.
     pub(crate) async fn remove(
         &self,
         user_id: UserId,
         current: &SecretString,
+        open_providers: &[String],
         origin: &Origin,
     ) -> Result<()> {
         let user = self.prove(user_id, current, origin).await?;
         let now = self.clock.now();
         let removal = self
             .users
-            .remove_password(user_id, user.password_version, now)
+            .remove_password(user_id, user.password_version, open_providers, now)
             .await?;
         if removal != Removal::Removed {
             return Err(FederationError::LastSignInMethod.into());

@@ -178,6 +178,10 @@ impl Identities {
         let email = identity.verified_email.as_ref();
         let email = email.ok_or(FederationError::VerifiedEmailNeeded)?;
         if let Some(user) = self.users.find_by_email(email.as_str()).await? {
+            if user.identities.iter().any(|linked| identity.is(linked)) {
+                // The same person was made in another tab since we looked.
+                return self.open(&user, provider, identity, origin).await;
+            }
             return Err(self
                 .ask_for_proof(&user, provider, identity, origin)
                 .await?
@@ -312,10 +316,11 @@ impl Identities {
         let linked = user.identities.iter().find(|linked| linked.id == identity_id);
         let linked = linked.ok_or(FederationError::IdentityNotFound)?;
         let takes_password = self.settings.admit_password_of(&user).is_ok();
+        let open = self.providers.list_open().await?;
         let now = self.clock.now();
         match self
             .users
-            .unlink(user_id, identity_id, takes_password, now)
+            .unlink(user_id, identity_id, takes_password, &open, now)
             .await?
         {
             Removal::Removed => {}

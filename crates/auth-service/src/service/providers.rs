@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// What a client secret is shown as. Sent back, it leaves the secret as it is.
+pub(crate) const HIDDEN_SECRET: &str = "***";
+
 /// Providers there may be.
 const PROVIDERS_MAX: u64 = 50;
 
@@ -287,7 +290,7 @@ impl Providers {
         provider.trust_email = edit.trust_email.unwrap_or(provider.trust_email);
         if let Some(secret) = edit
             .client_secret
-            .filter(|secret| !secret.expose_secret().is_empty())
+            .filter(|secret| !["", HIDDEN_SECRET].contains(&secret.expose_secret()))
         {
             if secret.expose_secret().len() > 4 * TEXT_BYTES_MAX {
                 wrong("client_secret", "is too long");

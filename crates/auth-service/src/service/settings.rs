@@ -99,14 +99,17 @@ impl RuntimeSettings {
 
     /// Refuses a password that is shorter than passwords have to be here.
     pub(crate) fn check_password(&self, field: &str, password: &NewPassword) -> Result<()> {
+        self.accept_password(password)
+            .map_err(|message| Error::invalid(field, &message))
+    }
+
+    /// What is wrong with a password that is shorter than passwords have to be here.
+    pub(crate) fn accept_password(&self, password: &NewPassword) -> Result<(), String> {
         let least = self.current().settings.password_min_length;
         if password.bytes() >= least {
             return Ok(());
         }
-        Err(Error::invalid(
-            field,
-            &format!("must have at least {least} characters"),
-        ))
+        Err(format!("must have at least {least} characters"))
     }
 
     /// Makes another version out of the one that the caller looked at, unless there is a later one.

@@ -140,6 +140,15 @@ impl ProviderStore {
         Ok(self.rows.delete_one(filter).await?.deleted_count == 1)
     }
 
+    /// The ids of those by which one can sign in.
+    pub(crate) async fn list_open(&self) -> Result<Vec<String>> {
+        let rows = self.rows.clone_with_type::<Document>();
+        let rows = rows.find(doc! { "isActive": true }).projection(doc! { "_id": 1 });
+        let rows: Vec<_> = rows.await?.try_collect().await?;
+        let id = |row: Document| row.get_str("_id").ok().map(str::to_owned);
+        Ok(rows.into_iter().filter_map(id).collect())
+    }
+
     /// The names of all providers by their ids.
     pub(crate) async fn list_names(&self) -> Result<Vec<(String, String)>> {
         let rows = self.rows.clone_with_type::<Document>();

@@ -4,7 +4,10 @@ use bson::doc;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, SignedIn, TestApp, email_of, eventually, text};
+use crate::{
+    imports::import,
+    support::{PASSWORD, SignedIn, TestApp, email_of, eventually, text},
+};
 
 const PATH: &str = "/api/v1/admin/config";
 const PUBLIC: &str = "/api/v1/auth/config";
@@ -191,6 +194,22 @@ async fn new_passwords_are_as_long_as_wanted() {
     let token = app.reset_token(&email_of("ada"), 1).await;
     refused(app.redeem(&token, short).await);
     app.redeem(&token, long).await.expect(200);
+    let table = format!(
+        "username,email,password\nsam,{},{short}\ntom,{},{long}\n",
+        email_of("sam"),
+        email_of("tom")
+    );
+    let answer = import(&root, "", table).await.expect(200);
+    assert_eq!(answer.body["results"][0]["status"], "failed", "{}", answer.text);
+    assert_eq!(
+        answer.body["results"][0]["message"],
+        "password: must have at least 20 characters"
+    );
+    assert_eq!(answer.body["results"][1]["status"], "created");
+    // A batch invites whoever comes without a good password.
+    let uma = json!({ "users": [{ "username": "uma", "email": email_of("uma"), "password": short }] });
+    root.client.post("/api/admin/users/batch", &uma).await.expect(201);
+    app.try_log_in("uma", short).await.expect(401);
     // Those there are go on to be good.
     app.try_log_in("root1", PASSWORD).await.expect(200);
     app.client

@@ -110,6 +110,7 @@ async fn what_it_loads_never_changes_under_its_address() {
             .await
             .expect(200);
         assert_eq!(header(&packed.headers, "content-encoding"), "gzip");
+        assert_eq!(packed.text, part.text, "{address}");
         assert!(header(&packed.headers, "etag") != header(&part.headers, "etag"));
     }
     let other = get(&app, "/chat/assets/0123456789abcdef/main.js", &[])

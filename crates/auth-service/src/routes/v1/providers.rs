@@ -14,13 +14,10 @@ use crate::{
     service::{
         federation::Federation,
         identities::Identities,
-        providers::{ProviderEdit, Providers},
+        providers::{HIDDEN_SECRET, ProviderEdit, Providers},
     },
     store::{providers::ProviderStore, users::UserStore},
 };
-
-/// What a client secret is shown as.
-const HIDDEN: &str = "***";
 
 /// `POST` and `PUT /api/v1/admin/oauth-providers`. Missing, null and empty members leave things as they are.
 #[derive(Deserialize)]
@@ -198,7 +195,7 @@ fn body_of(provider: Provider, connected_users: u64, federation: &Federation) ->
         kind: provider.kind.as_str(),
         issuer: provider.issuer,
         client_id: provider.client_id,
-        client_secret: HIDDEN,
+        client_secret: HIDDEN_SECRET,
         authorize_url: provider.authorize_url.map(Into::into),
         token_url: provider.token_url.map(Into::into),
         userinfo_url: provider.userinfo_url.map(Into::into),

@@ -130,16 +130,19 @@ impl UserStore {
 
     /// Takes an identity off an account, unless nothing would be left to sign in with. Two at once cannot both be the
     /// one before the last: each write looks at the document as the other left it.
-    /// A password only counts where it may be used.
+    /// A password only counts where it may be used, another identity where its provider is open.
     pub(crate) async fn unlink(
         &self,
         id: UserId,
         identity_id: &str,
         takes_password: bool,
+        open: &[String],
         now: DateTime<Utc>,
     ) -> Result<Removal> {
         let mut filter = doc! { "_id": id.0, "identities.id": identity_id };
-        let mut ways = vec![doc! { "identities.1": { "$exists": true } }];
+        let mut ways = vec![doc! {
+            "identities": { "$elemMatch": { "id": { "$ne": identity_id }, "providerId": { "$in": open } } },
+        }];
         if takes_password {
             ways.push(has_password());
         }
@@ -167,14 +170,15 @@ impl UserStore {
         Ok(())
     }
 
-    /// Takes the password away, if there is an identity to sign in with.
+    /// Takes the password away, if there is an identity of an open provider to sign in with.
     pub(crate) async fn remove_password(
         &self,
         id: UserId,
         version: i32,
+        open: &[String],
         now: DateTime<Utc>,
     ) -> Result<Removal> {
-        let mut filter = doc! { "_id": id.0, "identities.0": { "$exists": true } };
+        let mut filter = doc! { "_id": id.0, "identities.providerId": { "$in": open } };
         filter.insert("passwordVersion", super::version_filter(version));
         let update = without_password(now);
         if self.rows.update_one(filter, update).await?.matched_count == 1 {

@@ -261,6 +261,13 @@ async fn one_links_and_unlinks_and_keeps_a_way_in() {
         .await
         .expect_problem(400, "wrong_password");
     let right = json!({ "current_password": PASSWORD });
+    // A provider that is shut is no way in.
+    school.edit(&json!({ "is_active": false })).await.expect(200);
+    ada.client
+        .send(request().json(&right))
+        .await
+        .expect_problem(409, "last_sign_in_method");
+    school.edit(&json!({ "is_active": true })).await.expect(200);
     ada.client.send(request().json(&right)).await.expect(200);
     ada.client.get("/api/profile").await.expect(401);
     school.app.try_log_in("ada", PASSWORD).await.expect(401);

@@ -363,9 +363,9 @@ impl Authenticator {
         let Some(checks) = &self.api_keys else {
             return Err(invalid_token());
         };
-        // Where no key is taken nobody is asked about one.
+        // Where no key is taken it is a token of another kind, and nobody is asked about it.
         if rule == KeyRule::NONE {
-            return Err(key_not_admitted());
+            return Err(invalid_token());
         }
         let grant = checks.check(key).await?;
         if !rule.admits(&grant) {
@@ -489,7 +489,6 @@ fn invalid_token() -> Problem {
     Problem::unauthorized("invalid_token", "the access token is not valid or has expired")
 }
 
-/// Said of every key alike, so that it tells nothing of the one that was sent.
 fn key_not_admitted() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,

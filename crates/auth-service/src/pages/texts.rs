@@ -134,6 +134,7 @@ mod tests {
         // Named by words of other places: codes of problems, roles, states, kinds of entries.
         let derived = [
             "problem.", "done.", "role.", "state.", "entry.", "outcome.", "rule.", "kind.", "by.", "part.",
+            "scope.",
         ];
         for name in ALL[0].strings.keys() {
             let is_named =

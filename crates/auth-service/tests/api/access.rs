@@ -10,6 +10,7 @@ use crate::support::TestApp;
 fn path_of(template: &str) -> String {
     let path = template
         .replace("{user_id}", &"a".repeat(24))
+        .replace("{key_id}", "none")
         .replace("{session_id}", "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6")
         .replace("{email}", "nobody@example.com")
         .replace("{type}", "email")

@@ -56,7 +56,11 @@ pub(super) async fn list_mine(
     Query(query): Query<MineQuery>,
     neighbours: web::Data<Neighbours>,
 ) -> HttpResponse {
-    let path = paged("/api/v1/chatflows/my-chatflows", CHATFLOWS, query.cursor.as_deref());
+    let path = paged(
+        "/api/v1/chatflows/my-chatflows",
+        CHATFLOWS,
+        query.cursor.as_deref(),
+    );
     let listed = neighbours.list::<Mine>(Neighbour::Proxy, &path, &user).await;
     let (status, chatflows, next) = match listed {
         Ok(Rows { rows, next }) => {

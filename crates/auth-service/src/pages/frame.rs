@@ -232,7 +232,8 @@ impl Frame {
             // Where a form has one field for a whole list, the error of an entry stands there, too.
             if let Some((list, entry)) = field.split_once('.') {
                 let number: Option<usize> = entry.parse().ok();
-                let entry = number.map_or_else(|| entry.to_owned(), |number| number.saturating_add(1).to_string());
+                let entry =
+                    number.map_or_else(|| entry.to_owned(), |number| number.saturating_add(1).to_string());
                 let text = self.fill("form.entry", &[&entry, &text]);
                 self.errors.entry(snake(list)).or_insert(text);
             }

@@ -46,7 +46,19 @@ mod tests {
     #[test]
     fn nothing_that_leads_elsewhere_is_an_id() {
         assert!(OuterId::try_from("26806ff8-51f1-4b3c-9a0e-7d4c2f6b8a10".to_owned()).is_ok());
-        for text in ["", ".", "..", "a/b", "a?b", "a#b", "%2e%2e", "a b", "ä", "\"", &"a".repeat(65)] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a?b",
+            "a#b",
+            "%2e%2e",
+            "a b",
+            "ä",
+            "\"",
+            &"a".repeat(65),
+        ] {
             assert!(OuterId::try_from(text.to_owned()).is_err(), "{text:?}");
         }
     }

@@ -193,8 +193,10 @@ fn window_of(form: &Form) -> Result<Value> {
 
 fn day(form: &Form, name: &str) -> Result<Option<NaiveDate>> {
     let text = form.given(name);
-    text.map(|text| NaiveDate::parse_from_str(&text, "%Y-%m-%d").or(Err(Error::invalid(name, "must be a day"))))
-        .transpose()
+    text.map(|text| {
+        NaiveDate::parse_from_str(&text, "%Y-%m-%d").or(Err(Error::invalid(name, "must be a day")))
+    })
+    .transpose()
 }
 
 /// `GET /admin/chatflows/{flowise_id}/people/{user_id}/remove`: whether that is meant.

@@ -193,7 +193,10 @@ impl Desk {
         admin: &CurrentUser,
     ) -> Result<HttpResponse> {
         let one = format!("{CATALOG}/{id}");
-        let (given, groups) = (paged(&format!("{one}/users"), PEOPLE, cursor), format!("{one}/groups"));
+        let (given, groups) = (
+            paged(&format!("{one}/users"), PEOPLE, cursor),
+            format!("{one}/groups"),
+        );
         let asked = &self.neighbours;
         let (chatflow, people, groups, all_groups, models) = futures_util::join!(
             asked.ask_within::<Record>(WITH_GRAPH, Method::GET, Neighbour::Proxy, &one, admin, None),
@@ -324,8 +327,11 @@ fn settings_of(form: &Form) -> Result<Value> {
 /// A whole number, or none where the field is empty.
 pub(super) fn number(form: &Form, name: &str) -> Result<Option<u32>> {
     let text = form.given(name);
-    text.map(|text| text.parse().or(Err(Error::invalid(name, "must be a whole number"))))
-        .transpose()
+    text.map(|text| {
+        text.parse()
+            .or(Err(Error::invalid(name, "must be a whole number")))
+    })
+    .transpose()
 }
 
 /// Words between commas, spaces or on lines of their own.

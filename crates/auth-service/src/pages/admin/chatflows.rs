@@ -54,11 +54,7 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
             Admin,
             chatflow::change_settings,
         )
-        .post(
-            "/admin/chatflows/{flowise_id}/delete",
-            Admin,
-            chatflow::delete,
-        )
+        .post("/admin/chatflows/{flowise_id}/delete", Admin, chatflow::delete)
         .post("/admin/chatflows/{flowise_id}/give", Admin, assignments::give)
         .get(
             "/admin/chatflows/{flowise_id}/people/{user_id}/remove",
@@ -171,7 +167,8 @@ impl Statistics {
 
 impl Report {
     fn text(&self, f: &Frame) -> String {
-        let counts = [self.total_fetched, self.created, self.updated, self.deleted].map(|count| count.to_string());
+        let counts =
+            [self.total_fetched, self.created, self.updated, self.deleted].map(|count| count.to_string());
         f.fill("chatflows.synced", &counts.each_ref().map(String::as_str))
     }
 

@@ -182,11 +182,7 @@ pub(super) async fn create(f: Frame, admin: CurrentUser, form: Form, desk: Desk)
     }
 }
 
-async fn try_create(
-    desk: &Desk,
-    admin: &CurrentUser,
-    form: &Form,
-) -> std::result::Result<String, Hindrance> {
+async fn try_create(desk: &Desk, admin: &CurrentUser, form: &Form) -> std::result::Result<String, Hindrance> {
     let id = form.required("id")?;
     if id == NEW {
         return Err(Error::invalid("id", "is taken").into());

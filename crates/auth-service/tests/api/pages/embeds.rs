@@ -130,7 +130,8 @@ async fn an_embed_is_made_once() {
         ("theme", "primaryColor", "A name, = and a value on each line"),
         ("texts", "title = Ask", "Each name begins with a language"),
     ] {
-        let form = [vec![("id", "shop")], members(&[(name, value)])].concat();
+        let id = [("id", "shop")].into_iter().filter(|_| name != "id");
+        let form: Vec<_> = id.chain(members(&[(name, value)])).collect();
         root.fill(new, new, &form).await.expect(400).expect_text(text);
     }
     assert_eq!(proxy.asked("POST").await.len(), asked);
@@ -206,12 +207,12 @@ async fn what_the_neighbour_finds_wrong_stands_at_its_field() {
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
     for (field, at, text) in [
         ("allowed_origins.1", "allowed_origins", "Entry 2: This is wrong."),
+        ("backend.webhook_url", "backend.webhook_url", "This is wrong."),
         (
-            "backend.webhook_url",
-            "backend.webhook_url",
-            "This is wrong.",
+            "theme.primaryColor",
+            "theme",
+            "Entry primaryColor: This is wrong.",
         ),
-        ("theme.primaryColor", "theme", "Entry primaryColor: This is wrong."),
         (
             "texts.en.header.title",
             "texts",
@@ -261,8 +262,7 @@ async fn a_key_for_apps_is_shown_once_and_made_once() {
         .fill(PAGE, &action, &[seen, ("replace", "on")])
         .await
         .expect(200);
-    page.expect_text("fgembed_5f0c6a52")
-        .expect_text("never again");
+    page.expect_text("fgembed_5f0c6a52").expect_text("never again");
     assert_eq!(page.headers["cache-control"], "no-store");
 
     let mut rotated = shown(&payer);
@@ -322,9 +322,14 @@ async fn what_an_embed_cost_is_shown_by_day() {
         Some("from=2026-11-01&to=2026-11-30&limit=50&cursor=c%26d")
     );
     root.open(&format!("{page}?from=yesterday&to=")).await.expect(200);
-    assert_eq!(proxy.asked("GET").await.last().unwrap().url.query(), Some("limit=50"));
+    assert_eq!(
+        proxy.asked("GET").await.last().unwrap().url.query(),
+        Some("limit=50")
+    );
 
-    proxy.finds_wrong("GET", &usage, "to", "must not be before from").await;
+    proxy
+        .finds_wrong("GET", &usage, "to", "must not be before from")
+        .await;
     root.open(&format!("{page}?from=2026-11-30&to=2026-11-01"))
         .await
         .expect(400)

@@ -11,6 +11,9 @@ fn path_of(template: &str) -> String {
     let path = path.replace("{session_id}", "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6");
     path.replace("{provider}", "none")
         .replace("{provider_id}", "none")
+        .replace("{flowise_id}", "none")
+        .replace("{group_id}", "none")
+        .replace("{embed_id}", "none")
         .replace("{identity_id}", "none")
 }
 

@@ -78,7 +78,9 @@ async fn a_cursor_that_was_made_up_reaches_no_other_address() {
     assert_eq!(pairs[0], ("limit".to_owned(), "50".to_owned()));
     assert_eq!(pairs[1], ("cursor".to_owned(), "&limit=9/../..#".to_owned()));
 
-    proxy.finds_wrong("GET", LIST, "cursor", "is not one of this list").await;
+    proxy
+        .finds_wrong("GET", LIST, "cursor", "is not one of this list")
+        .await;
     ada.open("/my-chatflows?cursor=x").await.expect(422);
 }
 

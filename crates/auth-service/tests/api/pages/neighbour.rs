@@ -119,7 +119,11 @@ impl Neighbour {
         let answer = Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers,
-            text: if status == 204 { String::new() } else { body.to_string() },
+            text: if status == 204 {
+                String::new()
+            } else {
+                body.to_string()
+            },
             body: body.clone(),
         };
         let checked = self

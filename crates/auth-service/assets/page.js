@@ -53,6 +53,9 @@ addEventListener('pageshow', () => {
   }
 });
 
+// What goes on in steps goes on by itself.
+document.querySelector('form[data-go-on]')?.requestSubmit();
+
 for (const button of document.querySelectorAll('[data-print]')) {
   button.hidden = false;
   button.addEventListener('click', () => print());

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub(crate) use self::registration::invitation_link;
 use crate::{
     config::{MailRoute, Smtp},
     domain::{

@@ -7,6 +7,8 @@
 mod account;
 mod admin;
 mod assets;
+mod chart;
+mod chatflows;
 mod credits;
 mod devices;
 pub(crate) mod door;
@@ -16,6 +18,7 @@ mod home;
 mod identities;
 mod keys;
 mod neighbours;
+mod outer_id;
 mod passwords;
 mod providers;
 mod registration;
@@ -26,6 +29,7 @@ mod times;
 
 use actix_web::web;
 use common_http::{Access, Routes};
+use url::Url;
 
 use self::{assets::Assets, forms::FormTokens, neighbours::Neighbours};
 use crate::config::Config;
@@ -73,6 +77,7 @@ fn own_account(routes: &mut Routes<'_>) {
     routes
         .post("/logout", Access::Optional, sign_in::sign_out)
         .get("/hello", User, home::greet)
+        .get("/my-chatflows", User, chatflows::list_mine)
         .get("/credits", User, credits::show_credits)
         .get("/account", User, account::show_account)
         .post("/account/profile", User, account::change_profile)
@@ -102,12 +107,24 @@ fn own_account(routes: &mut Routes<'_>) {
         .post("/account/data/delete", User, account::delete);
 }
 
+/// Where people find the platform.
+#[derive(Clone, Debug)]
+struct Site(Url);
+
+impl Site {
+    /// The address of something there.
+    fn address(&self, path: &str) -> String {
+        self.0.join(path).map_or_else(|_| path.to_owned(), String::from)
+    }
+}
+
 /// What the pages need beside the services.
 #[derive(Clone)]
 pub(crate) struct Pages {
     assets: web::Data<Assets>,
     tokens: web::Data<FormTokens>,
     neighbours: web::Data<Neighbours>,
+    site: web::Data<Site>,
 }
 
 impl Pages {
@@ -117,6 +134,7 @@ impl Pages {
             assets: web::Data::new(Assets::new()),
             tokens: web::Data::new(FormTokens::new(config)),
             neighbours: web::Data::new(Neighbours::new(config)?),
+            site: web::Data::new(Site(config.public_url.clone())),
         })
     }
 
@@ -125,6 +143,7 @@ impl Pages {
         config
             .app_data(self.assets.clone())
             .app_data(self.tokens.clone())
-            .app_data(self.neighbours.clone());
+            .app_data(self.neighbours.clone())
+            .app_data(self.site.clone());
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+mod days;
 pub(crate) mod deletions;
 pub(crate) mod failed_sign_ins;
 pub(crate) mod invitations;

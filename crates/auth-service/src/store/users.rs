@@ -111,6 +111,7 @@ impl UserStore {
             approvals::index(),
             identities::index(),
             identities::provider_index(),
+            super::plain(doc! { "createdAt": 1 }),
         ])
         .await?;
         rows.create_indexes(pages::indexes()).await?;

@@ -2,9 +2,20 @@
 
 mod account;
 mod administration;
+mod chatflows;
+mod credits;
+mod crowds;
+mod dashboard;
+mod embeds;
 mod forms;
+mod groups;
 mod keys;
+mod my_chatflows;
+mod neighbour;
+mod neighbours;
+mod newcomers;
 mod signing_in;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -325,7 +336,7 @@ async fn credits_are_asked_for_as_the_person_who_looks() {
             .respond_with(wiremock::ResponseTemplate::new(200).set_body_json(body))
     };
     let balance = serde_json::json!({ "totalCredits": 987, "activeAllocations": [
-        { "id": "a", "credits": 987, "totalCredits": 1000, "remainingCredits": 987,
+        { "id": "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6", "credits": 987, "totalCredits": 1000, "remainingCredits": 987,
           "expiresAt": "2026-12-21T08:00:00.000Z", "allocatedAt": "2026-11-21T08:00:00.000Z" }] });
     let statement = serde_json::json!({ "transactions": [
         { "id": "t", "type": "capture", "amount": -13, "balanceAfter": 987, "description": "<b>chat</b>",

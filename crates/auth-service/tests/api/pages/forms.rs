@@ -12,6 +12,8 @@ fn path_of(template: &str) -> String {
     path.replace("{provider}", "none")
         .replace("{provider_id}", "none")
         .replace("{identity_id}", "none")
+        .replace("{invitation_id}", "none")
+        .replace("{allocation_id}", "none")
 }
 
 #[tokio::test]

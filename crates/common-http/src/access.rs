@@ -396,7 +396,8 @@ impl Authenticator {
         {
             return Ok(Some(Caller::Service(service)));
         }
-        if token.starts_with(API_KEY_BEGINNING) {
+        let is_in_header = request.headers().contains_key(header::AUTHORIZATION);
+        if is_in_header && token.starts_with(API_KEY_BEGINNING) {
             let user = self.owner_of_key(gate.keys, &token).await?;
             if let Some(check) = &self.session_check {
                 check(user.clone()).await?;

@@ -26,6 +26,17 @@ for (const input of document.querySelectorAll('input[data-into]')) {
   });
 }
 
+// What is shown once can be copied.
+for (const button of document.querySelectorAll('button[data-copy]')) {
+  const field = document.getElementById(button.dataset.copy);
+  field.addEventListener('focus', () => field.select());
+  button.hidden = !navigator.clipboard;
+  button.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(field.value);
+    button.textContent = button.dataset.copied;
+  });
+}
+
 // A form is sent once, however often the button is pressed.
 for (const form of document.querySelectorAll('form[method="post"]')) {
   form.addEventListener('submit', (event) => {

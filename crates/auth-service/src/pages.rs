@@ -16,6 +16,7 @@ mod forms;
 mod frame;
 mod home;
 mod identities;
+mod keys;
 mod neighbours;
 mod outer_id;
 mod passwords;
@@ -98,6 +99,9 @@ fn own_account(routes: &mut Routes<'_>) {
         .get("/account/devices", User, devices::list)
         .post("/account/devices/others", User, devices::sign_out_others)
         .post("/account/devices/{session_id}", User, devices::sign_out)
+        .get("/account/keys", User, keys::list)
+        .post("/account/keys", User, keys::create)
+        .post("/account/keys/{key_id}", User, keys::revoke)
         .get("/account/data", User, account::show_data)
         .post("/account/data/download", User, account::download)
         .post("/account/data/delete", User, account::delete);

@@ -19,6 +19,7 @@ mod registrations;
 mod reports;
 mod settings;
 mod usage;
+mod user_keys;
 mod users;
 
 use common_http::{Access, Routes};
@@ -42,6 +43,8 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
             users::remove_second_factor,
         )
         .post("/admin/users/{user_id}/sessions", Admin, users::end_sessions)
+        .post("/admin/users/{user_id}/keys", Admin, user_keys::create)
+        .post("/admin/users/{user_id}/keys/{key_id}", Admin, user_keys::revoke)
         .post("/admin/users/{user_id}/delete", Admin, users::delete)
         .get("/admin/registrations", Admin, registrations::list)
         .post(

@@ -9,6 +9,7 @@ mod dashboard;
 mod embeds;
 mod forms;
 mod groups;
+mod keys;
 mod my_chatflows;
 mod neighbour;
 mod neighbours;

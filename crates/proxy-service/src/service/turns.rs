@@ -353,6 +353,11 @@ impl Turns {
         (sessions.clone(), messages.clone(), turns.clone())
     }
 
+    /// Where turns and credits are counted.
+    pub(crate) fn counters(&self) -> DailyTurnStore {
+        self.shared.caps.store()
+    }
+
     /// Where the events of turns are kept for a while.
     pub(crate) fn events(&self) -> TurnEventStore {
         self.shared.events.clone()
@@ -425,6 +430,7 @@ impl Turns {
         let chatflow = grant.chatflow.clone();
         let flow_id = chatflow.flowise_id.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
+        let capped = Capped::person(grant, &user);
         let files = self
             .shared
             .gather_files(&user.id, &mut ask, delivery, share)
@@ -440,7 +446,7 @@ impl Turns {
                 is_visitor: false,
             },
             chatflow,
-            capped: Capped::Person(grant),
+            capped,
             target: Target::Flowise { flow_id },
             ask,
             files,

@@ -170,14 +170,12 @@ async fn give_batch(
     let mut answers = stream::iter(batch.members).map(one).buffer_unordered(AT_ONCE);
     let mut results = Vec::new();
     while let Some((answer, member)) = answers.next().await {
-        match refused(&f, answer) {
-            Ok(refused) => results.push(Given { member, refused }),
+        let Ok(refused) = refused(&f, answer) else {
             // Whoever was given credits now is not given them again when the same people's turn comes anew.
-            Err(Stop) => {
-                drop(answers);
-                return Ok(stopped(f, gift, crowd, progress, place));
-            }
-        }
+            drop(answers);
+            return Ok(stopped(f, gift, crowd, progress, place));
+        };
+        results.push(Given { member, refused });
     }
     drop(answers);
     results.sort_by(|one, other| one.member.name.cmp(&other.member.name));

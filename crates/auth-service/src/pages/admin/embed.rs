@@ -81,7 +81,7 @@ struct Usage {
     to: String,
     time_zone: String,
     total: Spent,
-    rows: Vec<Day>,
+    rows: Vec<Row>,
     next_cursor: Option<String>,
 }
 
@@ -93,7 +93,7 @@ struct Spent {
 }
 
 #[derive(Deserialize)]
-struct Day {
+struct Row {
     day: String,
     username: Option<String>,
     #[serde(flatten)]

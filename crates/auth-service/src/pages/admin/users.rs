@@ -86,6 +86,10 @@ pub(super) struct ListQuery {
 }
 
 /// Somebody, as lists show them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "states that have nothing to do with each other"
+)]
 struct Listed {
     id: String,
     username: String,

@@ -36,7 +36,7 @@ async fn school() -> Neighbour {
     let group = json!({ "id": GROUP, "name": "Class <2B>", "description": null, "created_at": "2026-09-01T06:40:00.000Z",
         "updated_at": "2026-09-01T06:40:00.000Z" });
     proxy
-        .lists("/api/v1/admin/groups", None, &[group.clone()], None)
+        .lists("/api/v1/admin/groups", None, std::slice::from_ref(&group), None)
         .await;
     let mut counted = group;
     for count in ["members", "leads", "chatflows"] {

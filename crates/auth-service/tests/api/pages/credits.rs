@@ -246,9 +246,9 @@ async fn credits_are_taken_back_with_a_tick() {
     let corrected = json!({ "userId": ada, "previousCredits": 987, "newCredits": 947, "removedCredits": 40,
         "message": "done" });
     answer(&neighbours.accounting, "DELETE", REMOVE, 200, &corrected).await;
-    let taken = root.submit(&at, &token, &sure).await;
+    let answered = root.submit(&at, &token, &sure).await;
     assert_eq!(
-        taken.location(),
+        answered.location(),
         format!("/admin/credits/people/{ada}?done=credits_taken")
     );
     let sent = asked(&neighbours.accounting, "DELETE", REMOVE).await;
@@ -275,8 +275,8 @@ async fn what_is_left_of_one_allocation_is_taken_back() {
     let (token, key) = (page.token(), key_in(&page));
     let members = [("idempotency_key", key.as_str())];
     let action = format!("{at}/allocations/{ALLOCATION}/withdraw");
-    let taken = root.submit(&action, &token, &members).await;
-    assert_eq!(taken.location(), format!("{at}?done=credits_taken"));
+    let answered = root.submit(&action, &token, &members).await;
+    assert_eq!(answered.location(), format!("{at}?done=credits_taken"));
     assert_eq!(
         key_of(&asked(&neighbours.accounting, "DELETE", &one).await[0]),
         key

@@ -7,29 +7,24 @@ use crate::support::TestApp;
 
 const LIST: &str = "/api/v1/chatflows/my-chatflows";
 
-fn chatflow(id: &str, name: &str, price: Value) -> Value {
+fn chatflow(id: &str, name: &str, price: impl Into<Value>) -> Value {
     json!({ "id": id, "name": name, "description": null, "category": "science", "type": "AGENTFLOW", "deployed": true,
-        "assigned_at": "2026-09-01T07:12:44.015Z", "price": price })
+        "assigned_at": "2026-09-01T07:12:44.015Z", "price": price.into() })
 }
 
 #[tokio::test]
 async fn everybody_sees_what_they_were_given_and_what_it_costs() {
     let proxy = Neighbour::start().await;
-    let mut first = chatflow("f-1", "Biology <2B>", json!(3));
+    let mut first = chatflow("f-1", "Biology <2B>", 3);
     first["description"] = json!("<script>alert(1)</script>");
     let rows = [
         first,
-        chatflow("f-2", "Free", json!(0)),
+        chatflow("f-2", "Free", 0),
         chatflow("f-3", "Long", Value::Null),
     ];
     proxy.lists(LIST, None, &rows, Some("WyJhIl0")).await;
     proxy
-        .lists(
-            LIST,
-            Some("WyJhIl0"),
-            &[chatflow("f-4", "The last", json!(1))],
-            None,
-        )
+        .lists(LIST, Some("WyJhIl0"), &[chatflow("f-4", "The last", 1)], None)
         .await;
     let app = proxy.app().await;
     let (_, mut ada) = signed_in(&app, "ada", "enduser").await;

@@ -133,7 +133,8 @@ mod tests {
         }
         // Named by words of other places: codes of problems, roles, states, kinds of entries.
         let derived = [
-            "problem.", "done.", "role.", "state.", "entry.", "outcome.", "rule.", "kind.", "by.", "scope.",
+            "problem.", "done.", "role.", "state.", "entry.", "outcome.", "rule.", "kind.", "by.", "part.",
+            "scope.",
         ];
         for name in ALL[0].strings.keys() {
             let is_named =

@@ -90,7 +90,7 @@ async fn the_catalog_is_listed_searched_and_paged() {
         .expect_text("&#60;img src=x&#62; Biology");
 
     // What is searched for is found on whichever page it is.
-    let found = root.open("/admin/chatflows?q=CHEM").await.expect(200);
+    let found = root.open("/admin/chatflows?q=CHEMI").await.expect(200);
     found.expect_text("Chemistry");
     assert!(!found.html.contains("Alchemy") && !found.html.contains("Biology"));
     root.open("/admin/chatflows?q=%3Cnothing%3E")
@@ -332,7 +332,7 @@ async fn the_price_is_one_of_three() {
     let members = [("price_by", "usage"), ("usage_price.model_id", "\"><b>")];
     let refused = root.fill(&page(), &action, &members).await.expect(422);
     refused
-        .expect_text(r#"id="model-error">This has no price."#)
+        .expect_text(r#"id="usage_price.model_id-error">This has no price."#)
         .expect_text(r#"value="&#34;&#62;&#60;b&#62;""#)
         // Another form of the page is as it was.
         .expect_text(r#"name="show_inner_events" type="checkbox" value="on" checked"#);

@@ -227,7 +227,7 @@ async fn a_crowd_that_is_none_gets_nothing() {
     for (whom, text) in [
         ("", "Please fill this in."),
         ("group:../../users", "Please fill this in."),
-        ("group:g1", "There is no such group any more."),
+        ("group:g1", "There is no such group."),
     ] {
         let page = root.open(AT).await.expect(200);
         let key = hidden(&page.html, "idempotency_key");

@@ -130,7 +130,8 @@ async fn an_embed_is_made_once() {
         ("theme", "primaryColor", "A name, = and a value on each line"),
         ("texts", "title = Ask", "Each name begins with a language"),
     ] {
-        let form = [vec![("id", "shop")], members(&[(name, value)])].concat();
+        let id = [("id", "shop")].into_iter().filter(|_| name != "id");
+        let form: Vec<_> = id.chain(members(&[(name, value)])).collect();
         root.fill(new, new, &form).await.expect(400).expect_text(text);
     }
     assert_eq!(proxy.asked("POST").await.len(), asked);

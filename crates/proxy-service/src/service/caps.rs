@@ -129,13 +129,13 @@ impl Caps {
         };
         let mut counted = Counted::default();
         for cap in caps {
-            let at = Counter {
+            let tally = Counter {
                 name: &cap.counter,
                 max: cap.limit,
                 expires_at: Some(resets_at + kept),
                 owner_id: None,
             };
-            match self.store.take(at, by).await {
+            match self.store.take(tally, by).await {
                 Ok(true) => counted.turns.push((cap.counter, by)),
                 Ok(false) => {
                     self.give_back(counted).await;
@@ -172,13 +172,13 @@ impl Caps {
             return Ok(counted);
         }
         let name = format!("key/{}", budget.key_id);
-        let at = Counter {
+        let tally = Counter {
             name: &name,
             max: budget.cap,
             expires_at: budget.ends_at.map(|end| end + KEPT),
             owner_id: Some(&budget.owner_id),
         };
-        match self.store.take(at, credits).await {
+        match self.store.take(tally, credits).await {
             Ok(true) => {
                 counted.credits = Some((name, credits));
                 Ok(counted)

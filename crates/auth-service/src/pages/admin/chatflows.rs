@@ -33,7 +33,7 @@ const SEARCHED_MAX: usize = 20;
 
 /// Flowise lists its chatflows a page at a time, and may be slow.
 const SYNC: Allowance = Allowance {
-    wait: Duration::from_secs(60),
+    wait: Duration::from_mins(1),
     ..Allowance::USUAL
 };
 

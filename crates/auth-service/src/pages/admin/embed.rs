@@ -81,7 +81,7 @@ struct Usage {
     to: String,
     time_zone: String,
     total: Spent,
-    rows: Vec<Day>,
+    rows: Vec<UsageRow>,
     next_cursor: Option<String>,
 }
 
@@ -93,7 +93,7 @@ struct Spent {
 }
 
 #[derive(Deserialize)]
-struct Day {
+struct UsageRow {
     day: String,
     username: Option<String>,
     #[serde(flatten)]

@@ -25,6 +25,7 @@ type Entries = BTreeMap<String, String>;
 
 /// An embed, as proxy-service shows it.
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as the API has them")]
 pub(super) struct Embed {
     pub(super) id: String,
     pub(super) name: String,

@@ -1,6 +1,6 @@
 //! An administrator's day: a table of people, credits for a group, a chatflow for it, and what came of it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use system_tests::{browser::Browser, fleet::Guest, flowise::chatflow, platform::ADMIN};
 use test_support::Client;
 
@@ -40,24 +40,26 @@ async fn import(journey: &Journey) {
 }
 
 /// A group of three of them.
-async fn group(admin: &Guest) -> Value {
-    let made = admin
-        .proxy
-        .post("/api/v1/admin/groups", &json!({ "name": "Class 7b" }))
-        .await
-        .expect(201);
-    let id = made.body["id"].clone();
-    let members = format!("/api/v1/admin/groups/{}/members", id.as_str().unwrap());
+async fn group(journey: &Journey) {
+    let browser = &journey.browser;
+    journey.open("/admin/groups").await;
+    journey
+        .fill(&[("name", "Class 7b")], "form[action='/admin/groups'] button")
+        .await;
+    browser.until("document.getElementById('emails')").await;
     let emails: Vec<_> = (0..3)
         .map(|number| format!("pupil{number}@school.example"))
         .collect();
-    let added = admin
-        .proxy
-        .post(&members, &json!({ "emails": emails }))
-        .await
-        .expect(200);
-    assert_eq!(added.body["added"], 3, "{}", added.text);
-    id
+    journey
+        .fill(
+            &[("emails", &emails.join(" "))],
+            "form[action$='/members'] button",
+        )
+        .await;
+    browser
+        .until("document.querySelectorAll('tbody tr').length === 3")
+        .await;
+    journey.look("admin-group").await;
 }
 
 async fn choose(browser: &Browser, id: &str, text: &str) {
@@ -132,7 +134,7 @@ async fn an_administrator_looks_after_a_school() {
     journey.log_in(browser, ADMIN.0, ADMIN.2).await;
     journey.arrives_at("/").await;
     import(&journey).await;
-    group(&journey.admin().await).await;
+    group(&journey).await;
     assign(&journey).await;
     allocate(&journey).await;
     ask_twice(&journey).await;
@@ -160,7 +162,9 @@ async fn an_administrator_looks_after_a_school() {
         ("/admin/embeds/new", "admin-embed-new"),
         ("/admin/registrations", "admin-registrations"),
         ("/admin/invitations", "admin-invitations"),
-        ("/chatflows", "chatflows"),
+        ("/admin/groups", "admin-groups"),
+        ("/my-chatflows", "my-chatflows"),
+        ("/account/keys", "keys"),
     ] {
         journey.open(path).await;
         assert_eq!(
@@ -170,6 +174,11 @@ async fn an_administrator_looks_after_a_school() {
         );
         journey.look(picture).await;
     }
+    let person = "return document.querySelector('tbody a[href^=\"/admin/credits/people/\"]').pathname";
+    journey.open("/admin/credits?q=pupil0").await;
+    let person = browser.run(person).await;
+    journey.open(person.as_str().unwrap()).await;
+    journey.look("admin-credits-person").await;
     let pupil = Browser::start().await;
     journey.log_in(&pupil, "pupil0", PASSWORD).await;
     arrives_at(&pupil, "/").await;

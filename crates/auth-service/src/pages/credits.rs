@@ -85,6 +85,12 @@ impl Allocation {
 }
 
 impl Entry {
+    /// What a person has written beside it. Of turns the ledger notes ids of its own, which tell their owner nothing.
+    pub(super) fn note(&self) -> Option<&str> {
+        let is_of_turn = matches!(self.kind.as_str(), "hold" | "capture" | "void" | "expire");
+        self.description.as_deref().filter(|_| !is_of_turn)
+    }
+
     pub(super) fn at(&self) -> Option<Shown> {
         Shown::parse(&self.created_at)
     }

@@ -36,6 +36,9 @@ use crate::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: https:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// The text that says that another service is away; no code of the API.
+const NEIGHBOUR_AWAY: &str = "neighbour_away";
+
 /// How long a language is remembered.
 pub(super) const LANGUAGE_KEPT: Duration = Duration::days(365);
 
@@ -307,7 +310,7 @@ impl Frame {
     /// Sends a page that says why another service's things cannot be shown.
     pub(super) fn show_refusal(&self, refusal: &Refusal) -> HttpResponse {
         match refusal {
-            Refusal::Away => self.show_problem(StatusCode::SERVICE_UNAVAILABLE, "neighbour_away"),
+            Refusal::Away => self.show_problem(StatusCode::SERVICE_UNAVAILABLE, NEIGHBOUR_AWAY),
             Refusal::Said(said) => self.show_problem(status_of(said), &said.code),
         }
     }

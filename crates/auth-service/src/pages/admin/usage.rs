@@ -25,6 +25,9 @@ mod rows;
 /// By what a report may be read.
 const GROUPINGS: [&str; 5] = ["day", "person", "chatflow", "group", "detail"];
 
+/// The text about an address that makes no sense; no code of the API.
+const UNREADABLE: &str = "bad_request";
+
 #[derive(Template)]
 #[template(path = "admin/usage.html")]
 struct UsagePage<'a> {
@@ -196,7 +199,7 @@ pub(super) async fn show(
 pub(super) async fn download(f: Frame, query: web::Query<Asked>, clock: web::Data<Clock>) -> HttpResponse {
     match query.period(clock.now().date_naive()) {
         Ok(Period { from, to }) => see_other(&format!("/api/v1/reports/usage.csv?from={from}&to={to}")),
-        Err(_) => f.show_problem(StatusCode::BAD_REQUEST, "bad_request"),
+        Err(_) => f.show_problem(StatusCode::BAD_REQUEST, UNREADABLE),
     }
 }
 

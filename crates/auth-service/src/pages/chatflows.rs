@@ -25,6 +25,7 @@ struct MinePage<'a> {
 /// One of them.
 #[derive(Deserialize)]
 struct Mine {
+    id: String,
     name: String,
     description: Option<String>,
     #[serde(rename = "type")]
@@ -40,6 +41,11 @@ pub(super) struct MineQuery {
 }
 
 impl Mine {
+    /// Where it is asked.
+    fn address(&self) -> String {
+        with_query("/chat", &[("chatflow", &self.id)])
+    }
+
     fn costs(&self, f: &Frame) -> String {
         match self.price {
             Some(0) => f.t("chatflows.free").into_owned(),

@@ -30,6 +30,7 @@ async fn everybody_sees_what_they_were_given_and_what_it_costs() {
     let (_, mut ada) = signed_in(&app, "ada", "enduser").await;
     let page = ada.open("/my-chatflows").await.expect(200);
     page.expect_text("Biology &#60;2B&#62;")
+        .expect_text(r#"href="/chat?chatflow=f-1""#)
         .expect_text("&#60;script&#62;alert(1)")
         .expect_text("Credits for each question: 3")
         .expect_text("Costs nothing")

@@ -104,6 +104,8 @@ if [ -f .env ]; then
     done <.env
 fi
 export PUBLIC_URL="${PUBLIC_URL:-$(public_url)}"
+# Over TLS nobody but this very host may set or read the cookies of a session.
+case "$PUBLIC_URL" in https://*) export COOKIE_SECURE="${COOKIE_SECURE:-true}" ;; esac
 find_compose
 
 case "$1" in

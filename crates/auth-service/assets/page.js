@@ -10,10 +10,14 @@ for (const time of document.querySelectorAll('time[datetime]')) {
 }
 
 // Where the lists of pages are pushed along, the one that is shown is in sight.
-for (const link of document.querySelectorAll('nav [aria-current="page"]')) {
-  const list = link.closest('nav');
-  list.scrollLeft = link.offsetLeft - list.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
+function showCurrent() {
+  for (const link of document.querySelectorAll('nav [aria-current="page"]')) {
+    const list = link.closest('nav');
+    list.scrollLeft = link.offsetLeft - list.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
+  }
 }
+showCurrent();
+addEventListener('resize', showCurrent);
 
 // The first field that is wrong, else the first that is empty on pages that are one form.
 const wrong = document.querySelector('[aria-invalid="true"]');

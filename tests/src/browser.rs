@@ -194,10 +194,22 @@ impl Browser {
         Element(self.run(script).await)
     }
 
+    /// Does something with the first element of this selector, and again where the page has just put another in its place.
+    async fn ask_of(&self, method: Method, selector: &str, what: &str, body: &Value) -> Value {
+        loop {
+            let element = self.find(selector).await;
+            let path = format!("/element/{}/{what}", element.id());
+            match self.try_to(method.clone(), &path, body).await {
+                Ok(answer) => return answer,
+                Err(error) if error.contains("stale element reference") => {}
+                Err(error) => panic!("{selector} {what}: {error}"),
+            }
+        }
+    }
+
     /// Clicks as a person does: it fails where something else lies on top.
     pub async fn click(&self, selector: &str) {
-        let element = self.find(selector).await;
-        self.click_on(&element).await;
+        self.ask_of(Method::POST, selector, "click", &json!({})).await;
     }
 
     /// The same for an element at hand.
@@ -212,9 +224,8 @@ impl Browser {
 
     /// Types into an element.
     pub async fn write(&self, selector: &str, text: &str) {
-        let element = self.find(selector).await;
-        let path = format!("/element/{}/value", element.id());
-        self.ask(Method::POST, &path, &json!({ "text": text })).await;
+        self.ask_of(Method::POST, selector, "value", &json!({ "text": text }))
+            .await;
     }
 
     /// Presses keys, wherever the focus is.
@@ -234,26 +245,17 @@ impl Browser {
 
     /// The text of an element as it is shown.
     pub async fn text(&self, selector: &str) -> String {
-        let element = self.find(selector).await;
-        let text = self
-            .ask(
-                Method::GET,
-                &format!("/element/{}/text", element.id()),
-                &Value::Null,
-            )
-            .await;
+        let text = self.ask_of(Method::GET, selector, "text", &Value::Null).await;
         text.as_str().unwrap_or_default().to_owned()
     }
 
     /// The role and name that assistive technology hears of an element.
     pub async fn heard(&self, selector: &str) -> (String, String) {
-        let element = self.find(selector).await;
         let ask = async |what: &str| {
-            let path = format!("/element/{}/computed{what}", element.id());
-            let heard = self.ask(Method::GET, &path, &Value::Null).await;
+            let heard = self.ask_of(Method::GET, selector, what, &Value::Null).await;
             heard.as_str().unwrap_or_default().to_owned()
         };
-        (ask("role").await, ask("label").await)
+        (ask("computedrole").await, ask("computedlabel").await)
     }
 
     /// Goes on within a frame.

@@ -11,6 +11,7 @@ const TITLE_CHARS_MAX = 200;
 
 export class Sidebar {
   #renaming = null;
+  #rows = new WeakMap();
   #timer = 0;
 
   constructor(page, texts, talks, actions) {
@@ -67,7 +68,7 @@ export class Sidebar {
     const { list, found, query } = talks;
     const focused = page.drawer.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     /* Who is typing a name goes on. */
-    if (!this.#renaming) page.list.replaceChildren(...list.map((conversation) => this.#row(conversation)));
+    if (!this.#renaming) this.#show(list.map((conversation) => this.#kept(conversation)));
     page.more.hidden = !talks.hasMore;
     page.more.disabled = talks.isListing;
     const isEmpty = list.length === 0 && !talks.isListing;
@@ -76,6 +77,20 @@ export class Sidebar {
     page.foundPart.hidden = found.length === 0;
     page.found.replaceChildren(...found.map((message) => this.#foundRow(message)));
     if (focused) page.drawer.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  /* A row that is being pressed stays where it is unless there is something new: a click on a row that was exchanged is lost. */
+  #show(rows) {
+    const { list } = this.page;
+    if (rows.length !== list.children.length || rows.some((row, at) => row !== list.children[at])) list.replaceChildren(...rows);
+  }
+
+  #kept(conversation) {
+    const row = this.#row(conversation);
+    const shown = this.#rows.get(conversation);
+    if (shown?.isEqualNode(row)) return shown;
+    this.#rows.set(conversation, row);
+    return row;
   }
 
   #row(conversation) {

@@ -14,6 +14,7 @@ pub mod file_name;
 pub mod framing;
 pub mod group;
 pub mod n8n;
+pub mod openai;
 pub mod origin;
 pub mod pace;
 pub mod page;

@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod housekeeping;
 pub(crate) mod limits;
+pub(crate) mod models;
 pub(crate) mod people;
 pub(crate) mod personal_data;
 pub(crate) mod sign_in;

@@ -14,13 +14,10 @@ pub mod stop;
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
+use bytes::BytesMut;
 
-/// Sessions that clients name have ids under this name.
-const SESSIONS: Uuid = Uuid::from_u128(0x21f0_6c3b_7a5e_4d0c_9d41_8c2a_55b0_f3e6);
-
-/// Characters of the name of a session.
-const SESSION_CHARS_MAX: usize = 255;
+use self::heard::Heard;
+use super::session_name::{NAME_CHARS_MAX, SessionName};
 
 /// Pairs of `metadata`, and characters of their names and values, as the API's reference has them.
 const METADATA_PAIRS_MAX: usize = 16;
@@ -29,6 +26,18 @@ const METADATA_VALUE_CHARS_MAX: usize = 512;
 
 /// What clients write to their requests; they get it back with some answers.
 pub type Metadata = BTreeMap<String, String>;
+
+/// Writes one answer as events.
+pub trait AnswerStream {
+    /// Writes what comes before everything else.
+    fn begin(&mut self, out: &mut BytesMut);
+
+    /// Writes what a turn says.
+    fn accept(&mut self, heard: Heard, out: &mut BytesMut);
+
+    /// Writes the end of an answer whose turn said nothing of one.
+    fn close(&mut self, out: &mut BytesMut);
+}
 
 /// A member of a request that is not valid, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,22 +59,19 @@ impl Invalid {
 }
 
 /// The session that a request names: by `metadata.session_id`, else by `user`.
-pub fn session_name<'a>(metadata: &'a Metadata, user: Option<&'a str>) -> Result<Option<&'a str>, Invalid> {
-    let named = match metadata.get("session_id") {
+pub fn session_name(metadata: &Metadata, user: Option<&str>) -> Result<Option<SessionName>, Invalid> {
+    let (param, name) = match metadata.get("session_id") {
         Some(name) => ("metadata.session_id", name.as_str()),
         None => ("user", user.unwrap_or_default()),
     };
-    let (param, name) = named;
-    if name.chars().nth(SESSION_CHARS_MAX).is_some() {
-        let message = format!("may have at most {SESSION_CHARS_MAX} characters");
-        return Err(Invalid::new(param, message));
+    if name.is_empty() {
+        return Ok(None);
     }
-    Ok((!name.is_empty()).then_some(name))
-}
-
-/// The id of the session that this person calls so, with this chatflow: nobody else's name leads to it.
-pub fn session_id(user_id: &str, chatflow_id: &str, name: &str) -> String {
-    Uuid::new_v5(&SESSIONS, format!("{user_id}:{chatflow_id}:{name}").as_bytes()).to_string()
+    let parsed = SessionName::parse(name).ok_or_else(|| {
+        let message = format!("must have at most {NAME_CHARS_MAX} characters, and no control characters");
+        Invalid::new(param, message)
+    });
+    parsed.map(Some)
 }
 
 /// Whether `metadata` keeps to its bounds.
@@ -98,27 +104,15 @@ mod tests {
     #[test]
     fn metadata_names_a_session_before_user_does() {
         let named = metadata(&[("session_id", "homework")]);
-        assert_eq!(session_name(&named, Some("bob")), Ok(Some("homework")));
-        assert_eq!(session_name(&metadata(&[]), Some("bob")), Ok(Some("bob")));
+        let name = |name: &str| Ok(SessionName::parse(name));
+        assert_eq!(session_name(&named, Some("bob")), name("homework"));
+        assert_eq!(session_name(&metadata(&[]), Some("bob")), name("bob"));
         assert_eq!(session_name(&metadata(&[]), None), Ok(None));
-        assert_eq!(
-            session_name(&metadata(&[("session_id", "")]), Some("bob")),
-            Ok(None)
-        );
+        assert_eq!(session_name(&metadata(&[("session_id", "")]), Some("bob")), Ok(None));
         let long = "x".repeat(256);
-        assert_eq!(
-            session_name(&metadata(&[]), Some(&long)).unwrap_err().param,
-            "user"
-        );
-    }
-
-    #[test]
-    fn a_name_leads_to_a_session_of_its_own_person_and_chatflow() {
-        let id = session_id("alice", "flow", "homework");
-        assert_eq!(id, session_id("alice", "flow", "homework"));
-        assert_ne!(id, session_id("bob", "flow", "homework"));
-        assert_ne!(id, session_id("alice", "other", "homework"));
-        assert_ne!(id, session_id("alice", "flow", "other"));
+        assert_eq!(session_name(&metadata(&[]), Some(&long)).unwrap_err().param, "user");
+        let odd = metadata(&[("session_id", "a\nb")]);
+        assert_eq!(session_name(&odd, None).unwrap_err().param, "metadata.session_id");
     }
 
     #[test]

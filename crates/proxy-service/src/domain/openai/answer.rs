@@ -1,6 +1,8 @@
 //! What every answer of this API has.
 
-use super::heard::{Tokens, UsedTool};
+use serde_json::value::RawValue;
+
+use super::heard::{Heard, Tokens, UsedTool};
 
 /// What an answer begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,24 @@ pub struct Answer {
     pub tokens: Option<Tokens>,
 }
 
+impl Answer {
+    /// An answer with this text; `notes` are the other events of its turn, as a JSON array.
+    pub fn new(text: String, notes: &str, tokens: Option<Tokens>) -> Self {
+        let events: Vec<&RawValue> = serde_json::from_str(notes).unwrap_or_default();
+        let mut answer = Self {
+            text,
+            tools: Vec::new(),
+            tokens,
+        };
+        for event in events {
+            if let Some(Heard::Tools(tools)) = Heard::read(event.get().as_bytes()) {
+                answer.tools.extend(tools);
+            }
+        }
+        answer
+    }
+}
+
 impl Head {
     /// The id of a chat completion.
     pub fn chat_id(&self) -> String {
@@ -43,5 +63,18 @@ impl Head {
     /// The id of one of its tool calls.
     pub fn call_id(&self, number: usize) -> String {
         format!("call_{}_{number}", self.turn_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_found_among_what_a_turn_said() {
+        let notes = r#"[{"event":"start","data":""},{"event":"usedTools","data":[{"tool":"clock"}]},{"event":"x"}]"#;
+        let answer = Answer::new("noon".to_owned(), notes, None);
+        assert_eq!((answer.tools.len(), answer.tools[0].tool.as_str()), (1, "clock"));
+        assert!(Answer::new(String::new(), "", None).tools.is_empty());
     }
 }

@@ -12,6 +12,7 @@ use super::{
     session_name,
     stop::{Stop, Stopper},
 };
+use crate::domain::session_name::SessionName;
 
 /// The body. Members that mean nothing here are ignored.
 #[derive(Debug, Deserialize)]
@@ -39,7 +40,7 @@ pub struct ChatAsk {
     /// What is said.
     pub asked: Asked,
     /// The session to go on with, as the client calls it.
-    pub session: Option<String>,
+    pub session: Option<SessionName>,
     /// How it is answered.
     pub wish: ChatWish,
 }
@@ -65,7 +66,7 @@ impl ChatCompletionRequest {
         }
         let metadata = self.metadata.unwrap_or_default();
         check_metadata(&metadata)?;
-        let session = session_name(&metadata, self.user.as_deref())?.map(str::to_owned);
+        let session = session_name(&metadata, self.user.as_deref())?;
         let memory = if session.is_some() {
             Memory::Session
         } else {

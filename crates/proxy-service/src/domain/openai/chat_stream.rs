@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use super::{
+    AnswerStream,
     answer::Head,
     chat::{ChatWish, tool_calls},
     fault,
@@ -31,54 +32,6 @@ impl ChatStream {
             tokens: None,
             has_failed: false,
             is_over: false,
-        }
-    }
-
-    /// Writes what comes before everything else.
-    pub fn begin(&mut self, out: &mut BytesMut) {
-        self.delta(
-            &json!({ "role": "assistant", "content": "", "refusal": null }),
-            out,
-        );
-    }
-
-    /// Writes what a turn says.
-    pub fn accept(&mut self, heard: Heard, out: &mut BytesMut) {
-        match heard {
-            _ if self.is_over => {}
-            // What a turn that failed still says is for people who read; programs were told.
-            Heard::Text(_) | Heard::Tools(_) if self.has_failed => {}
-            Heard::Text(text) => {
-                let text = self.wish.stopper.pass(&text);
-                self.say(&text, out);
-            }
-            Heard::Tools(tools) if self.wish.show_tools => {
-                let calls = tool_calls(&self.head, &tools, self.tools).enumerate();
-                let calls: Vec<_> = calls
-                    .map(|(index, mut call)| {
-                        call["index"] = json!(self.tools + index);
-                        call
-                    })
-                    .collect();
-                self.tools += tools.len();
-                self.delta(&json!({ "tool_calls": calls }), out);
-            }
-            Heard::Tools(_) => {}
-            Heard::Tokens(tokens) => self.tokens = Some(tokens),
-            Heard::Failed { code, message } => self.fail(&code, &message, out),
-            Heard::Over => self.finish(out),
-        }
-    }
-
-    /// Writes the end of an answer whose turn said nothing of one.
-    pub fn close(&mut self, out: &mut BytesMut) {
-        if !self.is_over {
-            self.fail(
-                "upstream_broken",
-                "The answer was cut off. Please try again.",
-                out,
-            );
-            self.finish(out);
         }
     }
 
@@ -131,6 +84,53 @@ impl ChatStream {
             chunk["usage"] = usage.clone();
         }
         write_data(&chunk, out);
+    }
+}
+
+impl AnswerStream for ChatStream {
+    fn begin(&mut self, out: &mut BytesMut) {
+        self.delta(
+            &json!({ "role": "assistant", "content": "", "refusal": null }),
+            out,
+        );
+    }
+
+    fn accept(&mut self, heard: Heard, out: &mut BytesMut) {
+        match heard {
+            _ if self.is_over => {}
+            // What a turn that failed still says is for people who read; programs were told.
+            Heard::Text(_) | Heard::Tools(_) if self.has_failed => {}
+            Heard::Text(text) => {
+                let text = self.wish.stopper.pass(&text);
+                self.say(&text, out);
+            }
+            Heard::Tools(tools) if self.wish.show_tools => {
+                let calls = tool_calls(&self.head, &tools, self.tools).enumerate();
+                let calls: Vec<_> = calls
+                    .map(|(index, mut call)| {
+                        call["index"] = json!(self.tools + index);
+                        call
+                    })
+                    .collect();
+                self.tools += tools.len();
+                self.delta(&json!({ "tool_calls": calls }), out);
+            }
+            Heard::Tools(_) => {}
+            Heard::Tokens(tokens) => self.tokens = Some(tokens),
+            Heard::Failed { code, message } => self.fail(&code, &message, out),
+            Heard::Over => self.finish(out),
+        }
+    }
+
+    fn close(&mut self, out: &mut BytesMut) {
+        if !self.is_over {
+            self.fail(
+                "upstream_broken",
+                "The answer was cut off. Please try again.",
+                out,
+            );
+            self.finish(out);
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! The messages of a request, made into a question, what was said before, and files.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 use super::{
     Invalid,
     content::{Content, Enclosed},
 };
-use crate::domain::ask::{ChatRequest, Message, Speaker, Upload};
+use crate::domain::{
+    ask::{ChatRequest, Message, STORED_FILE, Speaker, Upload},
+    file_kind::{HEAD_BYTES, sniff},
+};
 
 /// Messages of one request: the history that a question may have, and the question.
 const MESSAGES_MAX: usize = 201;
@@ -115,6 +119,9 @@ impl Asked {
         }
         let too_many = files.len().saturating_sub(FILES_MAX);
         for Enclosed { upload, param } in files.into_iter().skip(too_many) {
+            if !is_taken(&upload) {
+                return Err(Invalid::new(param, "is a file of a kind that is not taken"));
+            }
             asked.uploads.push(upload);
             asked.params.files.push(param);
         }
@@ -157,6 +164,22 @@ impl Asked {
         };
         (request, self.params)
     }
+}
+
+/// Whether files of its kind are taken at all, as far as its beginning tells. A stream would leave it out and go on, and these
+/// clients could not be told.
+fn is_taken(upload: &Upload) -> bool {
+    if upload.kind == STORED_FILE {
+        return true;
+    }
+    let base64 = upload.data.rsplit(',').next().unwrap_or_default();
+    let head = base64.get(..HEAD_BYTES.div_ceil(3) * 4).unwrap_or(base64);
+    let Ok(mut head) = STANDARD.decode(head) else {
+        // What is no base64 is refused where all of it is read.
+        return true;
+    };
+    head.truncate(HEAD_BYTES);
+    sniff(&head, &upload.name, &upload.mime).is_some()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::domain::upstream::Usage;
+
 /// Tool calls that are shown of one answer.
 const TOOLS_MAX: usize = 64;
 
@@ -66,7 +68,7 @@ impl Heard {
         match (&*event, data) {
             ("token", Value::String(text)) if !text.is_empty() => Some(Self::Text(text)),
             ("usedTools", Value::Array(tools)) => used_tools(tools).map(Self::Tools),
-            ("usageMetadata", data) => Tokens::read(&data).map(Self::Tokens),
+            ("usageMetadata", data) => Tokens::read(data).map(Self::Tokens),
             ("error", Value::String(message)) => Some(Self::Failed {
                 code: code.unwrap_or_default(),
                 message,
@@ -108,14 +110,21 @@ fn text_of(value: &Value) -> String {
     }
 }
 
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        let both = usage.input_tokens.saturating_add(usage.output_tokens);
+        Self {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            total: usage.total_tokens.max(both),
+        }
+    }
+}
+
 impl Tokens {
-    fn read(data: &Value) -> Option<Self> {
-        let count = |member: &str| data[member].as_u64();
-        let (input, output) = (count("input_tokens")?, count("output_tokens")?);
-        let total = count("total_tokens")
-            .unwrap_or_default()
-            .max(input.saturating_add(output));
-        Some(Self { input, output, total })
+    fn read(data: Value) -> Option<Self> {
+        let usage: Usage = serde_json::from_value(data).ok()?;
+        usage.tokens().map(|_| Self::from(usage))
     }
 
     /// As chat completions have it.

@@ -17,6 +17,7 @@ use super::{
     heard::{Tokens, UsedTool},
     session_name,
 };
+use crate::domain::session_name::SessionName;
 
 /// Items of one request.
 const ITEMS_MAX: usize = 1_000;
@@ -59,7 +60,7 @@ pub struct ResponseAsk {
     /// What is said.
     pub asked: Asked,
     /// The session to go on with, as the client calls it.
-    pub session: Option<String>,
+    pub session: Option<SessionName>,
     /// Whether it is answered as events.
     pub stream: bool,
     /// What the answer repeats.
@@ -87,7 +88,7 @@ impl ResponseRequest {
         }
         let metadata = self.metadata.unwrap_or_default();
         check_metadata(&metadata)?;
-        let session = session_name(&metadata, self.user.as_deref())?.map(str::to_owned);
+        let session = session_name(&metadata, self.user.as_deref())?;
         let memory = if session.is_some() {
             Memory::Session
         } else {

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use super::{
+    AnswerStream,
     answer::Head,
     heard::{Heard, Tokens, UsedTool},
     response::{Echo, body, call_item, message_item, text_part},
@@ -37,50 +38,6 @@ impl ResponseStream {
             failure: None,
             number: 0,
             is_over: false,
-        }
-    }
-
-    /// Writes what comes before everything else.
-    pub fn begin(&mut self, out: &mut BytesMut) {
-        let begun = json!({ "response": body(&self.head, &self.echo, "in_progress", &[], None, None) });
-        self.write("response.created", begun.clone(), out);
-        self.write("response.in_progress", begun, out);
-        let item = message_item(&self.head, "", "in_progress");
-        self.write(
-            "response.output_item.added",
-            json!({ "output_index": 0, "item": item }),
-            out,
-        );
-        let part = self.in_text(json!({ "part": text_part("") }));
-        self.write("response.content_part.added", part, out);
-    }
-
-    /// Writes what a turn says.
-    pub fn accept(&mut self, heard: Heard, out: &mut BytesMut) {
-        match heard {
-            _ if self.is_over => {}
-            // What a turn that failed still says is for people who read; programs are told.
-            Heard::Text(_) | Heard::Tools(_) if self.failure.is_some() => {}
-            Heard::Text(text) => {
-                if self.text.len() + text.len() <= TEXT_BYTES_MAX {
-                    self.text.push_str(&text);
-                }
-                let delta = self.in_text(json!({ "delta": text, "logprobs": [] }));
-                self.write("response.output_text.delta", delta, out);
-            }
-            Heard::Tools(tools) => self.tools.extend(tools),
-            Heard::Tokens(tokens) => self.tokens = Some(tokens),
-            Heard::Failed { code, message } => self.failure = Some((code, message)),
-            Heard::Over => self.finish(out),
-        }
-    }
-
-    /// Writes the end of an answer whose turn said nothing of one.
-    pub fn close(&mut self, out: &mut BytesMut) {
-        if !self.is_over {
-            let message = "The answer was cut off. Please try again.";
-            self.failure = Some(("upstream_broken".to_owned(), message.to_owned()));
-            self.finish(out);
         }
     }
 
@@ -130,6 +87,49 @@ impl ResponseStream {
         self.number += 1;
         for part in ["event: ", name, "\ndata: ", &event.to_string(), "\n\n"] {
             out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+impl AnswerStream for ResponseStream {
+    fn begin(&mut self, out: &mut BytesMut) {
+        let begun = json!({ "response": body(&self.head, &self.echo, "in_progress", &[], None, None) });
+        self.write("response.created", begun.clone(), out);
+        self.write("response.in_progress", begun, out);
+        let item = message_item(&self.head, "", "in_progress");
+        self.write(
+            "response.output_item.added",
+            json!({ "output_index": 0, "item": item }),
+            out,
+        );
+        let part = self.in_text(json!({ "part": text_part("") }));
+        self.write("response.content_part.added", part, out);
+    }
+
+    fn accept(&mut self, heard: Heard, out: &mut BytesMut) {
+        match heard {
+            _ if self.is_over => {}
+            // What a turn that failed still says is for people who read; programs are told.
+            Heard::Text(_) | Heard::Tools(_) if self.failure.is_some() => {}
+            Heard::Text(text) => {
+                if self.text.len() + text.len() <= TEXT_BYTES_MAX {
+                    self.text.push_str(&text);
+                }
+                let delta = self.in_text(json!({ "delta": text, "logprobs": [] }));
+                self.write("response.output_text.delta", delta, out);
+            }
+            Heard::Tools(tools) => self.tools.extend(tools),
+            Heard::Tokens(tokens) => self.tokens = Some(tokens),
+            Heard::Failed { code, message } => self.failure = Some((code, message)),
+            Heard::Over => self.finish(out),
+        }
+    }
+
+    fn close(&mut self, out: &mut BytesMut) {
+        if !self.is_over {
+            let message = "The answer was cut off. Please try again.";
+            self.failure = Some(("upstream_broken".to_owned(), message.to_owned()));
+            self.finish(out);
         }
     }
 }

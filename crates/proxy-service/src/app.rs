@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{ChatPage, PublicBase, WidgetPages, openai_faults, routes, visitor_cors},
+    routes::{ChatPage, PublicBase, WidgetPages, openai_headers, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
@@ -121,7 +121,7 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(limit))
-                .wrap(from_fn(openai_faults))
+                .wrap(from_fn(openai_headers))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))

@@ -108,9 +108,15 @@ mod tests {
         assert_eq!(session_name(&named, Some("bob")), name("homework"));
         assert_eq!(session_name(&metadata(&[]), Some("bob")), name("bob"));
         assert_eq!(session_name(&metadata(&[]), None), Ok(None));
-        assert_eq!(session_name(&metadata(&[("session_id", "")]), Some("bob")), Ok(None));
+        assert_eq!(
+            session_name(&metadata(&[("session_id", "")]), Some("bob")),
+            Ok(None)
+        );
         let long = "x".repeat(256);
-        assert_eq!(session_name(&metadata(&[]), Some(&long)).unwrap_err().param, "user");
+        assert_eq!(
+            session_name(&metadata(&[]), Some(&long)).unwrap_err().param,
+            "user"
+        );
         let odd = metadata(&[("session_id", "a\nb")]);
         assert_eq!(session_name(&odd, None).unwrap_err().param, "metadata.session_id");
     }

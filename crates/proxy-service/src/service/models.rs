@@ -33,7 +33,10 @@ pub(crate) struct Models {
 impl Models {
     /// Finds among these.
     pub(crate) fn new(chatflows: Chatflows, access: Access) -> Self {
-        let ids = Cache::builder().max_capacity(NAMES_MAX).time_to_live(NAME_TTL).build();
+        let ids = Cache::builder()
+            .max_capacity(NAMES_MAX)
+            .time_to_live(NAME_TTL)
+            .build();
         Self {
             chatflows,
             access,

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::heard::{Heard, Tokens, UsedTool};
+use crate::domain::upstream::UpstreamEvent;
 
 /// What an answer begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,8 @@ impl Answer {
             tokens,
         };
         for event in events {
-            if let Some(Heard::Tools(tools)) = Heard::read(event.get().as_bytes()) {
+            let event = UpstreamEvent::parse(event.get().as_bytes());
+            if let Some(Heard::Tools(tools)) = event.as_ref().and_then(Heard::of) {
                 answer.tools.extend(tools);
             }
         }
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn tools_are_found_among_what_a_turn_said() {
-        let notes = r#"[{"event":"start","data":""},{"event":"usedTools","data":[{"tool":"clock"}]},{"event":"x"}]"#;
+        let notes =
+            r#"[{"event":"start","data":""},{"event":"usedTools","data":[{"tool":"clock"}]},{"event":"x"}]"#;
         let answer = Answer::new("noon".to_owned(), notes, None);
         assert_eq!((answer.tools.len(), answer.tools[0].tool.as_str()), (1, "clock"));
         assert!(Answer::new(String::new(), "", None).tools.is_empty());

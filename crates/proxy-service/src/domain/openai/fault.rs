@@ -1,60 +1,40 @@
 //! Errors as this API has them: `{"error": {"message", "type", "param", "code"}}`, made of our problem bodies.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// An answer that says no.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The status; a few differ from ours.
-    pub status: u16,
-    /// The body.
-    pub body: Value,
-    /// Whether its clients should try again by themselves (`x-should-retry`); `None` leaves it to them.
-    pub retry: Option<bool>,
-}
+/// The kind of whatever its clients have to mend.
+const INVALID: &str = "invalid_request_error";
 
-/// The body.
+/// An error object.
 pub fn object(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) -> Value {
     json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
 }
 
-/// What one of our problems is here. Clients of this API decide by status first: 400 is never sent again, 402 neither
-/// (429, which OpenAI has for an empty account, would be), 429 and 5xx are.
-pub fn of_problem(status: u16, problem: &Value) -> Fault {
-    let code = problem["code"].as_str().unwrap_or("internal");
-    let detail = problem["detail"].as_str().unwrap_or("the request failed");
+/// What one of our problems is here: its status and its body. Clients of this API decide by status first: 400 is never sent
+/// again, 402 neither (429, which OpenAI has for an empty account, would be), 429 and 5xx are.
+pub fn of_problem(status: u16, problem: &Map<String, Value>) -> (u16, Value) {
+    let text = |member: &str| problem.get(member).and_then(Value::as_str);
+    let code = text("code").unwrap_or("internal");
     let (status, kind, code) = match (status, code) {
-        (_, "chatflow_access_denied") => (404, "invalid_request_error", "model_not_found"),
-        (401, _) => (401, "invalid_request_error", "invalid_api_key"),
+        (_, "chatflow_access_denied") => (404, INVALID, "model_not_found"),
+        (401, _) => (401, INVALID, "invalid_api_key"),
         (402, _) => (402, "insufficient_quota", "insufficient_quota"),
         (403, code) => (403, "permission_error", code),
-        (422, "validation_failed") => (400, "invalid_request_error", "invalid_value"),
+        (422, "validation_failed") => (400, INVALID, "invalid_value"),
         (429, "rate_limited" | "temporarily_blocked") => (429, "rate_limit_error", "rate_limit_exceeded"),
         (429, code) => (429, "rate_limit_error", code),
         (500.., code) => (status, "server_error", code),
-        (_, code) => (status, "invalid_request_error", code),
+        (_, code) => (status, INVALID, code),
     };
-    let first = &problem["errors"][0];
-    let param = first["field"].as_str();
-    let message = match (code, first["message"].as_str()) {
-        ("model_not_found", _) => "The model does not exist, or you may not use it.",
-        (_, Some(message)) => message,
-        (_, None) => detail,
+    let wrong = problem.get("errors").and_then(|errors| errors.get(0));
+    let wrong = wrong.and_then(|first| first["field"].as_str().zip(first["message"].as_str()));
+    let message = match (code, wrong) {
+        ("model_not_found", _) => "The model does not exist, or you may not use it.".to_owned(),
+        (_, Some((param, message))) => format!("{param} {message}."),
+        (_, None) => text("detail").unwrap_or("The request failed.").to_owned(),
     };
-    let message = match param {
-        Some(param) if code == "invalid_value" => format!("{param} {message}."),
-        _ => message.to_owned(),
-    };
-    let retry = match code {
-        // It will be the same until the next day.
-        "daily_cap_reached" | "idempotency_key_reused" => Some(false),
-        _ => None,
-    };
-    Fault {
-        status,
-        body: object(&message, kind, param, Some(code)),
-        retry,
-    }
+    let param = wrong.map(|(param, _)| param);
+    (status, object(&message, kind, param, Some(code)))
 }
 
 #[cfg(test)]
@@ -62,8 +42,8 @@ mod tests {
     use super::*;
 
     fn error(status: u16, problem: &Value) -> (u16, Value) {
-        let fault = of_problem(status, problem);
-        (fault.status, fault.body["error"].clone())
+        let (status, body) = of_problem(status, problem.as_object().unwrap());
+        (status, body["error"].clone())
     }
 
     #[test]
@@ -134,14 +114,5 @@ mod tests {
             "message": "n must be 1.", "type": "invalid_request_error", "param": "n", "code": "invalid_value",
         });
         assert_eq!(error(422, &problem), (400, expected));
-    }
-
-    #[test]
-    fn what_will_not_change_is_not_tried_again() {
-        assert_eq!(
-            of_problem(429, &json!({ "code": "daily_cap_reached" })).retry,
-            Some(false)
-        );
-        assert_eq!(of_problem(429, &json!({ "code": "rate_limited" })).retry, None);
     }
 }

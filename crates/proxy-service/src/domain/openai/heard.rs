@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::domain::upstream::Usage;
+use crate::domain::upstream::{UpstreamEvent, Usage};
 
 /// Tool calls that are shown of one answer.
 const TOOLS_MAX: usize = 64;
@@ -53,34 +53,38 @@ pub struct Tokens {
     pub total: u64,
 }
 
-#[derive(Deserialize)]
-struct Event {
-    event: String,
-    #[serde(default)]
-    data: Value,
-    code: Option<String>,
-}
-
 impl Heard {
-    /// Reads one of the events that turns have, as JSON; `None` of those that say nothing to these clients.
-    pub fn read(json: &[u8]) -> Option<Self> {
-        let Event { event, data, code } = serde_json::from_slice(json).ok()?;
-        match (&*event, data) {
-            ("token", Value::String(text)) if !text.is_empty() => Some(Self::Text(text)),
-            ("usedTools", Value::Array(tools)) => used_tools(tools).map(Self::Tools),
-            ("usageMetadata", data) => Tokens::read(data).map(Self::Tokens),
-            ("error", Value::String(message)) => Some(Self::Failed {
-                code: code.unwrap_or_default(),
-                message,
-            }),
-            ("end", _) => Some(Self::Over),
+    /// What one of the events that turns have says; `None` of those that say nothing to these clients.
+    pub fn of(event: &UpstreamEvent<'_>) -> Option<Self> {
+        match &*event.name {
+            "token" => event
+                .text()
+                .filter(|text| !text.is_empty())
+                .map(|text| Self::Text(text.into_owned())),
+            "usedTools" => used_tools(event.data).map(Self::Tools),
+            "usageMetadata" => Tokens::read(event.data).map(Self::Tokens),
+            "error" => Some(failure(event)),
+            "end" => Some(Self::Over),
             _ => None,
         }
     }
 }
 
+fn failure(event: &UpstreamEvent<'_>) -> Heard {
+    #[derive(Deserialize)]
+    struct Told {
+        code: Option<String>,
+    }
+    let told = serde_json::from_str(event.json).ok();
+    Heard::Failed {
+        code: told.and_then(|told: Told| told.code).unwrap_or_default(),
+        message: event.text().unwrap_or_default().into_owned(),
+    }
+}
+
 /// The tools in the data of a `usedTools` event. A list may have gaps, where an agent ran none.
-fn used_tools(list: Vec<Value>) -> Option<Vec<UsedTool>> {
+fn used_tools(data: &str) -> Option<Vec<UsedTool>> {
+    let list: Vec<Value> = serde_json::from_str(data).ok()?;
     let tools = list
         .into_iter()
         .filter_map(|tool| serde_json::from_value(tool).ok());
@@ -122,8 +126,8 @@ impl From<Usage> for Tokens {
 }
 
 impl Tokens {
-    fn read(data: Value) -> Option<Self> {
-        let usage: Usage = serde_json::from_value(data).ok()?;
+    fn read(data: &str) -> Option<Self> {
+        let usage: Usage = serde_json::from_str(data).ok()?;
         usage.tokens().map(|_| Self::from(usage))
     }
 
@@ -149,7 +153,7 @@ mod tests {
     use super::*;
 
     fn read(event: &Value) -> Option<Heard> {
-        Heard::read(event.to_string().as_bytes())
+        Heard::of(&UpstreamEvent::parse(event.to_string().as_bytes()).unwrap())
     }
 
     #[test]
@@ -179,7 +183,6 @@ mod tests {
         ] {
             assert_eq!(read(&silent), None, "{silent}");
         }
-        assert_eq!(Heard::read(b""), None, "a heartbeat");
     }
 
     #[test]

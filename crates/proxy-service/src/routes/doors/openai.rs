@@ -3,15 +3,16 @@
 //! What its requests and answers are in our terms is `domain/openai`; the turn is the one that all doors have.
 
 mod chat;
-mod faults;
+mod headers;
 mod models;
 mod responses;
 mod translated;
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, http::StatusCode, web};
 use common_http::{Access, Clock, CurrentUser, Routes};
+use serde_json::{Map, Value};
 
-pub(crate) use self::faults::openai_faults;
+pub(crate) use self::headers::openai_headers;
 use crate::{
     domain::{
         door::Door,
@@ -19,6 +20,7 @@ use crate::{
             Invalid,
             answer::{Answer, Head},
             conversation::{Asked, Params},
+            fault,
         },
         session_name::SessionName,
     },
@@ -32,12 +34,23 @@ use crate::{
 };
 
 /// This door's rows.
-pub(crate) fn table(routes: &mut Routes<'_>) {
+pub(super) fn table(routes: &mut Routes<'_>) {
     routes
         .get("/v1/models", Access::User, models::list_models)
         .get("/v1/models/{model}", Access::User, models::show_model)
         .post("/v1/chat/completions", Access::User, chat::create_chat_completion)
         .post("/v1/responses", Access::User, responses::create_response);
+}
+
+/// Whether a path belongs to this door.
+pub(super) fn has(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
+}
+
+/// A problem as clients of this API know errors.
+pub(super) fn refusal(status: StatusCode, problem: &Map<String, Value>) -> (StatusCode, Value) {
+    let (code, body) = fault::of_problem(status.as_u16(), problem);
+    (StatusCode::from_u16(code).unwrap_or(status), body)
 }
 
 /// A request whose turn can begin.

@@ -18,7 +18,10 @@ use crate::{
     },
     error::Result,
     relay,
-    routes::predict::{replay, replayed, stream_of},
+    routes::{
+        doors::{self, each_line},
+        predict::{replay, replayed, stream_of},
+    },
     service::turns::{Begun, Turns},
 };
 
@@ -112,14 +115,14 @@ impl<W: AnswerStream + Unpin> Stream for Translated<W> {
 }
 
 fn translate(lines: &[u8], writer: &mut impl AnswerStream, out: &mut BytesMut) {
-    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
-    for line in lines.split(|byte| *byte == b'\n') {
-        if line.is_empty() {
-            out.extend_from_slice(HEARTBEAT);
-        } else if let Some(heard) = Heard::read(line) {
-            writer.accept(heard, out);
+    each_line(lines, |heard| match heard {
+        doors::Heard::Heartbeat => out.extend_from_slice(HEARTBEAT),
+        doors::Heard::Event(event) => {
+            if let Some(heard) = Heard::of(&event) {
+                writer.accept(heard, out);
+            }
         }
-    }
+    });
 }
 
 /// All of a turn that is over.

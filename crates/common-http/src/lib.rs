@@ -26,7 +26,7 @@ mod user_changes;
 
 pub use access::{Access, Authenticator, Routes, Row, SessionCheck, rows};
 pub use address::{ClientAddress, TrustedProxies};
-pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_json};
+pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_bytes, read_json};
 pub use browser::{SessionCookies, is_from_own_page, own_origin};
 pub use caller::{Caller, CallingService, CurrentUser};
 pub use clock::{Clock, Timestamp};

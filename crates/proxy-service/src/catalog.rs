@@ -42,7 +42,7 @@ pub(crate) struct Catalog {
     pub(crate) access: Access,
     sign_in: SignIn,
     balances: BalanceClient,
-    chatflows: Chatflows,
+    pub(crate) chatflows: Chatflows,
     /// Copies of people.
     pub(crate) people: People,
     assignments: Assignments,

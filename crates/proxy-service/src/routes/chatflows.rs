@@ -5,7 +5,10 @@ use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
-use super::paging::Paging;
+use super::{
+    doors::flowise::{ListedFlow, Page},
+    paging::Paging,
+};
 use crate::{
     domain::chatflow::Chatflow,
     error::Result,
@@ -18,7 +21,7 @@ use crate::{
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for base in ["/api/v1/chatflows", "/chatflows"] {
         routes
-            .get(base, Access::User, list_chatflows)
+            .get(base, Access::User, list_flows)
             .get(&format!("{base}/"), Access::User, list_chatflows)
             .get(&format!("{base}/my-chatflows"), Access::User, list_my_chatflows)
             .get(&format!("{base}/{{flowise_id}}"), Access::User, show_chatflow)
@@ -82,6 +85,22 @@ async fn list_chatflows(
 ) -> Result<HttpResponse> {
     let assigned = chatflows.assigned_to(&user).await?;
     answer(&request, &query, assigned, ChatflowSummary::from)
+}
+
+/// `GET /api/v1/chatflows`: the same with what clients of Flowise read beside it; they ask for pages in their own way.
+async fn list_flows(
+    user: CurrentUser,
+    request: HttpRequest,
+    query: Query<Paging>,
+    page: Query<Page>,
+    chatflows: web::Data<Chatflows>,
+) -> Result<HttpResponse> {
+    let assigned = chatflows.assigned_to(&user).await?;
+    if page.is_given() {
+        let flows = assigned.into_iter().map(ListedFlow::from).collect();
+        return Ok(HttpResponse::Ok().json(page.answer(flows)));
+    }
+    answer(&request, &query, assigned, ListedFlow::from)
 }
 
 /// `GET /api/v1/chatflows/my-chatflows`: the list of the web client.

@@ -4,6 +4,7 @@ mod access;
 mod catalog;
 mod chat_page;
 mod config;
+mod flowise_door;
 mod turns;
 mod upstream;
 mod widget;

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
-    ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
+    ApiKeyChecks, Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet,
+    Routes, ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
@@ -52,7 +52,10 @@ impl App {
         let revocations = follow_revocations(&config, tokens.clone(), &metrics, &lifecycle)?;
 
         let (limits, protection) = limits_of(&config, &metrics)?;
+        let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
+        let api_keys = ApiKeyChecks::new(url, tokens.clone(), revocations.clone(), clock, &metrics)?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        authenticator.api_keys = Some(api_keys);
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
         let catalog = Catalog::open(
@@ -225,6 +228,7 @@ fn authenticator(
         clock: config.clock.clone(),
         older_cookie: None,
         session_check: None,
+        api_keys: None,
     })
 }
 

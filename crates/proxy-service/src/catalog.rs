@@ -191,6 +191,7 @@ impl Catalog {
     pub(crate) fn departures(&self, turns: &Turns, embeds: EmbedStore, clock: Clock) -> Departures {
         let events = turns.events();
         let files = turns.files();
+        let counters = turns.counters();
         let (sessions, messages, turns) = turns.stores();
         let stores = departures::Stores {
             departures: self.departures.clone(),
@@ -203,6 +204,7 @@ impl Catalog {
             files,
             groups: self.group_rows.clone(),
             usage: self.usage_rows.clone(),
+            counters,
             embeds,
         };
         Departures::new(stores, clock)

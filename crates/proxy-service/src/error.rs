@@ -195,6 +195,9 @@ pub(crate) enum Error {
     /// The embed has cost its owner as much as it may.
     #[error("the chat is not available at the moment")]
     BudgetReached,
+    /// As many credits were spent by way of this key as may be.
+    #[error("no more credits may be spent with this API key")]
+    ApiKeyCapReached,
     /// As many turns were begun today as may be.
     #[error("no more messages are possible today")]
     DailyCapReached {
@@ -373,6 +376,7 @@ impl Error {
             Self::VisitorsOnly => (StatusCode::FORBIDDEN, "visitors_only"),
             Self::AmbiguousCredentials => (StatusCode::BAD_REQUEST, "ambiguous_credentials"),
             Self::BudgetReached => (StatusCode::PAYMENT_REQUIRED, "embed_budget_reached"),
+            Self::ApiKeyCapReached => (StatusCode::PAYMENT_REQUIRED, "api_key_cap_reached"),
             Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Blocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_blocked"),
@@ -486,6 +490,7 @@ impl Error {
             | Self::VisitorsOnly
             | Self::AmbiguousCredentials
             | Self::BudgetReached
+            | Self::ApiKeyCapReached
             | Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound

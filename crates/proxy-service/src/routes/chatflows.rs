@@ -1,11 +1,12 @@
 //! The chatflows a person may use.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    READING,
     doors::flowise::{ListedFlow, Page},
     paging::Paging,
 };
@@ -21,22 +22,22 @@ use crate::{
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for base in ["/api/v1/chatflows", "/chatflows"] {
         routes
-            .get(base, Access::User, list_flows)
-            .get(&format!("{base}/"), Access::User, list_chatflows)
-            .get(&format!("{base}/my-chatflows"), Access::User, list_my_chatflows)
-            .get(&format!("{base}/{{flowise_id}}"), Access::User, show_chatflow)
+            .get(base, READING, list_flows)
+            .get(&format!("{base}/"), READING, list_chatflows)
+            .get(&format!("{base}/my-chatflows"), READING, list_my_chatflows)
+            .get(&format!("{base}/{{flowise_id}}"), READING, show_chatflow)
             .get(
                 &format!("{base}/{{flowise_id}}/config"),
-                Access::User,
+                READING,
                 show_chatflow_config,
             );
     }
     for base in super::CHAT {
         routes
-            .get(&format!("{base}/chatflows"), Access::User, list_my_chatflows)
+            .get(&format!("{base}/chatflows"), READING, list_my_chatflows)
             .get(
                 &format!("{base}/my-assigned-chatflows"),
-                Access::User,
+                READING,
                 list_assigned_ids,
             );
     }

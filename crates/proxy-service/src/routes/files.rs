@@ -9,12 +9,13 @@ use actix_web::{
     },
     web,
 };
-use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::{CHATTING, READING};
 use crate::{
     domain::{
         byte_range::{Wanted, wanted},
@@ -22,7 +23,7 @@ use crate::{
         file_name::disposition,
     },
     error::{Error, Result},
-    service::files::Files,
+    service::{conversations::Conversations, files::Files},
     store::files::StoredFile,
 };
 
@@ -42,22 +43,22 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
         let file = format!("{prefix}/files/{{file_id}}");
         let thumbnail = format!("{file}/thumbnail");
         routes
-            .get(&format!("{prefix}/files"), Access::User, show_file_usage)
+            .get(&format!("{prefix}/files"), READING, show_file_usage)
             .get(
                 &format!("{prefix}/files/session/{{session_id}}"),
-                Access::User,
+                READING,
                 list_session_files,
             )
             .get(
                 &format!("{prefix}/files/message/{{message_id}}"),
-                Access::User,
+                READING,
                 list_message_files,
             )
-            .get(&file, Access::User, show_file)
-            .head(&file, Access::User, show_file)
-            .delete(&file, Access::User, delete_file)
-            .get(&thumbnail, Access::User, show_thumbnail)
-            .head(&thumbnail, Access::User, show_thumbnail);
+            .get(&file, READING, show_file)
+            .head(&file, READING, show_file)
+            .delete(&file, CHATTING, delete_file)
+            .get(&thumbnail, READING, show_thumbnail)
+            .head(&thumbnail, READING, show_thumbnail);
     }
 }
 
@@ -156,7 +157,9 @@ async fn list_session_files(
     user: CurrentUser,
     session_id: Path<String>,
     files: web::Data<Files>,
+    conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
+    conversations.admit(&user, &session_id).await?;
     let files = files.list_of_session(&user.id, &session_id).await?;
     let files: Vec<_> = files.into_iter().map(FileBody::from).collect();
     Ok(HttpResponse::Ok().json(json!({ "session_id": *session_id, "files": files })))

@@ -5,10 +5,10 @@ use actix_web::{
     http::header::{self, HeaderName},
     web,
 };
-use common_http::{Access, CurrentUser, Routes, Timestamp};
+use common_http::{CurrentUser, Routes, Timestamp};
 use serde_json::{Value, json};
 
-use super::chat_body::ChatBody;
+use super::{CHATTING, chat_body::ChatBody};
 use crate::{
     balance::BalanceClient,
     domain::{
@@ -29,11 +29,11 @@ const STREAM_TYPE: &str = "text/event-stream; charset=utf-8";
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for prefix in super::CHAT {
         routes
-            .post(&format!("{prefix}/predict"), Access::User, predict)
-            .post(&format!("{prefix}/predict/stream"), Access::User, predict_stream)
+            .post(&format!("{prefix}/predict"), CHATTING, predict)
+            .post(&format!("{prefix}/predict/stream"), CHATTING, predict_stream)
             .post(
                 &format!("{prefix}/predict/stream/store"),
-                Access::User,
+                CHATTING,
                 predict_stream_store,
             );
     }

@@ -5,7 +5,7 @@ use std::{future::ready, time::Duration};
 use actix_multipart::{Field, Multipart};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, dev::Payload, web};
 use bytes::Bytes;
-use common_http::{Access, CurrentUser, Routes};
+use common_http::{CurrentUser, Routes};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// This resource's rows.
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for prefix in super::CHAT {
-        routes.post(&format!("{prefix}/upload"), Access::User, upload_file);
+        routes.post(&format!("{prefix}/upload"), super::CHATTING, upload_file);
     }
 }
 

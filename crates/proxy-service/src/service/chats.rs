@@ -153,6 +153,7 @@ impl Chats {
 
     /// Ends what runs in a chat of the person's. Where nothing does, that is well, too.
     pub(crate) async fn abort(&self, user: &CurrentUser, flowise_id: &str, chat_id: &str) -> Result<()> {
+        admit(user, flowise_id)?;
         let running = self.turns.list_running(user).await?;
         let mut here = running.into_iter().filter(|turn| turn.chatflow_id == flowise_id).peekable();
         if here.peek().is_none() {
@@ -259,6 +260,7 @@ impl Chats {
         chat_id: &str,
         name: &str,
     ) -> Result<StoredFile> {
+        admit(user, flowise_id)?;
         let mut sessions = self.sessions_of_chat(&user.id, flowise_id, chat_id).await?;
         // Files may come before anything is said.
         sessions.extend(possible_ids(&user.id, flowise_id, chat_id));
@@ -278,6 +280,13 @@ impl Chats {
             .await?;
         Ok(sessions.into_iter().map(|session| session.id).collect())
     }
+}
+
+/// Refuses a chatflow that the caller's API key is not for.
+fn admit(user: &CurrentUser, flowise_id: &str) -> Result<()> {
+    user.may_use_chatflow(flowise_id)
+        .then_some(())
+        .ok_or(Error::ChatflowAccessDenied)
 }
 
 /// The ids that the session a client calls so may have.

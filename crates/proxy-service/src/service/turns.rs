@@ -387,6 +387,11 @@ impl Turns {
         (sessions.clone(), messages.clone(), turns.clone())
     }
 
+    /// Where turns and credits are counted.
+    pub(crate) fn counters(&self) -> DailyTurnStore {
+        self.shared.caps.store()
+    }
+
     /// Where the events of turns are kept for a while.
     pub(crate) fn events(&self) -> TurnEventStore {
         self.shared.events.clone()

@@ -15,7 +15,10 @@ use actix_web::http::StatusCode;
 use common_http::{Access, Routes};
 use serde_json::{Map, Value, json};
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    routes::{CHATTING, READING},
+};
 
 pub(in crate::routes) use self::flows::{ListedFlow, Page};
 
@@ -40,10 +43,10 @@ const MESSAGE_CHARS_MAX: usize = 1_000;
 pub(super) fn table(routes: &mut Routes<'_>) {
     let path = |rest: &str| format!("/api/v1/{rest}");
     routes
-        .post(&path("prediction/{flowise_id}"), Access::User, prediction::predict)
+        .post(&path("prediction/{flowise_id}"), CHATTING, prediction::predict)
         .get(
             &path("public-chatbotConfig/{flowise_id}"),
-            Access::User,
+            READING,
             flows::show_chatbot_config,
         )
         // Flowise's SDK for Python asks this without its key, and gives up when it is refused.
@@ -54,29 +57,29 @@ pub(super) fn table(routes: &mut Routes<'_>) {
         )
         .get(
             &path("chatflows-uploads/{flowise_id}"),
-            Access::User,
+            READING,
             flows::show_uploads,
         )
         .post(
             &path("attachments/{flowise_id}/{chat_id}"),
-            Access::User,
+            CHATTING,
             files::attach_files,
         )
-        .get(&path("get-upload-file"), Access::User, files::show_upload)
-        .post(&path("feedback"), Access::User, messages::give_feedback)
-        .put(&path("feedback/{id}"), Access::User, messages::change_feedback)
+        .get(&path("get-upload-file"), READING, files::show_upload)
+        .post(&path("feedback"), CHATTING, messages::give_feedback)
+        .put(&path("feedback/{id}"), CHATTING, messages::change_feedback)
         .get(
             &path("chatmessage/{flowise_id}"),
-            Access::User,
+            READING,
             messages::list_chat_messages,
         )
         .put(
             &path("chatmessage/abort/{flowise_id}/{chat_id}"),
-            Access::User,
+            CHATTING,
             messages::abort_chat,
         )
-        .get(&path("ping"), Access::User, flows::ping)
-        .get(&path("version"), Access::User, flows::show_version);
+        .get(&path("ping"), READING, flows::ping)
+        .get(&path("version"), READING, flows::show_version);
 }
 
 /// Whether a path belongs to this door.

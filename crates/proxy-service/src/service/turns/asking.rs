@@ -142,6 +142,7 @@ impl Turns {
         let chatflow = grant.chatflow.clone();
         let flow_id = chatflow.flowise_id.clone();
         let override_config = ask.override_config(&chatflow.override_config_allowed)?;
+        let capped = Capped::person(grant, &user);
         let seat = self.seat(&user.id, &chatflow, &ask, session, delivery).await?;
         // Only our own streams have events about files.
         let is_told = door == Door::Native && !delivery.is_whole();
@@ -158,7 +159,7 @@ impl Turns {
                 is_visitor: false,
             },
             chatflow,
-            capped: Capped::Person(grant),
+            capped,
             target: Target::Flowise { flow_id },
             ask,
             files,

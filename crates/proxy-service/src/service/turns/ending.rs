@@ -54,8 +54,9 @@ impl Shared {
             self.leave_run(run).await;
         }
         let due = settlement_of(plan, &transcript, outcome, hold);
+        let mut counted = Some(counted);
         if outcome.is_err() && !was_delivered(plan, &transcript) {
-            self.caps.give_back(counted).await;
+            self.caps.give_back(counted.take().unwrap_or_default()).await;
         }
         let now = self.clock.now();
         let kept = stored_answer(plan, &transcript, outcome, due.settlement);
@@ -71,6 +72,10 @@ impl Shared {
             tracing::error!(%error, turn_id = plan.turn_id, "a settlement could not be written down");
         }
         let paid = self.tell(&due).await;
+        // Before anybody is told that the turn is over: whoever then asks again finds what is left.
+        if let Some((counted, paid)) = counted.zip(paid) {
+            self.caps.give_back_unpaid(counted, paid).await;
+        }
 
         if let Err(failure) = outcome {
             // What the owner of an embed pays is nothing to its visitors.

@@ -97,6 +97,13 @@ impl Shared {
         };
         let refused = match self.hold(plan).await {
             Ok(hold) => {
+                let counted = match self.caps.take_held(&plan.capped, hold, counted).await {
+                    Ok(counted) => counted,
+                    Err(error) => {
+                        self.void_unknown(plan).await?;
+                        return Err(error);
+                    }
+                };
                 self.metrics.held(hold.credits());
                 return Ok(Opening::Held(Held {
                     admitted,

@@ -1,6 +1,7 @@
 //! Whole ways through the platform, as people go them: one host with the real gateway in front of the real programs, a
 //! stand-in for a provider that people sign in with, and a real browser.
 
+mod administration;
 mod people;
 
 use common_http::Clock;

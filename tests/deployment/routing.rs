@@ -252,6 +252,8 @@ async fn the_table_is_that_of_the_contract() {
                 "/session/end",
                 "/dashboard",
                 "/chatter",
+                "/my-chatflows",
+                "/admin/chatflows/x",
                 "/api/creditsx",
             ],
         ),

@@ -69,6 +69,30 @@ fn every_route_is_published_with_its_access_and_nothing_else_is() {
 }
 
 #[test]
+fn every_route_that_takes_api_keys_says_which() {
+    for (service, contract, table) in services() {
+        let line =
+            |method: &str, path: &str, rule: &Value| format!("{} {path} {rule}", method.to_uppercase());
+        let of_row = |row: Row| {
+            let rule = json!({ "scopes": row.keys.scopes, "bound": row.keys.admits_bound });
+            (!row.keys.scopes.is_empty()).then(|| line(row.method.as_str(), &row.path, &rule))
+        };
+        let served: BTreeSet<_> = rows(table).into_iter().filter_map(of_row).collect();
+        let of_operation = |operation: Operation<'_>| {
+            let rule = operation.body.get("x-api-keys")?;
+            Some(line(operation.method, operation.path, rule))
+        };
+        let published: BTreeSet<_> = contract
+            .operations()
+            .into_iter()
+            .filter_map(of_operation)
+            .collect();
+        assert_eq!(served, published, "{service}");
+        assert_eq!(served.is_empty(), service == "auth");
+    }
+}
+
+#[test]
 fn every_operation_says_what_readers_need() {
     for (service, contract, _) in services() {
         let tags: HashSet<_> = contract.document()["tags"]

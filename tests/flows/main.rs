@@ -9,6 +9,7 @@
 
 mod admin_manages_credits;
 mod admin_scripts;
+mod api_keys;
 mod chat_spends_credits;
 mod client_leaves;
 mod contract;

@@ -8,7 +8,8 @@ use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware::from_fn, w
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use common_http::{
-    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationSet, Routes, cors, observe,
+    ApiKeyChecks, Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationSet, Routes, ServiceTokens,
+    cors, observe,
 };
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use secrecy::ExposeSecret as _;
@@ -89,7 +90,11 @@ impl App {
         let revocations = background.follow_auth(&people).await?;
 
         let contract = Contract::from_yaml(CONTRACT)?;
-        let authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        let tokens = ServiceTokens::new(SERVICE, &config.service_jwt_secret);
+        let (url, known) = (&config.auth_url, revocations.clone());
+        let api_keys = ApiKeyChecks::new(url, tokens, known, clock.clone(), &metrics)?;
+        let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        authenticator.api_keys = Some(api_keys);
         let services = Services::new(&config, database, accounts, ledger, rules)?;
         let (delay, grace) = (config.shutdown_delay, config.shutdown_grace);
         let origins = config.cors_origins.clone();
@@ -275,5 +280,6 @@ fn authenticator(
         clock: config.clock.clone(),
         older_cookie: None,
         session_check: None,
+        api_keys: None,
     })
 }

@@ -19,7 +19,10 @@ mod statistics;
 mod usage;
 mod webhooks;
 
-use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
+use common_http::{Access, Contract, Gate, KeyRule, Routes, show_liveness, show_metrics};
+
+/// People, and their API keys for reading: what is theirs, and nothing that changes it.
+const READING: Gate = Access::User.or_key(KeyRule::READ);
 
 /// Registers every route.
 pub fn routes(routes: &mut Routes<'_>) {
@@ -29,17 +32,13 @@ pub fn routes(routes: &mut Routes<'_>) {
         .get("/livez", Access::Public, show_liveness)
         .get("/readyz", Access::Public, pages::show_readiness)
         .get("/metrics", Access::Public, show_metrics)
-        .get("/api/credits/balance", Access::User, credits::show_balance)
+        .get("/api/credits/balance", READING, credits::show_balance)
         .get(
             "/api/credits/balance/{user_id}",
             Access::SupervisorOrService,
             credits::show_balance_of,
         )
-        .get(
-            "/api/credits/total-balance",
-            Access::User,
-            credits::show_total_balance,
-        )
+        .get("/api/credits/total-balance", READING, credits::show_total_balance)
         .post("/api/credits/check", Access::User, credits::check_credits)
         .post(
             "/api/credits/calculate",
@@ -91,11 +90,11 @@ pub fn routes(routes: &mut Routes<'_>) {
         )
         .get(
             "/api/streaming-sessions/active",
-            Access::User,
+            READING,
             sessions::list_active_sessions,
         )
         .post("/api/usage/record", Access::UserOrService, usage::record_usage)
-        .get("/api/usage/stats", Access::User, statistics::show_own_statistics)
+        .get("/api/usage/stats", READING, statistics::show_own_statistics)
         .get(
             "/api/usage/stats/{user_id}",
             Access::Supervisor,
@@ -131,11 +130,11 @@ fn books(routes: &mut Routes<'_>) {
         )
         .delete("/api/users/{id}", Access::Admin, accounts::close_account)
         .delete("/api/credits/user/{id}", Access::Admin, accounts::close_account)
-        .get("/api/credits/holds", Access::User, holds::list_holds)
+        .get("/api/credits/holds", READING, holds::list_holds)
         .post("/api/credits/holds/{id}/void", Access::Admin, holds::void_hold)
         .get(
             "/api/credits/transactions",
-            Access::User,
+            READING,
             statements::list_transactions,
         )
         .get(

@@ -9,6 +9,12 @@ for (const time of document.querySelectorAll('time[datetime]')) {
   }
 }
 
+// Where the lists of pages are pushed along, the one that is shown is in sight.
+for (const link of document.querySelectorAll('nav [aria-current="page"]')) {
+  const list = link.closest('nav');
+  list.scrollLeft = link.offsetLeft - list.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
+}
+
 // The first field that is wrong, else the first that is empty on pages that are one form.
 const wrong = document.querySelector('[aria-invalid="true"]');
 const first = document.querySelector('main.narrow input:not([type="hidden"])');
@@ -23,6 +29,17 @@ for (const input of document.querySelectorAll('input[data-into]')) {
       target.value = await input.files[0].text();
       target.focus();
     }
+  });
+}
+
+// What is shown once can be copied.
+for (const button of document.querySelectorAll('button[data-copy]')) {
+  const field = document.getElementById(button.dataset.copy);
+  field.addEventListener('focus', () => field.select());
+  button.hidden = !navigator.clipboard;
+  button.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(field.value);
+    button.textContent = button.dataset.copied;
   });
 }
 
@@ -41,6 +58,9 @@ addEventListener('pageshow', () => {
     delete form.dataset.sent;
   }
 });
+
+// What goes on in steps goes on by itself.
+document.querySelector('form[data-go-on]')?.requestSubmit();
 
 for (const button of document.querySelectorAll('[data-print]')) {
   button.hidden = false;

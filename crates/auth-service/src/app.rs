@@ -38,6 +38,7 @@ use crate::{
     same_origin::{OurOrigins, refuse_foreign_pages},
     service::{
         accounts::{Accounts, NewAccount},
+        api_keys::{self, ApiKeys},
         bulk::Bulk,
         guesses::GuessBudget,
         imports::Imports,
@@ -59,9 +60,10 @@ use crate::{
         tokens::{Tokens, seconds},
     },
     store::{
-        audit::AuditStore, failed_sign_ins::FailedSignInStore, invitations::InvitationStore,
-        known_devices::KnownDeviceStore, onboarding::OnboardingStore, revocations::RevocationStore,
-        sessions::SessionStore, settings::SettingsStore, throttles::ThrottleStore, users::UserStore,
+        api_keys::ApiKeyStore, audit::AuditStore, failed_sign_ins::FailedSignInStore,
+        invitations::InvitationStore, known_devices::KnownDeviceStore, onboarding::OnboardingStore,
+        revocations::RevocationStore, sessions::SessionStore, settings::SettingsStore,
+        throttles::ThrottleStore, users::UserStore,
     },
 };
 
@@ -102,6 +104,7 @@ struct Services {
     introspection: Introspection,
     settings: RuntimeSettings,
     invitations: Invitations,
+    api_keys: ApiKeys,
     people: People,
     doors: Doors,
     bulk: Bulk,
@@ -237,6 +240,7 @@ impl Services {
             lifecycle.tasks().clone(),
         );
         let revocations = Revocations::open(config, RevocationStore::open(database).await?).await?;
+        let key_store = ApiKeyStore::open(database).await?;
         let sessions = Arc::new(Sessions::new(
             config,
             tokens.clone(),
@@ -247,6 +251,7 @@ impl Services {
             audit.clone(),
             metrics.clone(),
             settings.clone(),
+            key_store.clone(),
         ));
         let introspection = Introspection {
             verifier: signing_keys.verifier(),
@@ -298,6 +303,15 @@ impl Services {
             settings: &settings,
         };
         let people = Box::pin(People::open(config, database, base)).await?;
+        let parts = api_keys::Parts {
+            store: key_store,
+            users: users.clone(),
+            revocations: revocations.clone(),
+            settings: settings.clone(),
+            audit: audit.clone(),
+            mailer: mailer.clone(),
+        };
+        let api_keys = ApiKeys::new(config, parts);
         let sender = mailer.clone();
         let invitations = Invitations::new(
             config,
@@ -371,6 +385,7 @@ impl Services {
             audit,
             limits,
             revocations,
+            api_keys,
             people,
             doors,
             bulk,
@@ -426,7 +441,8 @@ impl Services {
             .app_data(web::Data::new(self.bulk.clone()))
             .app_data(web::Data::new(self.imports.clone()))
             .app_data(web::Data::new(self.settings.clone()))
-            .app_data(web::Data::new(self.invitations.clone()));
+            .app_data(web::Data::new(self.invitations.clone()))
+            .app_data(web::Data::new(self.api_keys.clone()));
         self.people.register(config);
         self.doors.register(config);
     }
@@ -462,6 +478,7 @@ impl Services {
             clock: config.clock.clone(),
             older_cookie: Some(ACCESS_COOKIE),
             session_check: Some(check),
+            api_keys: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the service reasons about: pure types and rules. No driver, no HTTP, no clock.
 
+pub mod api_key;
 pub mod csv;
 pub mod device;
 pub mod distinct;

@@ -5,10 +5,11 @@ use common_http::{FieldError, Problem};
 use common_jwt::SigningError;
 use mongodb::error::{ErrorKind, WriteFailure};
 
+mod api_keys;
 mod federation;
 mod registration;
 
-pub(crate) use self::{federation::FederationError, registration::RegistrationError};
+pub(crate) use self::{api_keys::ApiKeyError, federation::FederationError, registration::RegistrationError};
 use crate::sealing::Unopened;
 
 /// What this service's functions return.
@@ -195,6 +196,9 @@ pub(crate) enum Error {
     /// Making an account for oneself, or using one that is not open yet.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
+    /// Something about API keys.
+    #[error(transparent)]
+    ApiKey(#[from] ApiKeyError),
     /// There is a later version.
     #[error("the settings were changed meanwhile; look at them again")]
     SettingsChanged,
@@ -261,6 +265,7 @@ impl Error {
             Self::SecondFactorNotSetUp => (StatusCode::CONFLICT, "second_factor_not_set_up"),
             Self::NoToken => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::Registration(error) => error.status_and_code(),
+            Self::ApiKey(error) => error.status_and_code(),
             Self::SettingsChanged => (StatusCode::CONFLICT, "settings_changed"),
             Self::SettingsNotFound => (StatusCode::NOT_FOUND, "settings_not_found"),
             Self::Federation(error) => error.status_and_code(),

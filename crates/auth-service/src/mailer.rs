@@ -2,6 +2,7 @@
 
 mod addresses;
 mod administration;
+mod api_keys;
 mod identities;
 mod letters;
 mod new_device;
@@ -27,9 +28,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub(crate) use self::registration::invitation_link;
 use crate::{
     config::{MailRoute, Smtp},
-    domain::{user::User, verification::Code},
+    domain::{
+        user::{NO_MAILBOX, User},
+        verification::Code,
+    },
     service::settings::RuntimeSettings,
 };
 
@@ -151,7 +156,12 @@ impl Mailer {
     }
 
     /// Takes a mail. When the queue is full it is lost, counted and logged; whoever waits for it asks again.
+    ///
+    /// Service accounts may have no mailbox at all (RFC 2606, section 2).
     pub(crate) fn send(&self, mail: Mail) {
+        if mail.to.ends_with(NO_MAILBOX) {
+            return;
+        }
         if self.queue.try_send(mail).is_err() {
             self.outcomes.with_label_values(&["dropped"]).inc();
             tracing::error!("a mail was dropped: the queue is full or closed");
@@ -331,6 +341,7 @@ mod tests {
             full_name: None,
             is_verified: false,
             is_disabled: false,
+            is_service_account: false,
             awaits_approval: false,
             must_change_password: false,
             password_version: 0,

@@ -7,6 +7,8 @@
 mod account;
 mod admin;
 mod assets;
+mod chart;
+mod chatflows;
 mod credits;
 mod devices;
 pub(crate) mod door;
@@ -14,7 +16,9 @@ mod forms;
 mod frame;
 mod home;
 mod identities;
+mod keys;
 mod neighbours;
+mod outer_id;
 mod passwords;
 mod providers;
 mod registration;
@@ -25,6 +29,7 @@ mod times;
 
 use actix_web::web;
 use common_http::{Access, Routes};
+use url::Url;
 
 use self::{assets::Assets, forms::FormTokens, neighbours::Neighbours};
 use crate::config::Config;
@@ -72,6 +77,7 @@ fn own_account(routes: &mut Routes<'_>) {
     routes
         .post("/logout", Access::Optional, sign_in::sign_out)
         .get("/hello", User, home::greet)
+        .get("/my-chatflows", User, chatflows::list_mine)
         .get("/credits", User, credits::show_credits)
         .get("/account", User, account::show_account)
         .post("/account/profile", User, account::change_profile)
@@ -93,9 +99,23 @@ fn own_account(routes: &mut Routes<'_>) {
         .get("/account/devices", User, devices::list)
         .post("/account/devices/others", User, devices::sign_out_others)
         .post("/account/devices/{session_id}", User, devices::sign_out)
+        .get("/account/keys", User, keys::list)
+        .post("/account/keys", User, keys::create)
+        .post("/account/keys/{key_id}", User, keys::revoke)
         .get("/account/data", User, account::show_data)
         .post("/account/data/download", User, account::download)
         .post("/account/data/delete", User, account::delete);
+}
+
+/// Where people find the platform.
+#[derive(Clone, Debug)]
+struct Site(Url);
+
+impl Site {
+    /// The address of something there.
+    fn address(&self, path: &str) -> String {
+        self.0.join(path).map_or_else(|_| path.to_owned(), String::from)
+    }
 }
 
 /// What the pages need beside the services.
@@ -104,6 +124,7 @@ pub(crate) struct Pages {
     assets: web::Data<Assets>,
     tokens: web::Data<FormTokens>,
     neighbours: web::Data<Neighbours>,
+    site: web::Data<Site>,
 }
 
 impl Pages {
@@ -113,6 +134,7 @@ impl Pages {
             assets: web::Data::new(Assets::new()),
             tokens: web::Data::new(FormTokens::new(config)),
             neighbours: web::Data::new(Neighbours::new(config)?),
+            site: web::Data::new(Site(config.public_url.clone())),
         })
     }
 
@@ -121,6 +143,7 @@ impl Pages {
         config
             .app_data(self.assets.clone())
             .app_data(self.tokens.clone())
-            .app_data(self.neighbours.clone());
+            .app_data(self.neighbours.clone())
+            .app_data(self.site.clone());
     }
 }

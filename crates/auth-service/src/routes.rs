@@ -2,6 +2,7 @@
 
 pub(crate) mod admin_sessions;
 pub(crate) mod administration;
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod batches;
 pub(crate) mod bodies;
@@ -38,6 +39,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     signing_in(routes);
     own_account(routes);
     devices::routes(routes);
+    api_keys::routes(routes);
     administration(routes);
     admin_sessions::routes(routes);
     audit::routes(routes);

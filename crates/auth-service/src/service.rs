@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod administration;
 pub(crate) mod admins;
+pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod bulk;
 pub(crate) mod codes;

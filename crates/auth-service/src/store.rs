@@ -1,6 +1,8 @@
 //! The collections. Queries are built from typed values only, so nothing a client sends can become an operator.
 
+pub(crate) mod api_keys;
 pub(crate) mod audit;
+mod days;
 pub(crate) mod deletions;
 pub(crate) mod failed_sign_ins;
 pub(crate) mod invitations;

@@ -13,10 +13,12 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use common_jwt::{AccessClaims, Invalid, Role, TokenType, Verifier};
+use common_jwt::{AccessClaims, Invalid, KeyScope, Role, TokenType, Verifier};
 use secrecy::SecretString;
 
 use crate::{
+    api_key_checks::ApiKeyChecks,
+    api_keys::{API_KEY_BEGINNING, ApiKeyGrant},
     browser::SessionCookies,
     caller::{Caller, CallingService, CurrentUser},
     clock::Clock,
@@ -91,6 +93,75 @@ impl Access {
     }
 }
 
+/// Which API keys of those who may call a route may be used for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyRule {
+    /// One of these scopes is needed; no key will do where there are none.
+    pub scopes: &'static [KeyScope],
+    /// Whether keys that are bound to chatflows will do too.
+    pub admits_bound: bool,
+}
+
+impl KeyRule {
+    /// No key.
+    pub const NONE: Self = Self {
+        scopes: &[],
+        admits_bound: false,
+    };
+
+    /// Keys for chatting.
+    pub const CHAT: Self = Self::any_of(&[KeyScope::Chat]);
+
+    /// Keys for chatting, or for reading.
+    pub const CHAT_OR_READ: Self = Self::any_of(&[KeyScope::Chat, KeyScope::Read]);
+
+    /// Keys for reading.
+    pub const READ: Self = Self::any_of(&[KeyScope::Read]);
+
+    const fn any_of(scopes: &'static [KeyScope]) -> Self {
+        Self {
+            scopes,
+            admits_bound: true,
+        }
+    }
+
+    /// The same where the route is about all chatflows at once: no key that is bound to some of them.
+    #[must_use]
+    pub const fn unbound(self) -> Self {
+        Self {
+            scopes: self.scopes,
+            admits_bound: false,
+        }
+    }
+
+    fn admits(self, key: &ApiKeyGrant) -> bool {
+        key.has_any(self.scopes) && (self.admits_bound || key.chatflows.is_none())
+    }
+}
+
+/// What stands before a route: who may call it, and with which keys. An [`Access`] alone admits no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    access: Access,
+    keys: KeyRule,
+}
+
+impl From<Access> for Gate {
+    fn from(access: Access) -> Self {
+        Self {
+            access,
+            keys: KeyRule::NONE,
+        }
+    }
+}
+
+impl Access {
+    /// The same callers, also by way of their API keys.
+    pub const fn or_key(self, keys: KeyRule) -> Gate {
+        Gate { access: self, keys }
+    }
+}
+
 /// One route and who may call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -100,6 +171,8 @@ pub struct Row {
     pub path: String,
     /// Who may call it.
     pub access: Access,
+    /// With which API keys.
+    pub keys: KeyRule,
 }
 
 /// Registers routes with their access.
@@ -118,71 +191,72 @@ impl<'a> Routes<'a> {
     }
 
     /// `GET path`.
-    pub fn get<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn get<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::GET, path, access, handler)
+        self.add(Method::GET, path, gate.into(), handler)
     }
 
     /// `HEAD path`, for what is worth asking about before it is fetched.
-    pub fn head<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn head<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::HEAD, path, access, handler)
+        self.add(Method::HEAD, path, gate.into(), handler)
     }
 
     /// `POST path`.
-    pub fn post<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn post<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::POST, path, access, handler)
+        self.add(Method::POST, path, gate.into(), handler)
     }
 
     /// `PUT path`.
-    pub fn put<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn put<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::PUT, path, access, handler)
+        self.add(Method::PUT, path, gate.into(), handler)
     }
 
     /// `PATCH path`.
-    pub fn patch<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn patch<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::PATCH, path, access, handler)
+        self.add(Method::PATCH, path, gate.into(), handler)
     }
 
     /// `DELETE path`.
-    pub fn delete<F, Args>(&mut self, path: &str, access: Access, handler: F) -> &mut Self
+    pub fn delete<F, Args>(&mut self, path: &str, gate: impl Into<Gate>, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.add(Method::DELETE, path, access, handler)
+        self.add(Method::DELETE, path, gate.into(), handler)
     }
 
-    fn add<F, Args>(&mut self, method: Method, path: &str, access: Access, handler: F) -> &mut Self
+    fn add<F, Args>(&mut self, method: Method, path: &str, gate: Gate, handler: F) -> &mut Self
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        let guard = from_fn(move |request: ServiceRequest, next| admit(access, request, next));
+        let guard = from_fn(move |request: ServiceRequest, next| admit(gate, request, next));
         self.config
             .route(path, web::method(method.clone()).to(handler).wrap(guard));
         self.rows.push(Row {
             method,
             path: path.to_owned(),
-            access,
+            access: gate.access,
+            keys: gate.keys,
         });
         self
     }
@@ -242,6 +316,8 @@ pub struct Authenticator {
     pub older_cookie: Option<&'static str>,
     /// A further look at people.
     pub session_check: Option<SessionCheck>,
+    /// Checks API keys, where the service takes any.
+    pub api_keys: Option<ApiKeyChecks>,
 }
 
 impl Authenticator {
@@ -278,7 +354,24 @@ impl Authenticator {
             must_change_password: claims.must_change_password,
             expires_at: chrono::DateTime::from_timestamp(claims.exp, 0).unwrap_or_default(),
             access_token: SecretString::from(token),
+            key: None,
         })
+    }
+
+    /// The person behind an API key that may be used here.
+    async fn owner_of_key(&self, rule: KeyRule, key: &str) -> Result<CurrentUser, Problem> {
+        let Some(checks) = &self.api_keys else {
+            return Err(invalid_token());
+        };
+        // Where no key is taken it is a token of another kind, and nobody is asked about it.
+        if rule == KeyRule::NONE {
+            return Err(invalid_token());
+        }
+        let grant = checks.check(key).await?;
+        if !rule.admits(&grant) {
+            return Err(key_not_admitted());
+        }
+        Ok(CurrentUser::by_key(grant, key))
     }
 
     /// The service behind a service token.
@@ -291,7 +384,8 @@ impl Authenticator {
     }
 
     /// The caller of a route with this access, or why not.
-    async fn identify(&self, access: Access, request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+    async fn identify(&self, gate: Gate, request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+        let access = gate.access;
         let token = match self.token(request)? {
             Some(token) => token,
             None if access == Access::Optional => return Ok(None),
@@ -301,6 +395,14 @@ impl Authenticator {
             && let Ok(service) = self.service(&token)
         {
             return Ok(Some(Caller::Service(service)));
+        }
+        let is_in_header = request.headers().contains_key(header::AUTHORIZATION);
+        if is_in_header && token.starts_with(API_KEY_BEGINNING) {
+            let user = self.owner_of_key(gate.keys, &token).await?;
+            if let Some(check) = &self.session_check {
+                check(user.clone()).await?;
+            }
+            return Ok(Some(Caller::User(user)));
         }
         let Some(least_role) = access.least_role() else {
             let person = self.person(&token).await;
@@ -355,10 +457,11 @@ fn bearer(header: &str) -> Option<&str> {
 
 /// Refusals are answers, not errors: an error would leave the request's context before it is rendered.
 async fn admit<B: MessageBody>(
-    access: Access,
+    gate: Gate,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let access = gate.access;
     if access == Access::Public {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
@@ -368,7 +471,7 @@ async fn admit<B: MessageBody>(
     let Some(authenticator) = request.app_data::<web::Data<Authenticator>>().cloned() else {
         return refuse(request, forbidden());
     };
-    match authenticator.identify(access, request.request()).await {
+    match authenticator.identify(gate, request.request()).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -385,6 +488,14 @@ fn missing_token() -> Problem {
 
 fn invalid_token() -> Problem {
     Problem::unauthorized("invalid_token", "the access token is not valid or has expired")
+}
+
+fn key_not_admitted() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "api_key_not_admitted",
+        "this is not open to API keys, or not to this one",
+    )
 }
 
 /// Neither the caller's fault nor for long: the keys are fetched as soon as auth-service can be reached.

@@ -1,13 +1,16 @@
 //! Who is calling, as handlers see it. The route's access row was checked before a handler runs.
 
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
 
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::StatusCode};
 use chrono::{DateTime, Utc};
 use common_jwt::Role;
 use secrecy::SecretString;
 
-use crate::problem::Problem;
+use crate::{api_keys::ApiKeyGrant, problem::Problem};
 
 /// A signed-in person.
 #[derive(Clone, Debug)]
@@ -26,8 +29,35 @@ pub struct CurrentUser {
     pub must_change_password: bool,
     /// When the access token ends.
     pub expires_at: DateTime<Utc>,
-    /// The access token itself, to act for the user at another service.
+    /// The access token itself, or the key, to act for the user at another service.
     pub access_token: SecretString,
+    /// The API key that stands for the person, where they are not here themselves.
+    pub key: Option<Arc<ApiKeyGrant>>,
+}
+
+impl CurrentUser {
+    /// The person that a key stands for, with the rights that the key has.
+    pub(crate) fn by_key(grant: Arc<ApiKeyGrant>, key: &str) -> Self {
+        let end = grant.expires_at.and_then(|end| DateTime::from_timestamp(end, 0));
+        Self {
+            id: grant.user_id.clone(),
+            session_id: grant.sid.clone(),
+            username: grant.username.clone(),
+            email: grant.email.clone(),
+            role: grant.role,
+            must_change_password: false,
+            expires_at: end.unwrap_or(DateTime::<Utc>::MAX_UTC),
+            access_token: SecretString::from(key),
+            key: Some(grant),
+        }
+    }
+
+    /// Whether this chatflow may be used: any, unless an API key says otherwise.
+    pub fn may_use_chatflow(&self, chatflow_id: &str) -> bool {
+        self.key
+            .as_ref()
+            .is_none_or(|key| key.allows_chatflow(chatflow_id))
+    }
 }
 
 /// Another service of ours.

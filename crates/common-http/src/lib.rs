@@ -5,6 +5,8 @@
 
 mod access;
 mod address;
+mod api_key_checks;
+mod api_keys;
 mod body;
 mod browser;
 mod caller;
@@ -24,9 +26,11 @@ mod revocations;
 mod service_tokens;
 mod user_changes;
 
-pub use access::{Access, Authenticator, Routes, Row, SessionCheck, rows};
+pub use access::{Access, Authenticator, Gate, KeyRule, Routes, Row, SessionCheck, rows};
 pub use address::{ClientAddress, TrustedProxies};
-pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_json};
+pub use api_key_checks::ApiKeyChecks;
+pub use api_keys::{API_KEY_BEGINNING, ApiKeyGrant, ApiKeyVerification};
+pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_bytes, read_json};
 pub use browser::{SessionCookies, is_from_own_page, own_origin};
 pub use caller::{Caller, CallingService, CurrentUser};
 pub use clock::{Clock, Timestamp};

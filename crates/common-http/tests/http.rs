@@ -123,6 +123,7 @@ impl TestServer {
             clock: Clock::System,
             older_cookie: Some("accessToken"),
             session_check: None,
+            api_keys: None,
         });
         let metrics = web::Data::new(Metrics::new(NAME).unwrap());
         let lifecycle = Lifecycle::default();

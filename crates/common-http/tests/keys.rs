@@ -63,6 +63,7 @@ impl Following {
                 clock: clock.clone(),
                 older_cookie: None,
                 session_check: None,
+                api_keys: None,
             },
             issuer,
             clock,

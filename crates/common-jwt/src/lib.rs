@@ -5,6 +5,7 @@
 //! calling another) and **pending** (5 minutes, a sign-in that lacks its second factor; auth-service alone). The crate is pure: no HTTP, no environment, no clock; the time is always an argument.
 
 mod claims;
+mod key_scope;
 mod keys;
 mod rights;
 mod role;
@@ -12,6 +13,7 @@ mod signer;
 mod verifier;
 
 pub use claims::{AccessClaims, Audience, PendingClaims, RefreshClaims, ServiceClaims, TokenType};
+pub use key_scope::KeyScope;
 pub use keys::{KeyError, KeyRing, SharedKeyRing, SigningKey, VerifyingKey};
 pub use rights::Right;
 pub use role::Role;

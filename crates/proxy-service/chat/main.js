@@ -184,7 +184,8 @@ class Chat {
   }
 
   #usual() {
-    return (this.#chatflow(lastChatflow.read()) ?? this.chatflows[0])?.id ?? null;
+    const wanted = new URLSearchParams(location.search).get('chatflow');
+    return (this.#chatflow(wanted) ?? this.#chatflow(lastChatflow.read()) ?? this.chatflows[0])?.id ?? null;
   }
 
   #begin() {

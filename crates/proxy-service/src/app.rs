@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use actix_web::{App as ActixApp, HttpServer, dev::Server, http::StatusCode, middleware::from_fn, web};
 use anyhow::Context as _;
 use common_http::{
-    Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet, Routes,
-    ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
+    ApiKeyChecks, Authenticator, Contract, KeyFeed, Lifecycle, Metrics, RevocationFeed, RevocationSet,
+    Routes, ServiceTokens, UserChangeFeed, ValidationStatus, cors, observe,
 };
 use common_jwt::{KeyRing, SharedKeyRing, Verifier, VerifyingKey};
 use mongodb::{Client, options::ClientOptions};
@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{ChatPage, PublicBase, WidgetPages, openai_headers, routes, visitor_cors},
+    routes::{ChatPage, PublicBase, WidgetPages, openai_headers, refuse_in_kind, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
@@ -52,7 +52,10 @@ impl App {
         let revocations = follow_revocations(&config, tokens.clone(), &metrics, &lifecycle)?;
 
         let (limits, protection) = limits_of(&config, &metrics)?;
+        let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
+        let api_keys = ApiKeyChecks::new(url, tokens.clone(), revocations.clone(), clock, &metrics)?;
         let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
+        authenticator.api_keys = Some(api_keys);
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
         let catalog = Catalog::open(
@@ -81,6 +84,7 @@ impl App {
         );
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
+        let chats = web::Data::new(turns.chats(catalog.chatflows.clone()));
         let turns = web::Data::new(turns);
         let widget_pages = WidgetPages::new(config.public_base_url.clone());
         let chat_page = web::Data::new(ChatPage::new(config.prompt_chars_max));
@@ -106,6 +110,7 @@ impl App {
                 .app_data(protection.clone())
                 .app_data(upload_memory.clone())
                 .app_data(turns.clone())
+                .app_data(chats.clone())
                 .app_data(conversations.clone())
                 .app_data(files.clone())
                 .app_data(public_base.clone())
@@ -121,6 +126,7 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(limit))
+                .wrap(from_fn(refuse_in_kind))
                 .wrap(from_fn(openai_headers))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(visitor_cors))
@@ -223,6 +229,7 @@ fn authenticator(
         clock: config.clock.clone(),
         older_cookie: None,
         session_check: None,
+        api_keys: None,
     })
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Catalog {
     pub(crate) access: Access,
     sign_in: SignIn,
     balances: BalanceClient,
-    chatflows: Chatflows,
+    pub(crate) chatflows: Chatflows,
     models: Models,
     /// Copies of people.
     pub(crate) people: People,
@@ -195,6 +195,7 @@ impl Catalog {
     pub(crate) fn departures(&self, turns: &Turns, embeds: EmbedStore, clock: Clock) -> Departures {
         let events = turns.events();
         let files = turns.files();
+        let counters = turns.counters();
         let (sessions, messages, turns) = turns.stores();
         let stores = departures::Stores {
             departures: self.departures.clone(),
@@ -207,6 +208,7 @@ impl Catalog {
             files,
             groups: self.group_rows.clone(),
             usage: self.usage_rows.clone(),
+            counters,
             embeds,
         };
         Departures::new(stores, clock)

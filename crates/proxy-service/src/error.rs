@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// The session does not exist, or belongs to somebody else or another chatflow; these are not told apart.
     #[error("Chat session not found or access denied")]
     SessionNotFound,
+    /// The message does not exist, or belongs to somebody else; these are not told apart.
+    #[error("Message not found or access denied")]
+    MessageNotFound,
     /// The file does not exist, or belongs to somebody else; these are not told apart.
     #[error("File not found or access denied")]
     FileNotFound,
@@ -192,6 +195,9 @@ pub(crate) enum Error {
     /// The embed has cost its owner as much as it may.
     #[error("the chat is not available at the moment")]
     BudgetReached,
+    /// As many credits were spent by way of this key as may be.
+    #[error("no more credits may be spent with this API key")]
+    ApiKeyCapReached,
     /// As many turns were begun today as may be.
     #[error("no more messages are possible today")]
     DailyCapReached {
@@ -312,6 +318,7 @@ impl Error {
             Self::ChatflowAccessDenied => (StatusCode::FORBIDDEN, "chatflow_access_denied"),
             Self::ChatflowNotFound => (StatusCode::NOT_FOUND, "chatflow_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::MessageNotFound => (StatusCode::NOT_FOUND, "message_not_found"),
             Self::FileNotFound => (StatusCode::NOT_FOUND, "file_not_found"),
             Self::FileDataNotFound => (StatusCode::NOT_FOUND, "file_data_not_found"),
             Self::NotAnImage => (StatusCode::BAD_REQUEST, "not_an_image"),
@@ -369,6 +376,7 @@ impl Error {
             Self::VisitorsOnly => (StatusCode::FORBIDDEN, "visitors_only"),
             Self::AmbiguousCredentials => (StatusCode::BAD_REQUEST, "ambiguous_credentials"),
             Self::BudgetReached => (StatusCode::PAYMENT_REQUIRED, "embed_budget_reached"),
+            Self::ApiKeyCapReached => (StatusCode::PAYMENT_REQUIRED, "api_key_cap_reached"),
             Self::DailyCapReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "daily_cap_reached"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Blocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_blocked"),
@@ -482,9 +490,11 @@ impl Error {
             | Self::VisitorsOnly
             | Self::AmbiguousCredentials
             | Self::BudgetReached
+            | Self::ApiKeyCapReached
             | Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
+            | Self::MessageNotFound
             | Self::FileNotFound
             | Self::FileDataNotFound
             | Self::NotAnImage

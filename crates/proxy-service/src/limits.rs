@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use common_http::{ClientAddress, Clock, SessionCheck};
+use common_http::{ClientAddress, Clock, Problem, SessionCheck};
 
 use crate::{
     error::{Error, Result},
@@ -70,16 +70,21 @@ pub(crate) fn of_people(limits: Limits) -> SessionCheck {
     Arc::new(move |user| {
         let limits = limits.clone();
         Box::pin(async move {
-            let Some(told) = limits.of_user(&user).await else {
-                return Ok(());
-            };
-            tell([told]);
-            match told.retry_after_secs {
-                Some(retry_after_secs) => Err(Error::RateLimited { retry_after_secs }.problem()),
-                None => Ok(()),
+            // What is too fast for the key is not taken from its owner.
+            if let Some(key) = &user.key {
+                judge(limits.of_key(key).await)?;
             }
+            judge(limits.of_user(&user).await)
         })
     })
+}
+
+fn judge(told: Option<Told>) -> std::result::Result<(), Problem> {
+    tell(told);
+    match told.and_then(|told| told.retry_after_secs) {
+        Some(retry_after_secs) => Err(Error::RateLimited { retry_after_secs }.problem()),
+        None => Ok(()),
+    }
 }
 
 /// The same for visitors: what they are told goes on the answer, what they may do to the handler.
@@ -118,7 +123,7 @@ fn show(headers: &mut HeaderMap, told: &[Told], now: i64) {
 fn show_documented(headers: &mut HeaderMap, told: &[Told], now: i64) {
     let of_visitors = || {
         told.iter()
-            .filter(|told| !matches!(told.limit, Limit::Address | Limit::User))
+            .filter(|told| !matches!(told.limit, Limit::Address | Limit::User | Limit::ApiKey))
     };
     let refused = of_visitors().find(|told| told.retry_after_secs.is_some());
     let Some(told) = refused.or_else(|| of_visitors().find(|told| told.limit == Limit::WidgetAddressMinute))

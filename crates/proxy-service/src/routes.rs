@@ -10,6 +10,7 @@ mod chat_body;
 mod chat_page;
 mod chatflows;
 mod credits;
+mod doors;
 mod embeds;
 mod exports;
 mod files;
@@ -28,12 +29,13 @@ mod widget;
 
 pub(crate) use self::{
     chat_page::ChatPage,
+    doors::{openai::openai_headers, refuse_in_kind},
     files::PublicBase,
     visitors::{DoorRules, visitor_cors},
     widget::WidgetPages,
 };
 
-use common_http::{Access, Contract, Routes, show_liveness, show_metrics};
+use common_http::{Access, Contract, Gate, KeyRule, Routes, show_liveness, show_metrics};
 
 use crate::{
     domain::person::Email,
@@ -46,6 +48,18 @@ const CHAT: [&str; 2] = ["/api/v1/chat", "/chat"];
 
 /// Where administrators' routes live, likewise.
 const ADMIN: [&str; 2] = ["/api/v1/admin", "/api/admin"];
+
+/// People, and their API keys for chatting.
+const CHATTING: Gate = Access::User.or_key(KeyRule::CHAT);
+
+/// The same where all of somebody's conversations are meant at once.
+const CHATTING_ALL: Gate = Access::User.or_key(KeyRule::CHAT.unbound());
+
+/// People, and their API keys for chatting or reading.
+const READING: Gate = Access::User.or_key(KeyRule::CHAT_OR_READ);
+
+/// The same where all of somebody's conversations are meant at once.
+const READING_ALL: Gate = Access::User.or_key(KeyRule::CHAT_OR_READ.unbound());
 
 /// The whole table.
 pub fn routes(routes: &mut Routes<'_>) {
@@ -66,6 +80,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     reports::table(routes);
     people::table(routes);
     predict::table(routes);
+    doors::table(routes);
     sessions::table(routes);
     exports::table(routes);
     files::table(routes);

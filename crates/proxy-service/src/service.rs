@@ -6,6 +6,7 @@ pub(crate) mod audits;
 pub(crate) mod caps;
 pub(crate) mod catalog_sync;
 pub(crate) mod chatflows;
+pub(crate) mod chats;
 pub(crate) mod conversations;
 pub(crate) mod crowds;
 pub(crate) mod departures;

@@ -348,4 +348,13 @@ async fn one_of_several_chatflows_is_chosen() {
         .run("return document.querySelector('.card :checked').value")
         .await;
     assert_eq!(chosen, other, "the one that was used last is offered first");
+    let wanted = &desk.person.chatflow_id;
+    browser
+        .open(&format!("{}?language=en&chatflow={wanted}", desk.page))
+        .await;
+    desk.until_ready().await;
+    let chosen = browser
+        .run("return document.querySelector('.card :checked').value")
+        .await;
+    assert_eq!(chosen, json!(wanted), "unless the address names another");
 }

@@ -51,6 +51,8 @@ pub struct User {
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
     pub is_disabled: bool,
+    /// Whether nobody signs in to the account: it only holds API keys.
+    pub is_service_account: bool,
     /// Whether an administrator has to approve the account before its owner may sign in.
     pub awaits_approval: bool,
     /// Whether somebody else chose the password, so that another has to be chosen first.
@@ -147,11 +149,19 @@ impl SignInRule {
         user.is_verified || self == Self::Anybody
     }
 
-    /// Whether the user may hold a session.
-    pub fn admits(self, user: &User) -> bool {
+    /// Whether the account is good for anything.
+    pub fn opens(self, user: &User) -> bool {
         !user.is_disabled && !user.awaits_approval && self.admits_address_of(user)
     }
+
+    /// Whether the user may hold a session.
+    pub fn admits(self, user: &User) -> bool {
+        self.opens(user) && !user.is_service_account
+    }
 }
+
+/// How the address of somebody ends who has no mailbox.
+pub const NO_MAILBOX: &str = "@service-account.invalid";
 
 /// What stands in place of a hash where there is no password: no password has this hash.
 pub const NO_PASSWORD: &str = "!";

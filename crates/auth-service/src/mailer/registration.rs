@@ -8,6 +8,11 @@ use super::{
 };
 use crate::domain::{email::EmailAddress, invitation::InvitationCode, user::User};
 
+/// Where an invitation is used: also for administrators who hand it over themselves.
+pub(crate) fn invitation_link(public_url: &Url, code: &InvitationCode) -> String {
+    format!("{}?invitation={}", page(public_url, "register"), code.text())
+}
+
 impl Mail {
     /// Invites somebody who has no account yet. The code proves the address: it goes nowhere else.
     pub(crate) fn registration_invitation(
@@ -17,13 +22,12 @@ impl Mail {
         life: chrono::Duration,
         public_url: &Url,
     ) -> Self {
-        let page = page(public_url, "register");
         let paragraphs = [
             text(format!(
                 "You are invited to make an account at {}. Do it here:",
                 ascii(site)
             )),
-            Paragraph::Link(format!("{page}?invitation={}", code.text())),
+            Paragraph::Link(invitation_link(public_url, code)),
             Paragraph::Line(format!("Your invitation code: {}", code.text())),
             text(format!(
                 "It is good once, for this e-mail address, within {}. Give it to nobody else.",

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Entries on one page.
-const ENTRIES: u32 = 50;
+pub(super) const ENTRIES: u32 = 50;
 
 #[derive(Template)]
 #[template(path = "credits.html")]
@@ -23,36 +23,41 @@ struct CreditsPage<'a> {
     statement: Option<Statement>,
 }
 
-#[derive(Deserialize)]
+/// What somebody can spend.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Balance {
-    total_credits: i64,
-    active_allocations: Vec<Allocation>,
+pub(super) struct Balance {
+    pub(super) total_credits: i64,
+    pub(super) active_allocations: Vec<Allocation>,
 }
 
+/// A part of it, which ends by itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Allocation {
-    remaining_credits: i64,
-    total_credits: i64,
+pub(super) struct Allocation {
+    pub(super) id: uuid::Uuid,
+    pub(super) remaining_credits: i64,
+    pub(super) total_credits: i64,
     expires_at: String,
 }
 
-#[derive(Deserialize)]
+/// A page of what happened to somebody's credits.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Statement {
-    transactions: Vec<Entry>,
-    next_cursor: Option<String>,
+pub(super) struct Statement {
+    pub(super) transactions: Vec<Entry>,
+    pub(super) next_cursor: Option<String>,
 }
 
+/// A line of it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub(super) struct Entry {
     #[serde(rename = "type")]
-    kind: String,
-    amount: i64,
-    balance_after: i64,
-    description: Option<String>,
+    pub(super) kind: String,
+    pub(super) amount: i64,
+    pub(super) balance_after: i64,
+    pub(super) description: Option<String>,
     created_at: String,
 }
 
@@ -62,14 +67,31 @@ pub(super) struct StatementQuery {
     cursor: Option<String>,
 }
 
+impl StatementQuery {
+    /// The parameter that leads there. A cursor is a UUID; anything else is none.
+    pub(super) fn after(&self) -> String {
+        let cursor = self.cursor.as_deref();
+        let cursor = cursor.and_then(|text| uuid::Uuid::parse_str(text).ok());
+        cursor
+            .map(|cursor| format!("&cursor={cursor}"))
+            .unwrap_or_default()
+    }
+}
+
 impl Allocation {
-    fn ends(&self) -> Option<Shown> {
+    pub(super) fn ends(&self) -> Option<Shown> {
         Shown::parse(&self.expires_at)
     }
 }
 
 impl Entry {
-    fn at(&self) -> Option<Shown> {
+    /// What a person has written beside it. Of turns the ledger notes ids of its own, which tell their owner nothing.
+    pub(super) fn note(&self) -> Option<&str> {
+        let is_of_turn = matches!(self.kind.as_str(), "hold" | "capture" | "void" | "expire");
+        self.description.as_deref().filter(|_| !is_of_turn)
+    }
+
+    pub(super) fn at(&self) -> Option<Shown> {
         Shown::parse(&self.created_at)
     }
 }
@@ -81,15 +103,7 @@ pub(super) async fn show_credits(
     query: web::Query<StatementQuery>,
     neighbours: web::Data<Neighbours>,
 ) -> HttpResponse {
-    // A cursor is a UUID; anything else is none.
-    let cursor = query
-        .cursor
-        .as_deref()
-        .and_then(|text| uuid::Uuid::parse_str(text).ok());
-    let after = cursor
-        .map(|cursor| format!("&cursor={cursor}"))
-        .unwrap_or_default();
-    let path = format!("/api/credits/transactions?limit={ENTRIES}{after}");
+    let path = format!("/api/credits/transactions?limit={ENTRIES}{}", query.after());
     let (balance, statement) = futures_util::join!(
         neighbours.get::<Balance>(Neighbour::Accounting, "/api/credits/balance", &user),
         neighbours.get::<Statement>(Neighbour::Accounting, &path, &user),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The first parts of the pages' paths.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "",
     "login",
     "logout",
@@ -39,6 +39,7 @@ const PAGES: [&str; 13] = [
     "reset-password",
     "language",
     "account",
+    "my-chatflows",
     "credits",
     "hello",
 ];
@@ -205,6 +206,7 @@ mod tests {
             "/admin",
             "/admin/users",
             "/credits",
+            "/my-chatflows",
         ] {
             assert!(is_page(path), "{path}");
         }
@@ -217,6 +219,7 @@ mod tests {
             "//login",
             "login",
             "/sessions/me",
+            "/chatflows",
         ] {
             assert!(!is_page(path), "{path}");
         }

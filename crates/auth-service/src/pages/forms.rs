@@ -141,7 +141,7 @@ impl Form {
     /// What a page may show again: nothing that is secret.
     pub(super) fn shown(&self) -> BTreeMap<String, String> {
         let is_secret = |name: &str| {
-            ["password", "code", "secret", "token", "repeat"]
+            ["password", "code", "secret", "token", "repeat", "api_key"]
                 .iter()
                 .any(|word| name.contains(word))
         };

@@ -22,7 +22,7 @@ use common_jwt::Role;
 use super::{
     assets::Assets,
     forms::{Form, Holder, visitor_cookie},
-    neighbours::Refusal,
+    neighbours::{Refusal, SaidNo},
     texts::Texts,
 };
 use crate::{
@@ -35,6 +35,9 @@ use crate::{
 /// What a page may do: load what is ours, and be framed by nobody. Nothing inline, so nothing that gets into it runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: https:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The text that says that another service is away; no code of the API.
+const NEIGHBOUR_AWAY: &str = "neighbour_away";
 
 /// How long a language is remembered.
 pub(super) const LANGUAGE_KEPT: Duration = Duration::days(365);
@@ -150,6 +153,19 @@ impl Frame {
         self.values.get(name).map_or(known, String::as_str)
     }
 
+    /// Whether a box is to be ticked: as it was sent, if the form that has the field `beside` it was, else as it is.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "templates pass what they have by reference"
+    )]
+    pub(super) fn ticked(&self, name: &str, beside: &str, is_on: &bool) -> bool {
+        if self.values.contains_key(beside) {
+            self.values.contains_key(name)
+        } else {
+            *is_on
+        }
+    }
+
     /// What is wrong with a field.
     pub(super) fn error(&self, name: &str) -> Option<&str> {
         self.errors.get(name).map(String::as_str)
@@ -216,15 +232,39 @@ impl Frame {
         };
         for (field, message) in &said.fields {
             let text = self.said(message);
+            // Where a form has one field for a whole list, the error of an entry stands there, too.
+            if let Some((list, entry)) = field.split_once('.') {
+                let number: Option<usize> = entry.parse().ok();
+                let entry =
+                    number.map_or_else(|| entry.to_owned(), |number| number.saturating_add(1).to_string());
+                let text = self.fill("form.entry", &[&entry, &text]);
+                self.errors.entry(snake(list)).or_insert(text);
+            }
             self.errors.insert(snake(field), text);
         }
         self.trouble = Some(self.said_of(&said.code, &said.detail));
-        let status = StatusCode::from_u16(said.status.as_u16()).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = status_of(&said);
         (self, status)
     }
 
+    /// The same page, whoever does not do what the form asks for.
+    pub(super) fn hindered(self, form: &Form, hindrance: Hindrance) -> Result<(Self, StatusCode)> {
+        match hindrance {
+            Hindrance::Ours(error) => self.refused(form, error),
+            Hindrance::Theirs(refusal) => Ok(self.refused_by(form, refusal)),
+        }
+    }
+
+    /// The same page where what its address asks for will not do: `text` says why, at the field.
+    pub(super) fn asked_wrongly(mut self, field: &str, text: &str) -> Self {
+        let text = self.t(text).into_owned();
+        self.errors.insert(field.to_owned(), text);
+        self.trouble = Some(self.t("problem.validation_failed").into_owned());
+        self
+    }
+
     /// A sentence for a code: ours in this language, else what the API says.
-    fn said_of(&self, code: &str, detail: &str) -> String {
+    pub(super) fn said_of(&self, code: &str, detail: &str) -> String {
         let text = self.texts.find(&format!("problem.{code}"));
         text.map_or_else(|| detail.to_owned(), str::to_owned)
     }
@@ -267,6 +307,14 @@ impl Frame {
             .body(text)
     }
 
+    /// Sends a page that says why another service's things cannot be shown.
+    pub(super) fn show_refusal(&self, refusal: &Refusal) -> HttpResponse {
+        match refusal {
+            Refusal::Away => self.show_problem(StatusCode::SERVICE_UNAVAILABLE, NEIGHBOUR_AWAY),
+            Refusal::Said(said) => self.show_problem(status_of(said), &said.code),
+        }
+    }
+
     /// Sends a page that says what went wrong.
     pub(super) fn show_problem(&self, status: StatusCode, code: &str) -> HttpResponse {
         let by_status = match status {
@@ -286,6 +334,27 @@ impl Frame {
     }
 }
 
+/// Why a form was not done: by us, or by another service.
+#[derive(Debug)]
+pub(super) enum Hindrance {
+    /// What we found ourselves.
+    Ours(Error),
+    /// What the other one says.
+    Theirs(Refusal),
+}
+
+impl From<Error> for Hindrance {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl From<Refusal> for Hindrance {
+    fn from(refusal: Refusal) -> Self {
+        Self::Theirs(refusal)
+    }
+}
+
 /// A path of ours, as it may stand behind `next`.
 pub(super) fn own_path(text: &str) -> Option<String> {
     parse_next(text, &[])
@@ -294,6 +363,10 @@ pub(super) fn own_path(text: &str) -> Option<String> {
 /// Whose page it is. The row has let nobody else in.
 pub(super) fn id_of(user: &CurrentUser) -> Result<UserId> {
     UserId::parse(&user.id).ok_or(Error::UserNotFound)
+}
+
+fn status_of(said: &SaidNo) -> StatusCode {
+    StatusCode::from_u16(said.status.as_u16()).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// Fields of the API's bodies are `camelCase`, those of forms `snake_case`.

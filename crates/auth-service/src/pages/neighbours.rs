@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use common_http::{CurrentUser, RequestContext};
 use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode, header};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -21,6 +21,30 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// actix closes connections that were idle for 5 s; one that is closing must not get a request.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What one question may take, where it is more than a page usually waits for or reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Until the whole answer is there.
+    pub(super) wait: Duration,
+    /// What of the answer is read.
+    pub(super) bytes: usize,
+}
+
+impl Allowance {
+    /// What pages need, as a rule.
+    pub(super) const USUAL: Self = Self {
+        wait: TIMEOUT,
+        bytes: ANSWER_BYTES_MAX,
+    };
+}
+
+/// A page of a list, and the cursor of the one behind it.
+#[derive(Debug)]
+pub(super) struct Rows<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) next: Option<String>,
+}
 
 /// The services.
 #[derive(Clone, Debug)]
@@ -127,25 +151,86 @@ impl Neighbours {
         user: &CurrentUser,
         body: Option<&Value>,
     ) -> Result<T, Refusal> {
+        self.ask_within(Allowance::USUAL, method, neighbour, path, user, body)
+            .await
+    }
+
+    /// Sends a request that may take longer, or whose answer may be longer.
+    pub(super) async fn ask_within<T: DeserializeOwned>(
+        &self,
+        allowance: Allowance,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+    ) -> Result<T, Refusal> {
+        let request = self
+            .request(method, neighbour, path, user, body)?
+            .timeout(allowance.wait);
+        let response = send(neighbour, path, request).await?;
+        read(neighbour, path, response, allowance.bytes).await
+    }
+
+    /// Sends a request for what must be done once, however often it is sent with this key.
+    pub(super) async fn ask_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+        key: &str,
+    ) -> Result<T, Refusal> {
+        let request = self.request(method, neighbour, path, user, body)?;
+        let response = send(neighbour, path, request.header("idempotency-key", key)).await?;
+        read(neighbour, path, response, ANSWER_BYTES_MAX).await
+    }
+
+    /// `GET path` of a list whose next page stands in `Link` (RFC 8288).
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+    ) -> Result<Rows<T>, Refusal> {
+        let request = self.request(Method::GET, neighbour, path, user, None)?;
+        let response = send(neighbour, path, request).await?;
+        let link = response.headers().get(header::LINK);
+        let next = link.and_then(|link| next_cursor(link.to_str().ok()?));
+        let rows = read(neighbour, path, response, ANSWER_BYTES_MAX).await?;
+        Ok(Rows { rows, next })
+    }
+
+    /// Has this person change something. Of the answer nobody needs more than that it was done, so a long one costs nothing.
+    pub(super) async fn tell(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+    ) -> Result<(), Refusal> {
+        let request = self.request(method, neighbour, path, user, body)?;
+        send(neighbour, path, request).await.map(drop)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        neighbour: Neighbour,
+        path: &str,
+        user: &CurrentUser,
+        body: Option<&Value>,
+    ) -> Result<reqwest::RequestBuilder, Away> {
         let url = self.address(neighbour, path).ok_or(Away)?;
-        let mut request = self
+        let request = self
             .http
             .request(method, url)
             .bearer_auth(user.access_token.expose_secret());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let (status, answer) = read(request).await.map_err(|error| {
-            tracing::warn!(?neighbour, path, error = %error.without_url(), "a page goes without another service");
-            Away
-        })?;
-        if !status.is_success() {
-            return Err(refusal(status, &answer));
-        }
-        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-        serde_json::from_slice(answer).map_err(|error| {
-            tracing::warn!(?neighbour, path, %error, "another service's answer could not be read");
-            Refusal::Away
+        Ok(match body {
+            Some(body) => request.json(body),
+            None => request,
         })
     }
 
@@ -165,18 +250,65 @@ impl Neighbours {
     }
 }
 
-async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, BytesMut)> {
-    let response = RequestContext::current().propagate(request).send().await?;
+/// An answer that says yes; a page has no use for the rest of it.
+async fn send(
+    neighbour: Neighbour,
+    path: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<Response, Refusal> {
+    let sent = RequestContext::current().propagate(request).send().await;
+    let response = sent.map_err(|error| away(neighbour, path, error))?;
     let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let problem = bytes_of(response, ANSWER_BYTES_MAX).await;
+    let problem = problem.map_err(|error| away(neighbour, path, error))?;
+    Err(refusal(status, &problem))
+}
+
+async fn read<T: DeserializeOwned>(
+    neighbour: Neighbour,
+    path: &str,
+    response: Response,
+    bytes_max: usize,
+) -> Result<T, Refusal> {
+    let answer = bytes_of(response, bytes_max).await;
+    let answer = answer.map_err(|error| away(neighbour, path, error))?;
+    let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
+    serde_json::from_slice(answer).map_err(|error| {
+        tracing::warn!(?neighbour, path, %error, "another service's answer could not be read");
+        Refusal::Away
+    })
+}
+
+fn away(neighbour: Neighbour, path: &str, error: reqwest::Error) -> Away {
+    tracing::warn!(?neighbour, path, error = %error.without_url(), "a page goes without another service");
+    Away
+}
+
+async fn bytes_of(response: Response, bytes_max: usize) -> reqwest::Result<BytesMut> {
     let mut pieces = response.bytes_stream();
     let mut body = BytesMut::new();
     while let Some(piece) = pieces.next().await {
         body.extend_from_slice(&piece?);
-        if body.len() > ANSWER_BYTES_MAX {
+        if body.len() > bytes_max {
             break;
         }
     }
-    Ok((status, body))
+    Ok(body)
+}
+
+/// The cursor in `<address?cursor=...>; rel="next"`.
+fn next_cursor(link: &str) -> Option<String> {
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    let (_, query) = address
+        .split_once('?')
+        .filter(|_| relation.contains("rel=\"next\""))?;
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs
+        .find(|(name, _)| name == "cursor")
+        .map(|(_, cursor)| cursor.into_owned())
 }
 
 /// What is wrong on their side is as if they were away; what is wrong with what was asked can be said.
@@ -196,6 +328,25 @@ fn refusal(status: StatusCode, answer: &[u8]) -> Refusal {
         _ => {
             tracing::warn!(%status, "another service could not do what a page asked for");
             Refusal::Away
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_in_a_link() {
+        let link = r#"</api/v1/admin/chatflows?limit=50&cursor=WyJhIl0%3D>; rel="next""#;
+        assert_eq!(next_cursor(link).as_deref(), Some("WyJhIl0="));
+        for other in [
+            "",
+            r#"</x?cursor=a>; rel="prev""#,
+            r#"</x>; rel="next""#,
+            r#"</x?limit=1>; rel="next""#,
+        ] {
+            assert_eq!(next_cursor(other), None, "{other}");
         }
     }
 }

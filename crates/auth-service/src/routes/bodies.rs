@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::user::User;
+use crate::domain::user::{SignInRule, User};
 
 /// `POST /api/auth/signup`.
 #[derive(Debug, Deserialize)]
@@ -184,15 +184,18 @@ pub(crate) struct Greeting {
 pub(crate) struct CreateUser {
     /// 3 to 30 characters.
     pub(crate) username: String,
-    /// The address.
-    pub(crate) email: String,
-    /// 8 to 72 bytes.
-    pub(crate) password: SecretString,
+    /// The address; a service account may do without.
+    pub(crate) email: Option<String>,
+    /// 8 to 72 bytes; a service account has none.
+    pub(crate) password: Option<SecretString>,
     /// `supervisor`, `enduser` or `user`.
     pub(crate) role: Option<String>,
     /// Only a literal `true` counts.
     #[serde(default)]
     pub(crate) skip_verification: Value,
+    /// Only a literal `true` counts: nobody signs in to it, it only holds API keys.
+    #[serde(default)]
+    pub(crate) is_service_account: Value,
 }
 
 /// `PUT /api/admin/users/{id}/role`.
@@ -221,6 +224,9 @@ pub(crate) struct UserBody {
     /// Whether an admin has to approve it first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) awaits_approval: bool,
+    /// Whether nobody signs in to it; there only when true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_service_account: bool,
     /// What people call them, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) full_name: Option<String>,
@@ -267,7 +273,7 @@ impl PublicUser {
     pub(crate) fn new(user: User, sees_all: bool) -> Self {
         Self {
             id: user.id.to_string(),
-            active: user.may_sign_in(),
+            active: SignInRule::VerifiedOnly.opens(&user),
             deleted: false,
             details: sees_all.then_some(UserDetails {
                 email: user.email,
@@ -308,6 +314,7 @@ impl From<User> for UserBody {
             is_verified: user.is_verified,
             is_active: !user.is_disabled,
             awaits_approval: user.awaits_approval,
+            is_service_account: user.is_service_account,
             full_name: user.full_name,
             role: user.role,
             created_at: user.created_at.into(),

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     routes::bodies::{CreateUser, PublicUser, UserBody, UserCreated, UserEnvelope, UserInBothStyles},
     service::{
-        accounts::{NewAccount, Verification},
+        accounts::{Accounts, NewAccount, NewServiceAccount, Verification},
         limits::{Limit, Limits},
         registration::Registration,
     },
@@ -49,6 +49,7 @@ pub(crate) async fn create_user(
     Body(body): Body<CreateUser>,
     origin: Origin,
     registration: web::Data<Registration>,
+    accounts: web::Data<Accounts>,
 ) -> Result<HttpResponse> {
     let role = match body.role.as_deref() {
         None => Role::EndUser,
@@ -58,7 +59,24 @@ pub(crate) async fn create_user(
         return Err(Error::AdminNotCreatable);
     }
     let actor = UserId::parse(&admin.id).ok_or(Error::UserNotFound)?;
-    let account = NewAccount::parse(&body.username, &body.email, body.password)?;
+    if body.is_service_account == Value::Bool(true) {
+        if body.password.is_some() {
+            return Err(Error::invalid(
+                "password",
+                "must be left out: a service account has none",
+            ));
+        }
+        let account = NewServiceAccount::parse(&body.username, body.email.as_deref())?;
+        let user = accounts
+            .create_service_account(account, role, actor, &origin)
+            .await?;
+        return Ok(HttpResponse::Created().json(UserCreated::new("Service account created", &user)));
+    }
+    let email = body.email.ok_or_else(|| Error::invalid("email", "is required"))?;
+    let password = body
+        .password
+        .ok_or_else(|| Error::invalid("password", "is required"))?;
+    let account = NewAccount::parse(&body.username, &email, password)?;
     let verification = if body.skip_verification == Value::Bool(true) {
         Verification::Vouched
     } else {

@@ -9,7 +9,7 @@ use crate::{
         email::EmailAddress,
         origin::Origin,
         password::NewPassword,
-        user::{User, UserId},
+        user::{NO_MAILBOX, NO_PASSWORD, User, UserId},
         username::Username,
     },
     error::{Error, Result, field_error},
@@ -53,6 +53,32 @@ impl NewAccount {
                     ("email", email.err()),
                     ("password", password.err()),
                 ];
+                let errors = mistakes
+                    .into_iter()
+                    .filter_map(|(field, message)| Some(field_error(field, message?)));
+                Err(Error::Invalid(errors.collect()))
+            }
+        }
+    }
+}
+
+/// What a service account is made of, found acceptable.
+#[derive(Clone, Debug)]
+pub(crate) struct NewServiceAccount {
+    username: Username,
+    email: Option<EmailAddress>,
+}
+
+impl NewServiceAccount {
+    /// Reads the name and the address of whoever looks after it, if there is one, and reports everything wrong at once.
+    pub(crate) fn parse(username: &str, email: Option<&str>) -> Result<Self> {
+        match (
+            Username::parse(username),
+            email.map(EmailAddress::parse).transpose(),
+        ) {
+            (Ok(username), Ok(email)) => Ok(Self { username, email }),
+            (username, email) => {
+                let mistakes = [("username", username.err()), ("email", email.err())];
                 let errors = mistakes
                     .into_iter()
                     .filter_map(|(field, message)| Some(field_error(field, message?)));
@@ -112,36 +138,9 @@ impl Accounts {
         actor: Option<UserId>,
         origin: Option<&Origin>,
     ) -> Result<User> {
-        if self
-            .users
-            .find_by_username(account.username.as_str())
-            .await?
-            .is_some()
-        {
-            return Err(Error::UsernameTaken);
-        }
-        if self.users.find_by_email(account.email.as_str()).await?.is_some() {
-            return Err(Error::EmailTaken);
-        }
-        let password_hash = self.passwords.hash(&account.password).await?;
-        let now = self.clock.now();
-        let user = User {
-            id: UserId::generate(),
-            username: account.username.as_str().to_owned(),
-            email: account.email.as_str().to_owned(),
-            password_hash,
-            full_name: None,
-            is_verified: beginning.verification == Verification::Vouched,
-            is_disabled: false,
-            awaits_approval: beginning.awaits_approval,
-            must_change_password: false,
-            password_version: 0,
-            role: beginning.role,
-            created_at: now,
-            updated_at: now,
-            version: 0,
-            identities: Vec::new(),
-        };
+        self.refuse_taken(&account.username, Some(&account.email)).await?;
+        let mut user = self.bare(&account.username, account.email.as_str(), beginning);
+        user.password_hash = self.passwords.hash(&account.password).await?;
         self.users.insert(&user).await?;
         self.record(
             "user_created",
@@ -152,6 +151,72 @@ impl Accounts {
         )
         .await;
         Ok(user)
+    }
+
+    /// Makes an account that nobody signs in to: it only holds API keys.
+    pub(crate) async fn create_service_account(
+        &self,
+        account: NewServiceAccount,
+        role: Role,
+        actor: UserId,
+        origin: &Origin,
+    ) -> Result<User> {
+        self.refuse_taken(&account.username, account.email.as_ref())
+            .await?;
+        let beginning = Beginning::with(role, Verification::Vouched);
+        let mut user = self.bare(&account.username, "", beginning);
+        user.email = match account.email {
+            Some(email) => email.as_str().to_owned(),
+            None => format!("{}{NO_MAILBOX}", user.id),
+        };
+        user.is_service_account = true;
+        self.users.insert(&user).await?;
+        let details = [("role", role.as_str())];
+        self.record(
+            "service_account_created",
+            &details,
+            Some(actor),
+            user.id,
+            Some(origin),
+        )
+        .await;
+        Ok(user)
+    }
+
+    /// The unique indexes have the last word.
+    async fn refuse_taken(&self, username: &Username, email: Option<&EmailAddress>) -> Result<()> {
+        if self.users.find_by_username(username.as_str()).await?.is_some() {
+            return Err(Error::UsernameTaken);
+        }
+        if let Some(email) = email
+            && self.users.find_by_email(email.as_str()).await?.is_some()
+        {
+            return Err(Error::EmailTaken);
+        }
+        Ok(())
+    }
+
+    /// An account without a password.
+    fn bare(&self, username: &Username, email: &str, beginning: Beginning) -> User {
+        let now = self.clock.now();
+        User {
+            id: UserId::generate(),
+            username: username.as_str().to_owned(),
+            email: email.to_owned(),
+            password_hash: NO_PASSWORD.to_owned(),
+            full_name: None,
+            is_verified: beginning.verification == Verification::Vouched,
+            is_disabled: false,
+            is_service_account: false,
+            awaits_approval: beginning.awaits_approval,
+            must_change_password: false,
+            password_version: 0,
+            role: beginning.role,
+            created_at: now,
+            updated_at: now,
+            version: 0,
+            identities: Vec::new(),
+        }
     }
 
     /// Makes the first admin, unless there is one. Says whether it did.

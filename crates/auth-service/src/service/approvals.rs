@@ -71,6 +71,11 @@ impl Approvals {
         self.users.list_waiting(rule, after, limit).await
     }
 
+    /// How many wait, up to `most`.
+    pub(crate) async fn count(&self, most: u64) -> Result<u64> {
+        self.users.count_waiting(self.settings.sign_in_rule(), most).await
+    }
+
     /// Lets somebody in, and tells them.
     pub(crate) async fn approve(&self, id: UserId, actor: UserId, origin: &Origin) -> Result<User> {
         let approved = self.users.approve(id, self.clock.now()).await?;

@@ -289,6 +289,7 @@ impl Bulk {
             full_name: person.full_name.clone(),
             is_verified: verification == Verification::Vouched,
             is_disabled: false,
+            is_service_account: false,
             awaits_approval: false,
             must_change_password: false,
             password_version: 0,

@@ -19,7 +19,7 @@ use crate::{
         session::AuthMethod,
         user::{User, UserId},
     },
-    error::{Error, FederationError, Result},
+    error::{ApiKeyError, Error, FederationError, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{
@@ -231,6 +231,9 @@ impl Credentials {
         origin: &Origin,
     ) -> Result<(User, Option<SecretString>)> {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
+        if user.is_service_account {
+            return Err(ApiKeyError::ServiceAccount.into());
+        }
         let (password, shown) = match given {
             GivenPassword::Chosen(password) => (self.parse_new(password, &user)?, None),
             GivenPassword::Random => {

@@ -264,6 +264,7 @@ impl Identities {
             full_name: None,
             is_verified: true,
             is_disabled: false,
+            is_service_account: false,
             awaits_approval: admitted.awaits_approval,
             must_change_password: false,
             password_version: 0,

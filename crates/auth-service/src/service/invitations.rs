@@ -18,7 +18,7 @@ use crate::{
         user::{User, UserId, parse_role},
     },
     error::{Error, RegistrationError, Result, field_error},
-    mailer::{Mail, Mailer},
+    mailer::{Mail, Mailer, invitation_link},
     service::{settings::RuntimeSettings, tokens::seconds},
     store::{
         audit::{AuditEvent, AuditStore, Details},
@@ -205,6 +205,11 @@ impl Invitations {
             created_at: now,
             created_by: actor,
         })
+    }
+
+    /// Where somebody goes who was handed this code.
+    pub(crate) fn link(&self, code: &InvitationCode) -> String {
+        invitation_link(&self.public_url, code)
     }
 
     /// A page of the invitations, newest first.

@@ -121,11 +121,14 @@ impl PersonalData {
         // The object goes on.
         head.pop();
         let sessions = self.personal.sessions(id).await?;
+        let keys = self.personal.api_keys(id).await?;
         let verifications = self.personal.verifications(id).await?;
         let events = self.personal.audit_events(id).await?;
         Ok(json_text(head)
             .chain(json_text(r#","sessions":"#))
             .chain(json_array(sessions))
+            .chain(json_text(r#","apiKeys":"#))
+            .chain(json_array(keys))
             .chain(json_text(r#","verifications":"#))
             .chain(json_array(verifications))
             .chain(json_text(r#","auditEvents":"#))

@@ -18,7 +18,7 @@ use crate::{
         user::{User, UserId},
         verification::SentCodes,
     },
-    error::{Error, Result},
+    error::{ApiKeyError, Error, Result},
     mailer::{Mail, Mailer},
     metrics::AuthMetrics,
     service::{credentials::Credentials, tokens::seconds},
@@ -108,7 +108,7 @@ impl Resets {
 
     async fn try_request(&self, email: &str, origin: &Origin) -> Result<()> {
         let user = self.users.find_by_email(email).await?;
-        let Some(user) = user.filter(|user| !user.is_disabled) else {
+        let Some(user) = user.filter(|user| !user.is_disabled && !user.is_service_account) else {
             self.count("no_account");
             return Ok(());
         };
@@ -170,6 +170,9 @@ impl Resets {
     /// The same for a user who exists already: the first mail went astray, or its link has expired.
     pub(crate) async fn invite_by_id(&self, user_id: UserId, actor: UserId, origin: &Origin) -> Result<()> {
         let user = self.users.find(user_id).await?.ok_or(Error::UserNotFound)?;
+        if user.is_service_account {
+            return Err(ApiKeyError::ServiceAccount.into());
+        }
         self.invite(&user, Some(actor), Some(origin)).await
     }
 

@@ -22,6 +22,7 @@ use crate::{
         tokens::{Tokens, hash_of, seconds},
     },
     store::{
+        api_keys::ApiKeyStore,
         audit::{AuditEvent, AuditStore},
         sessions::{SessionOwner, SessionStore},
         users::UserStore,
@@ -50,6 +51,7 @@ pub(crate) struct Sessions {
     grace: Duration,
     per_user_max: usize,
     settings: RuntimeSettings,
+    api_keys: ApiKeyStore,
 }
 
 /// What a client holds after it signed in or refreshed.
@@ -139,6 +141,7 @@ impl Sessions {
         audit: AuditStore,
         metrics: AuthMetrics,
         settings: RuntimeSettings,
+        api_keys: ApiKeyStore,
     ) -> Self {
         Self {
             store,
@@ -153,6 +156,7 @@ impl Sessions {
             grace: seconds(config.refresh_grace),
             per_user_max: config.sessions_per_user_max,
             settings,
+            api_keys,
         }
     }
 
@@ -323,13 +327,19 @@ impl Sessions {
         self.end_listed(&[session], reason, None, origin).await.map(drop)
     }
 
-    /// Ends all of a user's sessions; says how many there were.
+    /// Ends all of a user's sessions; says how many there were. What other services remember of the user's API keys is
+    /// void too: they ask again, and hear what the rights are now.
     pub(crate) async fn end_all(
         &self,
         user_id: UserId,
         reason: EndReason,
         origin: Option<&Origin>,
     ) -> Result<u64> {
+        let keys = self.api_keys.list_sids(user_id).await?;
+        if !keys.is_empty() {
+            self.revocations.revoke(&keys).await?;
+            self.api_keys.renew_epochs(user_id).await?;
+        }
         let ids = self.store.list_ids(user_id).await?;
         self.end_listed(&owned(ids, user_id), reason, None, origin).await
     }

@@ -183,7 +183,7 @@ impl UserChanges {
 }
 
 fn kind_of(user: &User, kind: UserChangeKind, rule: SignInRule) -> UserChangeKind {
-    if rule.admits(user) {
+    if rule.opens(user) {
         kind
     } else {
         UserChangeKind::Disabled

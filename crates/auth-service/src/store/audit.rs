@@ -1,10 +1,10 @@
 //! `audit_events`: who did what to whom, from where, and whether it worked. Only ever added to; MongoDB removes what is
 //! older than the retention.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use bson::{DateTime as BsonDateTime, Document, doc, oid::ObjectId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use common_http::RequestContext;
 use futures_util::TryStreamExt as _;
 use mongodb::{Collection, Database, error::ErrorKind};
@@ -194,6 +194,17 @@ impl AuditStore {
             at: event.at,
             id: event.id.clone(),
         }))
+    }
+
+    /// How often something was done and ended so since `from`, by day in UTC.
+    pub(crate) async fn count_by_day(
+        &self,
+        action: &str,
+        outcome: &str,
+        from: DateTime<Utc>,
+    ) -> Result<BTreeMap<NaiveDate, u64>> {
+        let filter = doc! { "action": action, "outcome": outcome };
+        super::days::count_by_day(&self.rows, filter, "at", from).await
     }
 }
 

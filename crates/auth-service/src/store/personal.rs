@@ -1,6 +1,6 @@
 //! Everything that is kept about somebody besides their account, wherever it is: what must go with them.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use bson::{DateTime as BsonDateTime, Document, doc};
 use common_http::Timestamp;
@@ -15,7 +15,8 @@ use crate::{
 
 /// The collections with rows about one user each, and the member that names the user. The audit trail is not among
 /// them: it keeps the bare id as long as it keeps anything. `tokens` is what older deployments left.
-const ABOUT_SOMEBODY: [(&str, &str); 12] = [
+const ABOUT_SOMEBODY: [(&str, &str); 13] = [
+    ("api_keys", "userId"),
     ("onboarding", "_id"),
     ("known_devices", "_id"),
     ("sessions", "userId"),
@@ -73,6 +74,23 @@ pub(crate) struct KeptVerification {
     removed_at: Option<Moment>,
 }
 
+/// An API key as its owner may read it: without what it could be known by.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeptApiKey {
+    #[serde(rename(deserialize = "_id"))]
+    id: String,
+    name: String,
+    prefix: String,
+    scopes: Vec<String>,
+    chatflows: Option<Vec<String>>,
+    credit_cap: Option<i64>,
+    rate: Option<u32>,
+    expires_at: Option<Moment>,
+    last_used_at: Option<Moment>,
+    created_at: Moment,
+}
+
 /// An event of the audit trail.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,6 +135,15 @@ impl PersonalStore {
         self.stream("sessions", doc! { "userId": id.0 }).await
     }
 
+    /// The user's API keys, as they are read.
+    pub(crate) async fn api_keys(
+        &self,
+        id: UserId,
+    ) -> Result<impl Stream<Item = Result<KeptApiKey>> + use<>> {
+        self.stream("api_keys", doc! { "userId": id.0, "revokedAt": null })
+            .await
+    }
+
     /// What was sent to the user and not used, as it is read.
     pub(crate) async fn verifications(
         &self,
@@ -142,16 +169,17 @@ impl PersonalStore {
         Ok(rows.find(filter).await?.map_err(Error::from))
     }
 
-    /// Those of these users who have sessions.
+    /// Those of these users who have sessions or API keys.
     pub(crate) async fn list_signed_in(&self, ids: &[UserId]) -> Result<Vec<UserId>> {
         let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-        let sessions: Collection<Document> = self.database.collection("sessions");
-        let found = sessions
-            .distinct("userId", doc! { "userId": { "$in": &ids } })
-            .await?;
-        Ok(found
-            .iter()
-            .filter_map(|id| id.as_object_id().map(UserId))
-            .collect())
+        let mut signed_in = HashSet::new();
+        for name in ["sessions", "api_keys"] {
+            let rows: Collection<Document> = self.database.collection(name);
+            let found = rows
+                .distinct("userId", doc! { "userId": { "$in": &ids } })
+                .await?;
+            signed_in.extend(found.iter().filter_map(|id| id.as_object_id().map(UserId)));
+        }
+        Ok(signed_in.into_iter().collect())
     }
 }

@@ -68,6 +68,8 @@ struct UserRow {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_disabled: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_service_account: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     awaits_approval: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     must_change_password: bool,
@@ -109,6 +111,7 @@ impl UserStore {
             approvals::index(),
             identities::index(),
             identities::provider_index(),
+            super::plain(doc! { "createdAt": 1 }),
         ])
         .await?;
         rows.create_indexes(pages::indexes()).await?;
@@ -304,6 +307,7 @@ impl UserStore {
             full_name: row.full_name,
             is_verified: row.is_verified,
             is_disabled: row.is_disabled,
+            is_service_account: row.is_service_account,
             awaits_approval: row.awaits_approval,
             role: self.roles.read(&row.role),
             must_change_password: row.must_change_password,
@@ -324,6 +328,7 @@ impl From<&User> for UserRow {
             full_name: user.full_name.clone(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            is_service_account: user.is_service_account,
             awaits_approval: user.awaits_approval,
             must_change_password: user.must_change_password,
             password_version: user.password_version,

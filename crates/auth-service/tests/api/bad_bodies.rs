@@ -27,9 +27,13 @@ async fn every_route_refuses_bodies_its_contract_does_not_name() {
             .replace("{type}", "email")
             .replace("{provider}", "nobody")
             .replace("{provider_id}", "none")
+            .replace("{flowise_id}", "none")
+            .replace("{group_id}", "none")
+            .replace("{embed_id}", "none")
             .replace("{identity_id}", "none")
             .replace("{name}", "none")
             .replace("{invitation_id}", "none")
+            .replace("{key_id}", "none")
             .replace("{version}", "0")
             .replace("{session_id}", "0193a000-0000-7000-8000-000000000000");
         assert!(!path.contains('{'), "{path}: what stands for the parameter?");

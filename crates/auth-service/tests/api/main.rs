@@ -5,6 +5,7 @@
 mod access;
 mod admin_sessions;
 mod administration;
+mod api_keys;
 mod audit;
 mod bad_bodies;
 mod batches;

@@ -2,8 +2,20 @@
 
 mod account;
 mod administration;
+mod chatflows;
+mod credits;
+mod crowds;
+mod dashboard;
+mod embeds;
 mod forms;
+mod groups;
+mod keys;
+mod my_chatflows;
+mod neighbour;
+mod neighbours;
+mod newcomers;
 mod signing_in;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -324,11 +336,13 @@ async fn credits_are_asked_for_as_the_person_who_looks() {
             .respond_with(wiremock::ResponseTemplate::new(200).set_body_json(body))
     };
     let balance = serde_json::json!({ "totalCredits": 987, "activeAllocations": [
-        { "id": "a", "credits": 987, "totalCredits": 1000, "remainingCredits": 987,
+        { "id": "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6", "credits": 987, "totalCredits": 1000, "remainingCredits": 987,
           "expiresAt": "2026-12-21T08:00:00.000Z", "allocatedAt": "2026-11-21T08:00:00.000Z" }] });
     let statement = serde_json::json!({ "transactions": [
-        { "id": "t", "type": "capture", "amount": -13, "balanceAfter": 987, "description": "<b>chat</b>",
-          "actor": "service:proxy-service", "sessionId": null, "createdAt": "2026-11-21T08:00:02.611Z" }], "nextCursor": null });
+        { "id": "t", "type": "capture", "amount": -13, "balanceAfter": 987, "description": "held for a session",
+          "actor": "service:proxy-service", "sessionId": null, "createdAt": "2026-11-21T08:00:02.611Z" },
+        { "id": "g", "type": "allocate", "amount": 1000, "balanceAfter": 1000, "description": "<b>for May</b>",
+          "actor": "admin", "sessionId": null, "createdAt": "2026-11-21T08:00:00.000Z" }], "nextCursor": null });
     answer("/api/credits/balance", balance).mount(&accounting).await;
     answer("/api/credits/transactions", statement)
         .mount(&accounting)
@@ -340,7 +354,11 @@ async fn credits_are_asked_for_as_the_person_who_looks() {
     page.expect_text("<strong>987</strong>")
         .expect_text("2026-12-21")
         .expect_text("Paid for an answer");
-    page.expect_text("&#60;b&#62;chat");
+    page.expect_text("&#60;b&#62;for May");
+    assert!(
+        !page.html.contains("held for a session"),
+        "the ledger's ids say nothing"
+    );
     let asked = accounting.received_requests().await.unwrap();
     let token = format!("Bearer {}", ada.jar["__Host-access"]);
     assert!(

@@ -38,6 +38,9 @@ const METADATA_MEMBERS: [&str; 8] = [
     "action",
 ];
 
+/// The members of a JSON answer that people may see, but for those that have texts, events or ids of ours.
+const OTHER_MEMBERS: [&str; 3] = ["json", "form", "isStreamValid"];
+
 /// How much an answer has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
@@ -76,6 +79,8 @@ pub struct Transcript {
     /// Events other than tokens: JSON objects with commas between them.
     notes: String,
     metadata: Option<Value>,
+    keeps_members: bool,
+    members: Option<Map<String, Value>>,
     last_usage: Option<Usage>,
     nodes_usage: Option<Usage>,
     heard: Heard,
@@ -95,6 +100,8 @@ impl Transcript {
             text_bytes: 0,
             notes: String::new(),
             metadata: None,
+            keeps_members: false,
+            members: None,
             last_usage: None,
             nodes_usage: None,
             heard: Heard::Nothing,
@@ -107,6 +114,14 @@ impl Transcript {
     /// The same of a chatflow whose inside people may see, or may not.
     pub fn showing(self, inside: Inside) -> Self {
         Self { inside, ..self }
+    }
+
+    /// The same for somebody who wants a JSON answer as it is.
+    pub fn keeping_members(self, keeps_members: bool) -> Self {
+        Self {
+            keeps_members,
+            ..self
+        }
     }
 
     /// Takes in the data of one event of the stream and writes what the client may see of it.
@@ -169,7 +184,7 @@ impl Transcript {
     /// Takes in a JSON answer, which comes where a flow cannot stream, as the events a stream would have had.
     pub fn accept_whole(&mut self, body: &[u8], out: &mut EventWriter) -> Result<(), Failure> {
         let mut answer: Map<String, Value> = serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
-        let text = match (answer.remove("text"), answer.remove("json")) {
+        let text = match (answer.remove("text"), answer.get("json")) {
             (Some(Value::String(text)), _) => text,
             (_, Some(structured)) if !structured.is_null() => structured.to_string(),
             _ => String::new(),
@@ -198,6 +213,12 @@ impl Transcript {
             if let Some(data) = answer.get(*name).filter(|data| !data.is_null()) {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);
             }
+        }
+        if self.keeps_members {
+            let seen = [&EVENT_MEMBERS[..], &METADATA_MEMBERS, &OTHER_MEMBERS, inner].concat();
+            let mut members = answer.clone();
+            members.retain(|member, _| seen.contains(&member.as_str()));
+            self.members = Some(members);
         }
         answer.retain(|member, _| METADATA_MEMBERS.contains(&member.as_str()));
         self.keep_metadata(answer, out);
@@ -291,6 +312,11 @@ impl Transcript {
     /// The `metadata` event, as the client saw it.
     pub fn metadata(&self) -> Option<&Value> {
         self.metadata.as_ref()
+    }
+
+    /// The members of a JSON answer other than its text, when they are kept; ids in them are Flowise's.
+    pub fn members(&self) -> Option<&Map<String, Value>> {
+        self.members.as_ref()
     }
 
     /// The content of the stored message: the token events, with those that followed each other made one.

@@ -1,14 +1,18 @@
 //! What people have left.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Access, CurrentUser, Routes};
+use common_http::{Access, CurrentUser, KeyRule, Routes};
 use serde_json::json;
 
 use crate::{balance::BalanceClient, error::Result};
 
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for base in super::CHAT {
-        routes.get(&format!("{base}/credits"), Access::User, show_credits);
+        routes.get(
+            &format!("{base}/credits"),
+            Access::User.or_key(KeyRule::READ),
+            show_credits,
+        );
     }
 }
 

@@ -2,12 +2,12 @@
 
 use actix_web::{HttpResponse, http::header, web};
 use bytes::Bytes;
-use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::paging::Paging;
+use super::{READING, READING_ALL, paging::Paging};
 use crate::{
     domain::file_name::disposition,
     error::{Error, Result},
@@ -23,11 +23,11 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
         routes
             .get(
                 &format!("{prefix}/sessions/{{id}}/export"),
-                Access::User,
+                READING,
                 export_session,
             )
-            .get(&format!("{prefix}/history/export"), Access::User, export_history)
-            .get(&format!("{prefix}/history/search"), Access::User, search_history);
+            .get(&format!("{prefix}/history/export"), READING_ALL, export_history)
+            .get(&format!("{prefix}/history/search"), READING_ALL, search_history);
     }
 }
 
@@ -86,6 +86,7 @@ async fn export_session(
     conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
     let format = query.format()?;
+    conversations.admit(&user, &session_id).await?;
     let pieces = conversations.export(&user.id, &session_id, format).await?;
     Ok(as_file(format, "conversation", pieces))
 }

@@ -9,12 +9,13 @@ use actix_web::{
     },
     web,
 };
-use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::{CHATTING, READING};
 use crate::{
     domain::{
         byte_range::{Wanted, wanted},
@@ -22,7 +23,7 @@ use crate::{
         file_name::disposition,
     },
     error::{Error, Result},
-    service::files::Files,
+    service::{conversations::Conversations, files::Files},
     store::files::StoredFile,
 };
 
@@ -42,22 +43,22 @@ pub(crate) fn table(routes: &mut Routes<'_>) {
         let file = format!("{prefix}/files/{{file_id}}");
         let thumbnail = format!("{file}/thumbnail");
         routes
-            .get(&format!("{prefix}/files"), Access::User, show_file_usage)
+            .get(&format!("{prefix}/files"), READING, show_file_usage)
             .get(
                 &format!("{prefix}/files/session/{{session_id}}"),
-                Access::User,
+                READING,
                 list_session_files,
             )
             .get(
                 &format!("{prefix}/files/message/{{message_id}}"),
-                Access::User,
+                READING,
                 list_message_files,
             )
-            .get(&file, Access::User, show_file)
-            .head(&file, Access::User, show_file)
-            .delete(&file, Access::User, delete_file)
-            .get(&thumbnail, Access::User, show_thumbnail)
-            .head(&thumbnail, Access::User, show_thumbnail);
+            .get(&file, READING, show_file)
+            .head(&file, READING, show_file)
+            .delete(&file, CHATTING, delete_file)
+            .get(&thumbnail, READING, show_thumbnail)
+            .head(&thumbnail, READING, show_thumbnail);
     }
 }
 
@@ -156,7 +157,9 @@ async fn list_session_files(
     user: CurrentUser,
     session_id: Path<String>,
     files: web::Data<Files>,
+    conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
+    conversations.admit(&user, &session_id).await?;
     let files = files.list_of_session(&user.id, &session_id).await?;
     let files: Vec<_> = files.into_iter().map(FileBody::from).collect();
     Ok(HttpResponse::Ok().json(json!({ "session_id": *session_id, "files": files })))
@@ -189,9 +192,19 @@ async fn show_file(
     files: web::Data<Files>,
 ) -> Result<HttpResponse> {
     let file = files.find(&user.id, &file_id).await?;
-    let length = files.length(&file).await?;
+    give(&request, &file, &files, query.download == Some(true)).await
+}
+
+/// The file, or the part of it that is asked for.
+pub(super) async fn give(
+    request: &HttpRequest,
+    file: &StoredFile,
+    files: &Files,
+    download: bool,
+) -> Result<HttpResponse> {
+    let length = files.length(file).await?;
     let kind = FileKind::stored(&file.mime);
-    let inline = kind.inline && !kind.contradicts(&file.name) && query.download != Some(true);
+    let inline = kind.inline && !kind.contradicts(&file.name) && !download;
     let tag = format!("\"{}\"", file.hash.as_deref().unwrap_or(&file.id));
     let how = disposition(if inline { "inline" } else { "attachment" }, &file.name);
     let dress = |mut response: HttpResponseBuilder| {
@@ -199,10 +212,10 @@ async fn show_file(
         response.insert_header((header::ACCEPT_RANGES, "bytes"));
         response
     };
-    if is_known(&request, &tag) {
+    if is_known(request, &tag) {
         return Ok(dress(HttpResponse::NotModified()).finish());
     }
-    let (mut response, range) = match wanted(range_of(&request, &tag), length) {
+    let (mut response, range) = match wanted(range_of(request, &tag), length) {
         Wanted::Whole => (dress(HttpResponse::Ok()), 0..length),
         Wanted::Part(range) => {
             let mut response = dress(HttpResponse::PartialContent());
@@ -217,7 +230,7 @@ async fn show_file(
         let nothing = stream::empty::<Result<web::Bytes, actix_web::Error>>();
         return Ok(response.body(SizedStream::new(size, nothing)));
     }
-    let bytes = files.read(&file, range).await?;
+    let bytes = files.read(file, range).await?;
     Ok(response.body(SizedStream::new(size, Box::pin(bytes))))
 }
 

@@ -1,11 +1,12 @@
 //! A person's own conversations over HTTP.
 
 use actix_web::{HttpResponse, web};
-use common_http::{Access, Body, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{Body, CurrentUser, Path, Query, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
+    CHATTING, CHATTING_ALL, READING, READING_ALL,
     exports::searched,
     files::{PublicBase, UploadBody},
     paging::Paging,
@@ -23,16 +24,16 @@ const TOPIC_CHARS_MAX: usize = 200;
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for prefix in super::CHAT {
         routes
-            .get(&format!("{prefix}/sessions"), Access::User, list_sessions)
-            .post(&format!("{prefix}/sessions"), Access::User, create_session)
-            .patch(&format!("{prefix}/sessions/{{id}}"), Access::User, rename_session)
+            .get(&format!("{prefix}/sessions"), READING_ALL, list_sessions)
+            .post(&format!("{prefix}/sessions"), CHATTING, create_session)
+            .patch(&format!("{prefix}/sessions/{{id}}"), CHATTING, rename_session)
             .get(
                 &format!("{prefix}/sessions/{{id}}/history"),
-                Access::User,
+                READING,
                 show_history,
             )
-            .delete(&format!("{prefix}/sessions/{{id}}"), Access::User, delete_session)
-            .delete(&format!("{prefix}/history"), Access::User, delete_history);
+            .delete(&format!("{prefix}/sessions/{{id}}"), CHATTING, delete_session)
+            .delete(&format!("{prefix}/history"), CHATTING_ALL, delete_history);
     }
 }
 
@@ -162,6 +163,7 @@ async fn rename_session(
     conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
     let topic = named(&body.0.topic)?;
+    conversations.admit(&user, &session_id).await?;
     let session = conversations.rename(&user.id, &session_id, topic).await?;
     Ok(HttpResponse::Ok().json(SessionBody::from(session)))
 }
@@ -189,6 +191,7 @@ async fn show_history(
             .map(|said| MessageBody::new(said, &base))
             .collect()
     };
+    conversations.admit(&user, &session_id).await?;
     if !paging.is_given() {
         let history = bodies(conversations.history(&user.id, &session_id).await?);
         return Ok(HttpResponse::Ok().json(json!({ "history": history, "count": history.len() })));
@@ -210,6 +213,7 @@ async fn delete_session(
     session_id: Path<String>,
     conversations: web::Data<Conversations>,
 ) -> Result<HttpResponse> {
+    conversations.admit(&user, &session_id).await?;
     let deleted = conversations.delete(&user.id, &session_id).await?;
     Ok(HttpResponse::Ok().json(json!({
         "message": format!("Session {session_id} and its messages have been deleted."),

@@ -1,12 +1,15 @@
 //! A person's own turns over HTTP: which run, what they say, and their end.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use common_http::{Access, CurrentUser, Path, Query, Routes, Timestamp};
+use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::predict::{framing_of, last_event_id, stream_of};
+use super::{
+    CHATTING, READING, READING_ALL,
+    predict::{framing_of, last_event_id, stream_of},
+};
 use crate::{
     domain::event_id::{EventId, NUMBER_MAX},
     error::{Error, Result},
@@ -18,14 +21,10 @@ use crate::{
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for prefix in super::CHAT {
         routes
-            .get(&format!("{prefix}/turns"), Access::User, list_turns)
-            .get(&format!("{prefix}/turns/{{id}}"), Access::User, show_turn)
-            .get(
-                &format!("{prefix}/turns/{{id}}/events"),
-                Access::User,
-                follow_turn,
-            )
-            .post(&format!("{prefix}/turns/{{id}}/stop"), Access::User, stop_turn);
+            .get(&format!("{prefix}/turns"), READING_ALL, list_turns)
+            .get(&format!("{prefix}/turns/{{id}}"), READING, show_turn)
+            .get(&format!("{prefix}/turns/{{id}}/events"), READING, follow_turn)
+            .post(&format!("{prefix}/turns/{{id}}/stop"), CHATTING, stop_turn);
     }
 }
 

@@ -112,6 +112,9 @@ impl Access {
         if flowise_id.is_empty() || flowise_id.len() > FLOWISE_ID_BYTES_MAX {
             return Err(Error::ChatflowAccessDenied);
         }
+        if !user.may_use_chatflow(flowise_id) {
+            return Err(Error::ChatflowAccessDenied);
+        }
         let question = Question {
             epoch: self.epoch.load(Ordering::Acquire),
             user_id: user.id.clone(),

@@ -86,6 +86,7 @@ impl Chatflows {
         }
         let ids: Vec<_> = assigned_at.keys().copied().collect();
         let mut chatflows = self.store.list_active(&ids).await?;
+        chatflows.retain(|chatflow| user.may_use_chatflow(&chatflow.flowise_id));
         chatflows.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
         let with_time = |chatflow: Chatflow| AssignedChatflow {
             assigned_at: assigned_at.get(&chatflow.id).copied().flatten(),

@@ -130,6 +130,16 @@ impl Conversations {
         Ok((sessions, next))
     }
 
+    /// Refuses a session with a chatflow that the caller's API key is not for. Whether there is one is not told.
+    pub(crate) async fn admit(&self, user: &CurrentUser, session_id: &str) -> Result<()> {
+        if user.key.as_ref().is_none_or(|key| key.chatflows.is_none()) {
+            return Ok(());
+        }
+        let session = self.sessions.find(session_id, &user.id).await?;
+        let is_allowed = session.is_some_and(|session| user.may_use_chatflow(&session.chatflow_id));
+        is_allowed.then_some(()).ok_or(Error::SessionNotFound)
+    }
+
     /// Begins a conversation with a chatflow that the person may use, before anything is said.
     pub(crate) async fn create(
         &self,

@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     store::{
         assignments::AssignmentStore,
+        daily_turns::DailyTurnStore,
         departures::{Departure, DepartureStore},
         embeds::EmbedStore,
         groups::GroupStore,
@@ -53,6 +54,7 @@ pub(crate) struct Stores {
     pub(crate) files: Files,
     pub(crate) groups: GroupStore,
     pub(crate) usage: UsageDayStore,
+    pub(crate) counters: DailyTurnStore,
     pub(crate) embeds: EmbedStore,
 }
 
@@ -105,6 +107,7 @@ impl Departures {
         stores.groups.delete_of(user_id).await?;
         stores.people.delete(user_id).await?;
         stores.usage.delete_of(user_id).await?;
+        stores.counters.delete_of(user_id).await?;
         let messages = stores.messages.delete_of(user_id).await?;
         let sessions = stores.sessions.delete_of(user_id).await?;
         stores.turns.delete_answers_of(user_id).await?;

@@ -8,7 +8,7 @@ mod shared;
 
 use std::net::IpAddr;
 
-use common_http::{CurrentUser, Metrics};
+use common_http::{ApiKeyGrant, CurrentUser, Metrics};
 use common_jwt::Role;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
@@ -25,6 +25,8 @@ pub(crate) enum Limit {
     Address,
     /// Everything one person asks.
     User,
+    /// What comes with one API key.
+    ApiKey,
     /// What visitors of widgets ask from one address, in a minute.
     WidgetAddressMinute,
     /// The same in an hour.
@@ -44,9 +46,10 @@ pub(crate) enum Limit {
 }
 
 /// Those that metrics count; blocks are counted where they are made.
-const LIMITS: [Limit; 9] = [
+const LIMITS: [Limit; 10] = [
     Limit::Address,
     Limit::User,
+    Limit::ApiKey,
     Limit::WidgetAddressMinute,
     Limit::WidgetAddressHour,
     Limit::WidgetDomain,
@@ -62,6 +65,7 @@ impl Limit {
         match self {
             Self::Address => "address",
             Self::User => "user",
+            Self::ApiKey => "api-key",
             Self::WidgetAddressMinute => "widget-address-minute",
             Self::WidgetAddressHour => "widget-address-hour",
             Self::WidgetDomain => "widget-domain",
@@ -98,6 +102,9 @@ impl Draw {
         }
     }
 }
+
+/// The window of an API key's own rate.
+const MINUTE_SECS: u32 = 60;
 
 /// The longest window there is.
 const DAY_SECS: u32 = 86_400;
@@ -141,6 +148,7 @@ pub(crate) struct Limits {
     local: LocalBuckets,
     /// Of visitors, so that however many come nobody who is signed in is forgotten.
     visitors: LocalBuckets,
+    keys: LocalBuckets,
     shared: Option<SharedBuckets>,
     refused: IntCounterVec,
     fallbacks: IntCounter,
@@ -163,6 +171,7 @@ impl Limits {
             user: config.user,
             local: LocalBuckets::new(slowest),
             visitors: LocalBuckets::new(Rate::within(1, DAY_SECS)),
+            keys: LocalBuckets::new(Rate::within(1, MINUTE_SECS)),
             shared,
             refused: IntCounterVec::new(
                 Opts::new(
@@ -210,6 +219,14 @@ impl Limits {
             return None;
         }
         self.take(Limit::User, self.user, &user.id).await
+    }
+
+    /// Counts a request with an API key that has a rate of its own.
+    pub(crate) async fn of_key(&self, key: &ApiKeyGrant) -> Option<Told> {
+        let rate = Rate::within(key.rate?, MINUTE_SECS);
+        let draw = [Draw::new(Limit::ApiKey, &key.id, rate)];
+        let told = self.take_all(&self.keys, &draw).await;
+        told.into_iter().next()
     }
 
     async fn take(&self, limit: Limit, pace: Pace, whose: &str) -> Option<Told> {

@@ -21,11 +21,13 @@ use crate::{
         door::see_other,
         forms::Form,
         frame::{Frame, id_of},
+        keys::KeysPart,
         times::Shown,
     },
     service::{
-        accounts::{NewAccount, Verification},
+        accounts::{Accounts, NewAccount, NewServiceAccount, Verification},
         administration::Administration,
+        api_keys::ApiKeys,
         approvals::Approvals,
         credentials::{Credentials, GivenPassword},
         deletion::Deletion,
@@ -58,6 +60,7 @@ struct UserPage<'a> {
     f: &'a Frame,
     user: Listed,
     devices: Vec<Signed>,
+    part: KeysPart,
     has_second_factor: bool,
     is_self: bool,
 }
@@ -83,6 +86,10 @@ pub(super) struct ListQuery {
 }
 
 /// Somebody, as lists show them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "states that have nothing to do with each other"
+)]
 struct Listed {
     id: String,
     username: String,
@@ -92,6 +99,7 @@ struct Listed {
     state: &'static str,
     is_verified: bool,
     is_disabled: bool,
+    is_service_account: bool,
     must_change_password: bool,
     created_at: Shown,
 }
@@ -105,6 +113,7 @@ impl From<User> for Listed {
             full_name: user.full_name.unwrap_or_default(),
             is_verified: user.is_verified,
             is_disabled: user.is_disabled,
+            is_service_account: user.is_service_account,
             must_change_password: user.must_change_password,
             created_at: user.created_at.into(),
             username: user.username,
@@ -169,8 +178,9 @@ pub(super) async fn create(
     form: Form,
     origin: Origin,
     registration: web::Data<Registration>,
+    accounts: web::Data<Accounts>,
 ) -> Result<HttpResponse> {
-    match try_create(&admin, &form, &origin, &registration).await {
+    match try_create(&admin, &form, &origin, &registration, &accounts).await {
         Ok(user) => Ok(see_other(&format!("/admin/users/{}?done=user_created", user.id))),
         Err(error) => {
             let (f, status) = f.refused(&form, error)?;
@@ -184,10 +194,23 @@ async fn try_create(
     form: &Form,
     origin: &Origin,
     registration: &Registration,
+    accounts: &Accounts,
 ) -> Result<User> {
     let role = role_of(form)?;
     if role == Role::Admin {
         return Err(Error::AdminNotCreatable);
+    }
+    if form.is_on("is_service_account") {
+        if form.given("password").is_some() {
+            return Err(Error::invalid(
+                "password",
+                "must be left out: a service account has none",
+            ));
+        }
+        let account = NewServiceAccount::parse(form.required("username")?, form.given("email").as_deref())?;
+        return accounts
+            .create_service_account(account, role, id_of(admin)?, origin)
+            .await;
     }
     let password = form.required_secret("password")?;
     let account = NewAccount::parse(form.required("username")?, form.required("email")?, password)?;
@@ -222,6 +245,7 @@ pub(super) struct Reading {
     users: web::Data<UserStore>,
     sessions: web::Data<SessionStore>,
     second_factors: web::Data<SecondFactors>,
+    keys: web::Data<ApiKeys>,
     clock: web::Data<Clock>,
 }
 
@@ -237,6 +261,7 @@ impl actix_web::FromRequest for Reading {
                 users: web::Data::extract(&request).await?,
                 sessions: web::Data::extract(&request).await?,
                 second_factors: web::Data::extract(&request).await?,
+                keys: web::Data::extract(&request).await?,
                 clock: web::Data::extract(&request).await?,
             })
         }
@@ -257,8 +282,11 @@ impl Reading {
         let devices = sessions
             .into_iter()
             .map(|session| Signed::new(session, &admin.session_id));
+        let keys = self.keys.list(id).await?;
+        let base = format!("/admin/users/{id}/keys");
         let page = UserPage {
             f,
+            part: KeysPart::new(base, keys, user.role, self.clock.now()),
             has_second_factor: self.second_factors.status(id).await?.is_enabled,
             is_self: user.id.to_string() == admin.id,
             user: user.into(),
@@ -268,7 +296,7 @@ impl Reading {
     }
 
     /// Back to the person's page: with the news, or with what was wrong.
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         f: Frame,
         form: &Form,
@@ -288,7 +316,7 @@ impl Reading {
     }
 }
 
-fn known(user_id: &str) -> Result<UserId> {
+pub(super) fn known(user_id: &str) -> Result<UserId> {
     UserId::parse(user_id).ok_or(Error::UserNotFound)
 }
 

@@ -45,7 +45,7 @@ impl Identities {
         identity: &VerifiedIdentity,
         origin: &Origin,
     ) -> Result<FederationError> {
-        if user.is_disabled {
+        if user.is_disabled || user.is_service_account {
             return Err(Error::InvalidCredentials);
         }
         if !self.settings.current().settings.auto_link_accounts {

@@ -31,10 +31,7 @@ impl UserStore {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<User>> {
-        let mut filter = doc! { AWAITS_APPROVAL: true, "isDisabled": { "$ne": true } };
-        if rule == SignInRule::VerifiedOnly {
-            filter.insert("isVerified", true);
-        }
+        let mut filter = waiting(rule);
         if let Some(after) = after {
             let at = BsonDateTime::from_chrono(after.at);
             let id = ObjectId::parse_str(&after.id).unwrap_or_default();
@@ -52,6 +49,11 @@ impl UserStore {
             at: user.created_at,
             id: user.id.to_string(),
         }))
+    }
+
+    /// How many wait, up to `most`.
+    pub(crate) async fn count_waiting(&self, rule: SignInRule, most: u64) -> Result<u64> {
+        Ok(self.rows.count_documents(waiting(rule)).limit(most).await?)
     }
 
     /// Lets somebody in who waits; `None` when nobody of this id does.
@@ -76,6 +78,14 @@ impl UserStore {
             .return_document(ReturnDocument::After);
         Ok(decided.await?.map(|row| self.read(row)))
     }
+}
+
+fn waiting(rule: SignInRule) -> Document {
+    let mut filter = doc! { AWAITS_APPROVAL: true, "isDisabled": { "$ne": true } };
+    if rule == SignInRule::VerifiedOnly {
+        filter.insert("isVerified", true);
+    }
+    filter
 }
 
 fn waits(id: UserId) -> Document {

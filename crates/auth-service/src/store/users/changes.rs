@@ -144,7 +144,7 @@ impl UserStore {
 fn active_admins() -> Document {
     doc! {
         "role": Role::Admin.as_str(), "isVerified": true, "isDisabled": { "$ne": true },
-        AWAITS_APPROVAL: { "$ne": true },
+        AWAITS_APPROVAL: { "$ne": true }, "isServiceAccount": { "$ne": true },
     }
 }
 

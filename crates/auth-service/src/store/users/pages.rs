@@ -1,7 +1,10 @@
 //! Pages of the list of users. Each is read from an index in the order of that index, from where the page before
 //! ended: what it costs does not grow with the number of users or with how far in it lies.
 
+use std::collections::BTreeMap;
+
 use bson::{Bson, Document, doc};
+use chrono::{DateTime, NaiveDate, Utc};
 use common_jwt::Role;
 use futures_util::TryStreamExt as _;
 use mongodb::{
@@ -88,6 +91,28 @@ fn folded() -> Collation {
 }
 
 impl UserStore {
+    /// How many accounts there are, as MongoDB knows without counting.
+    pub(crate) async fn count(&self) -> Result<u64> {
+        Ok(self.rows.estimated_document_count().await?)
+    }
+
+    /// How many people can sign in.
+    pub(crate) async fn count_active(&self) -> Result<u64> {
+        let (verified, disabled) = state_points(Some(UserState::Active));
+        let filter = doc! {
+            "isVerified": { "$in": verified },
+            "isDisabled": { "$in": disabled },
+            AWAITS_APPROVAL: { "$ne": true },
+        };
+        let counted = self.rows.count_documents(filter);
+        Ok(counted.hint(Hint::Name(BY_STATE.to_owned())).await?)
+    }
+
+    /// How many accounts were made since `from`, by day in UTC.
+    pub(crate) async fn count_created_by_day(&self, from: DateTime<Utc>) -> Result<BTreeMap<NaiveDate, u64>> {
+        super::super::days::count_by_day(&self.rows, doc! {}, "createdAt", from).await
+    }
+
     /// At most `limit` users from after `after` on.
     pub(crate) async fn page(
         &self,

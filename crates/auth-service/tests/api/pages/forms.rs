@@ -6,12 +6,15 @@ use reqwest::Method;
 use super::{Browser, signed_in};
 use crate::support::TestApp;
 
-fn path_of(template: &str) -> String {
-    let path = template.replace("{user_id}", &"a".repeat(24));
-    let path = path.replace("{session_id}", "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6");
-    path.replace("{provider}", "none")
-        .replace("{provider_id}", "none")
-        .replace("{identity_id}", "none")
+/// A path of this pattern. The form is looked at before whatever is named by it.
+fn path_of(pattern: &str) -> String {
+    let named = |part: &str| match part {
+        "{user_id}" => "a".repeat(24),
+        "{session_id}" => "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6".to_owned(),
+        part if part.starts_with('{') => "none".to_owned(),
+        part => part.to_owned(),
+    };
+    pattern.split('/').map(named).collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]

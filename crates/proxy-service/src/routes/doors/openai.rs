@@ -120,7 +120,10 @@ impl Ready {
             model,
             created,
         } = self;
-        let answered = turns.answer(asking).await.map_err(|error| named(error, &params))?;
+        let answered = turns
+            .answer(asking)
+            .await
+            .map_err(|error| named(error, &params))?;
         let (turn_id, answer, is_replay) = match answered {
             Answered::Now(whole) => {
                 let answer = Answer::new(whole.text, &whole.notes, whole.usage.map(Into::into));

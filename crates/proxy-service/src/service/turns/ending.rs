@@ -54,8 +54,9 @@ impl Shared {
             self.leave_run(run).await;
         }
         let due = settlement_of(plan, &transcript, outcome, hold);
+        let mut counted = Some(counted);
         if outcome.is_err() && !was_delivered(plan, &transcript) {
-            self.caps.give_back(counted).await;
+            self.caps.give_back(counted.take().unwrap_or_default()).await;
         }
         let now = self.clock.now();
         let kept = stored_answer(plan, &transcript, outcome, due.settlement);
@@ -71,6 +72,10 @@ impl Shared {
             tracing::error!(%error, turn_id = plan.turn_id, "a settlement could not be written down");
         }
         let paid = self.tell(&due).await;
+        // Before anybody is told that the turn is over: whoever then asks again finds what is left.
+        if let Some((counted, paid)) = counted.zip(paid) {
+            self.caps.give_back_unpaid(counted, paid).await;
+        }
 
         if let Err(failure) = outcome {
             // What the owner of an embed pays is nothing to its visitors.
@@ -84,19 +89,23 @@ impl Shared {
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
         let cost = paid.or(due.settlement.cost());
         let whole = || WholeAnswer {
+            turn_id: plan.turn_id.clone(),
             text: transcript.text(),
             cost,
-            session_id: plan.session_id.clone(),
+            session_id: plan.seat.session_id.clone(),
             outcome,
+            notes: transcript.notes(),
+            usage: transcript.usage(),
+            members: transcript.members().cloned(),
         };
         let last = writer.take();
         live.journal.push(&last, tokio::time::Instant::now());
         watch.finish(last.framed, whole).await;
 
         let before = asked_at.map_or_else(Default::default, |asked_at| asked_at - plan.received_at);
-        self.metrics.added(before + heard_at.elapsed());
+        self.metrics.added(before + heard_at.elapsed(), plan.door);
         self.metrics.unread(transcript.unread());
-        self.metrics.ended(outcome);
+        self.metrics.ended(outcome, plan.door);
         tracing::info!(
             turn_id = plan.turn_id,
             outcome = outcome.map_or_else(Failure::code, |()| "completed"),

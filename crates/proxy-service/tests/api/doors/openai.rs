@@ -36,13 +36,25 @@ async fn ask(user: &User, changes: &Value) -> Answer {
 async fn begin(user: &User, changes: &Value) -> Response {
     let mut body = body(changes);
     body["stream"] = json!(true);
-    user.client.request(Method::POST, CHAT).json(&body).send().await.unwrap()
+    user.client
+        .request(Method::POST, CHAT)
+        .json(&body)
+        .send()
+        .await
+        .unwrap()
 }
 
 /// What stands in each `data:` of a stream; the last one is no JSON.
 fn frames(text: &str) -> Vec<Value> {
-    let frames = text.split_terminator("\n\n").filter(|frame| !frame.starts_with(':'));
-    let data = |frame: &str| frame.strip_prefix("data: ").unwrap_or_else(|| panic!("{frame}")).to_owned();
+    let frames = text
+        .split_terminator("\n\n")
+        .filter(|frame| !frame.starts_with(':'));
+    let data = |frame: &str| {
+        frame
+            .strip_prefix("data: ")
+            .unwrap_or_else(|| panic!("{frame}"))
+            .to_owned()
+    };
     frames
         .map(|frame| serde_json::from_str(&data(frame)).unwrap_or_else(|_| Value::from(data(frame))))
         .collect()
@@ -50,7 +62,9 @@ fn frames(text: &str) -> Vec<Value> {
 
 /// The text of all chunks.
 fn text_of(frames: &[Value]) -> String {
-    let pieces = frames.iter().filter_map(|frame| frame["choices"][0]["delta"]["content"].as_str());
+    let pieces = frames
+        .iter()
+        .filter_map(|frame| frame["choices"][0]["delta"]["content"].as_str());
     pieces.collect()
 }
 
@@ -60,8 +74,15 @@ fn expect_fault(answer: Answer, status: u16, kind: &str, code: &str) -> Value {
     let answer = answer.expect(status);
     assert_eq!(answer.headers["content-type"], "application/json; charset=utf-8");
     let error = answer.body["error"].clone();
-    assert_eq!((error["type"].as_str(), error["code"].as_str()), (Some(kind), Some(code)), "{error}");
-    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+    assert_eq!(
+        (error["type"].as_str(), error["code"].as_str()),
+        (Some(kind), Some(code)),
+        "{error}"
+    );
+    assert!(
+        error["message"].as_str().is_some_and(|text| !text.is_empty()),
+        "{error}"
+    );
     assert!(error.as_object().unwrap().contains_key("param") && answer.body.as_object().unwrap().len() == 1);
     error
 }
@@ -71,11 +92,19 @@ async fn other_chatflow(app: &TestApp, name: &str, users: &[&User]) -> String {
     let (id, flowise_id) = (ObjectId::new(), uuid::Uuid::new_v4().to_string());
     let chatflow = doc! { "_id": id, "flowise_id": &flowise_id, "name": name, "sync_status": "active" };
     let database = &app.mongo.database;
-    database.collection("Chatflow").insert_one(chatflow).await.unwrap();
+    database
+        .collection("Chatflow")
+        .insert_one(chatflow)
+        .await
+        .unwrap();
     for user in users {
         let assignment =
             doc! { "external_user_id": &user.person.id, "chatflow_id": id.to_hex(), "is_active": true };
-        database.collection("UserChatflow").insert_one(assignment).await.unwrap();
+        database
+            .collection("UserChatflow")
+            .insert_one(assignment)
+            .await
+            .unwrap();
     }
     flowise_id
 }
@@ -91,11 +120,19 @@ async fn a_chat_completion_is_a_turn_that_stands_alone() {
         { "role": "user", "content": [{ "type": "text", "text": "what now?" }] },
     ]);
 
-    let answer = ask(&alice, &json!({ "messages": messages, "temperature": 2, "unknown": [] })).await.expect(200);
+    let answer = ask(
+        &alice,
+        &json!({ "messages": messages, "temperature": 2, "unknown": [] }),
+    )
+    .await
+    .expect(200);
 
     let turn_id = answer.headers["x-turn-id"].to_str().unwrap();
     assert_eq!(answer.body["id"], format!("chatcmpl-{turn_id}"));
-    assert_eq!((&answer.body["object"], &answer.body["model"]), (&json!("chat.completion"), &json!(FLOW)));
+    assert_eq!(
+        (&answer.body["object"], &answer.body["model"]),
+        (&json!("chat.completion"), &json!(FLOW))
+    );
     let choice = &answer.body["choices"][0];
     assert_eq!(choice["message"]["content"], "Mock reply to: hello world");
     assert_eq!(choice["finish_reason"], "stop");
@@ -113,12 +150,18 @@ async fn a_chat_completion_is_a_turn_that_stands_alone() {
     app.is_quiet().await;
     assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
     assert_eq!(app.turn().await.get_str("_id").unwrap(), turn_id);
-    assert_eq!(app.count("chat_sessions").await + app.count("chat_messages").await, 0);
+    assert_eq!(
+        app.count("chat_sessions").await + app.count("chat_messages").await,
+        0
+    );
     assert_eq!(app.metric("turns_total", "door=\"openai\"").await, 1);
 
     ask(&alice, &json!({})).await.expect(200);
     let asked = app.flowise.predictions();
-    assert_ne!(asked[0]["chatId"], asked[1]["chatId"], "one turn knows nothing of another");
+    assert_ne!(
+        asked[0]["chatId"], asked[1]["chatId"],
+        "one turn knows nothing of another"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,14 +178,18 @@ async fn tokens_are_told_where_the_chatflow_tells() {
 async fn tools_are_shown_where_nobody_would_run_them() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    app.flowise.answer(whole(200, "application/json", &recording("predict-tool-json")));
+    app.flowise
+        .answer(whole(200, "application/json", &recording("predict-tool-json")));
     app.flowise.cannot_stream();
     let tools = json!([{ "type": "function", "function": { "name": "mine" } }]);
     for (changes, shown) in [
         (json!({}), true),
         (json!({ "tools": [] }), true),
         (json!({ "tools": tools }), false),
-        (json!({ "tools": tools, "metadata": { "tool_calls": "true" } }), true),
+        (
+            json!({ "tools": tools, "metadata": { "tool_calls": "true" } }),
+            true,
+        ),
         (json!({ "metadata": { "tool_calls": "false" } }), false),
     ] {
         let answer = ask(&alice, &changes).await.expect(200);
@@ -154,7 +201,10 @@ async fn tools_are_shown_where_nobody_would_run_them() {
         if shown {
             let function = json!({ "name": "calculator", "arguments": "{\"input\":\"2+3\"}" });
             assert_eq!(calls[0]["function"], function);
-            assert_eq!((&calls[0]["type"], calls.as_array().unwrap().len()), (&json!("function"), 1));
+            assert_eq!(
+                (&calls[0]["type"], calls.as_array().unwrap().len()),
+                (&json!("function"), 1)
+            );
         }
     }
 }
@@ -177,7 +227,10 @@ async fn images_and_files_become_uploads() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
     let picture = format!("data:image/png;base64,{}", STANDARD.encode(png()));
-    let stored = alice.send_file("notes.txt", "text/plain", b"stored", "").await.expect(200);
+    let stored = alice
+        .send_file("notes.txt", "text/plain", b"stored", "")
+        .await
+        .expect(200);
     let content = json!([
         { "type": "text", "text": "what is this?" },
         { "type": "image_url", "image_url": { "url": picture, "detail": "low" } },
@@ -185,7 +238,12 @@ async fn images_and_files_become_uploads() {
         { "type": "file", "file": { "file_id": stored.body["file_id"] } },
     ]);
 
-    ask(&alice, &json!({ "messages": [{ "role": "user", "content": content }] })).await.expect(200);
+    ask(
+        &alice,
+        &json!({ "messages": [{ "role": "user", "content": content }] }),
+    )
+    .await
+    .expect(200);
 
     let asked = app.flowise.predictions();
     assert_eq!(asked[0]["question"], "what is this?");
@@ -210,17 +268,33 @@ async fn models_are_the_callers_chatflows_by_id_or_by_name() {
 
     let models = alice.client.get("/v1/models").await.expect(200).body;
     assert_eq!(models["object"], "list");
-    let names: Vec<_> = models["data"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    let names: Vec<_> = models["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
     assert_eq!(names, ["A chatflow", "Twice", "Twice"]);
-    assert_eq!((&models["data"][0]["id"], &models["data"][0]["object"]), (&json!(FLOW), &json!("model")));
+    assert_eq!(
+        (&models["data"][0]["id"], &models["data"][0]["object"]),
+        (&json!(FLOW), &json!("model"))
+    );
 
     for model in [FLOW, "A%20chatflow", &FLOW.to_uppercase()] {
-        let shown = alice.client.get(&format!("/v1/models/{model}")).await.expect(200).body;
+        let shown = alice
+            .client
+            .get(&format!("/v1/models/{model}"))
+            .await
+            .expect(200)
+            .body;
         assert_eq!(shown, models["data"][0], "{model}");
     }
     let answer = ask(&alice, &json!({ "model": "A chatflow" })).await.expect(200);
     assert_eq!(answer.body["model"], "A chatflow", "as the client calls it");
-    assert_eq!(app.flowise.asked().last().unwrap().path, format!("/api/v1/prediction/{FLOW}"));
+    assert_eq!(
+        app.flowise.asked().last().unwrap().path,
+        format!("/api/v1/prediction/{FLOW}")
+    );
 
     for model in ["Secret", &secret, "nothing", &uuid::Uuid::new_v4().to_string()] {
         let shown = alice.client.get(&format!("/v1/models/{model}")).await;
@@ -228,7 +302,12 @@ async fn models_are_the_callers_chatflows_by_id_or_by_name() {
         let answer = ask(&alice, &json!({ "model": model })).await;
         expect_fault(answer, 404, "invalid_request_error", "model_not_found");
     }
-    let error = expect_fault(ask(&alice, &json!({ "model": "Twice" })).await, 400, "invalid_request_error", "invalid_value");
+    let error = expect_fault(
+        ask(&alice, &json!({ "model": "Twice" })).await,
+        400,
+        "invalid_request_error",
+        "invalid_value",
+    );
     assert_eq!(error["param"], "model");
     assert_eq!(app.flowise.predictions().len(), 1);
 }
@@ -238,7 +317,11 @@ async fn the_same_request_again_gets_the_same_answer() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
     let send = async |body: Value| {
-        let request = alice.client.request(Method::POST, CHAT).header("idempotency-key", "k").json(&body);
+        let request = alice
+            .client
+            .request(Method::POST, CHAT)
+            .header("idempotency-key", "k")
+            .json(&body);
         alice.client.send(request).await
     };
     let first = send(body(&json!({}))).await.expect(200);
@@ -249,7 +332,10 @@ async fn the_same_request_again_gets_the_same_answer() {
         (&second.body["id"], &second.body["choices"]),
         (&first.body["id"], &first.body["choices"])
     );
-    let other = send(body(&json!({ "messages": [{ "role": "user", "content": "else" }] }))).await;
+    let other = send(body(
+        &json!({ "messages": [{ "role": "user", "content": "else" }] }),
+    ))
+    .await;
     expect_fault(other, 422, "invalid_request_error", "idempotency_key_reused");
     assert_eq!(app.flowise.predictions().len(), 1);
 
@@ -258,7 +344,10 @@ async fn the_same_request_again_gets_the_same_answer() {
     let again = send(body(&json!({ "stream": true }))).await.expect(200);
     assert_eq!(again.headers["idempotency-replayed"], "true");
     let (stream, again) = (frames(&stream.text), frames(&again.text));
-    assert_eq!((text_of(&again), &again[0]["id"]), (text_of(&stream), &stream[0]["id"]));
+    assert_eq!(
+        (text_of(&again), &again[0]["id"]),
+        (text_of(&stream), &stream[0]["id"])
+    );
     assert_eq!(again.last().unwrap(), "[DONE]");
 }
 
@@ -267,14 +356,35 @@ async fn a_turn_that_fails_has_a_status_and_costs_nothing() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
     app.flowise.answer(recorded_stream("model-fail500-llm-stream"));
-    let error = expect_fault(ask(&alice, &json!({})).await, 502, "server_error", "upstream_error");
+    let error = expect_fault(
+        ask(&alice, &json!({})).await,
+        502,
+        "server_error",
+        "upstream_error",
+    );
     assert!(!error.to_string().contains("mock 500"), "{error}");
     let broken = [begin_stream(&[event("start", ""), token("half")]), vec![]].concat();
-    app.flowise.answer([broken, vec![crate::turns::support::http::Step::Close]].concat());
-    expect_fault(ask(&alice, &json!({})).await, 502, "server_error", "upstream_broken");
-    app.flowise.answer([begin_stream(&[token("fine")]), end_stream()].concat());
+    app.flowise
+        .answer([broken, vec![crate::turns::support::http::Step::Close]].concat());
+    expect_fault(
+        ask(&alice, &json!({})).await,
+        502,
+        "server_error",
+        "upstream_broken",
+    );
+    app.flowise
+        .answer([begin_stream(&[token("fine")]), end_stream()].concat());
     ask(&alice, &json!({})).await.expect(200);
     app.is_quiet().await;
-    let paid: Vec<_> = app.accounting.holds().into_iter().map(|hold| hold.state).collect();
-    assert_eq!(paid.iter().filter(|state| **state == HoldState::Voided).count(), 2, "{paid:?}");
+    let paid: Vec<_> = app
+        .accounting
+        .holds()
+        .into_iter()
+        .map(|hold| hold.state)
+        .collect();
+    assert_eq!(
+        paid.iter().filter(|state| **state == HoldState::Voided).count(),
+        2,
+        "{paid:?}"
+    );
 }

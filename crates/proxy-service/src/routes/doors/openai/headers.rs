@@ -47,7 +47,9 @@ fn show_limits(headers: &mut HeaderMap, told: &[Told]) {
 }
 
 fn show_retry(headers: &mut HeaderMap) {
-    let secs = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let secs = headers
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
     let secs = secs.and_then(|secs| secs.parse::<u64>().ok());
     if secs.is_some_and(|secs| secs > RETRY_SECS_MAX) {
         let name = HeaderName::from_static("x-should-retry");

@@ -40,14 +40,32 @@ async fn members_that_are_not_valid_are_named() {
         (json!({ "messages": "hi" }), "messages"),
         (json!({ "messages": [] }), "messages"),
         (json!({ "messages": [{ "content": "x" }] }), "messages[0].role"),
-        (json!({ "messages": [{ "role": "bot", "content": "x" }] }), "messages[0].role"),
-        (json!({ "messages": [{ "role": "assistant", "content": "x" }] }), "messages[0].role"),
+        (
+            json!({ "messages": [{ "role": "bot", "content": "x" }] }),
+            "messages[0].role",
+        ),
+        (
+            json!({ "messages": [{ "role": "assistant", "content": "x" }] }),
+            "messages[0].role",
+        ),
         (say(json!(7)), "messages[0].content"),
-        (say(json!([{ "type": "hologram" }])), "messages[0].content[0].type"),
+        (
+            say(json!([{ "type": "hologram" }])),
+            "messages[0].content[0].type",
+        ),
         (say(json!("x".repeat(1_001))), "messages"),
-        (image("http://169.254.169.254/latest"), "messages[0].content[0].image_url"),
+        (
+            image("http://169.254.169.254/latest"),
+            "messages[0].content[0].image_url",
+        ),
         (image("data:image/png;base64,%%%"), "messages[0].content[0]"),
-        (file("data:application/pdf;base64,TVqQAAMAAAAEAAAA//8AALgAAAA=", "a.exe"), "messages[0].content[1]"),
+        (
+            file(
+                "data:application/pdf;base64,TVqQAAMAAAAEAAAA//8AALgAAAA=",
+                "a.exe",
+            ),
+            "messages[0].content[1]",
+        ),
         (json!({ "n": 2 }), "n"),
         (json!({ "n": "one" }), "n"),
         (json!({ "stream": "yes" }), "stream"),
@@ -55,7 +73,10 @@ async fn members_that_are_not_valid_are_named() {
         (json!({ "stop": "" }), "stop"),
         (json!({ "user": "x".repeat(256) }), "user"),
         (json!({ "metadata": { "session_id": 7 } }), "metadata.session_id"),
-        (json!({ "metadata": { "tool_calls": "maybe" } }), "metadata.tool_calls"),
+        (
+            json!({ "metadata": { "tool_calls": "maybe" } }),
+            "metadata.tool_calls",
+        ),
         (json!({ "metadata": { "long": "x".repeat(513) } }), "metadata"),
     ] {
         let error = expect_fault(ask(&alice, &changes).await, 400, INVALID, "invalid_value");
@@ -65,7 +86,12 @@ async fn members_that_are_not_valid_are_named() {
         { "role": "user", "content": "x".repeat(400_001) },
         { "role": "user", "content": "x" },
     ]);
-    let error = expect_fault(ask(&alice, &json!({ "messages": earlier })).await, 400, INVALID, "invalid_value");
+    let error = expect_fault(
+        ask(&alice, &json!({ "messages": earlier })).await,
+        400,
+        INVALID,
+        "invalid_value",
+    );
     assert_eq!(error["param"], "messages");
     nothing_happened(&app).await;
 }
@@ -104,9 +130,17 @@ async fn whoever_is_not_let_in_is_told_in_their_words() {
     let service = tokens.service("auth-service", "proxy-service");
     for token in [None, Some("sk-wrong".to_owned()), Some(old), Some(service)] {
         let client = client(token);
-        for (method, path) in [(Method::GET, "/v1/models"), (Method::GET, "/v1/models/x"), (Method::POST, CHAT)] {
+        for (method, path) in [
+            (Method::GET, "/v1/models"),
+            (Method::GET, "/v1/models/x"),
+            (Method::POST, CHAT),
+        ] {
             let request = client.request(method.clone(), path);
-            let request = if method == Method::POST { request.json(&body(&json!({}))) } else { request };
+            let request = if method == Method::POST {
+                request.json(&body(&json!({})))
+            } else {
+                request
+            };
             let answer = client.send(request).await;
             assert_eq!(answer.headers["www-authenticate"], "Bearer");
             assert!(answer.headers.contains_key("x-request-id"));
@@ -127,14 +161,20 @@ async fn a_chatflow_of_others_is_no_model() {
     app.user("alice").await;
     let admin = Person::new("root", Role::Admin);
     let token = TestTokens::at(app.config.clock.now()).access(&admin);
-    let client = Client::new(&app.replica.base).checking(proxy_service::CONTRACT).with_token(token);
+    let client = Client::new(&app.replica.base)
+        .checking(proxy_service::CONTRACT)
+        .with_token(token);
     let unknown = "99999999-9999-4999-8999-999999999999";
     let mut seen = Vec::new();
     for model in [FLOW, unknown, "A chatflow"] {
         let answer = client.post(CHAT, &body(&json!({ "model": model }))).await;
         seen.push(expect_fault(answer, 404, INVALID, "model_not_found"));
     }
-    assert_eq!((&seen[0], &seen[1]), (&seen[1], &seen[2]), "the three are not told apart");
+    assert_eq!(
+        (&seen[0], &seen[1]),
+        (&seen[1], &seen[2]),
+        "the three are not told apart"
+    );
     assert_eq!(client.get("/v1/models").await.expect(200).body["data"], json!([]));
     nothing_happened(&app).await;
 }
@@ -176,12 +216,20 @@ async fn who_asks_too_fast_is_told_when_to_come_back() {
         refused = alice.client.get("/v1/models").await;
     }
     assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
-    assert!(refused.headers["x-ratelimit-reset-requests"].to_str().unwrap().ends_with('s'));
+    assert!(
+        refused.headers["x-ratelimit-reset-requests"]
+            .to_str()
+            .unwrap()
+            .ends_with('s')
+    );
     assert_eq!(refused.headers["retry-after"], "1");
     assert!(!refused.headers.contains_key("x-should-retry"));
     expect_fault(refused, 429, "rate_limit_error", "rate_limit_exceeded");
     let native = alice.client.get("/api/v1/chat/credits").await;
-    assert!(!native.headers.contains_key("x-ratelimit-limit-requests"), "of this door only");
+    assert!(
+        !native.headers.contains_key("x-ratelimit-limit-requests"),
+        "of this door only"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +241,10 @@ async fn who_has_to_wait_until_tomorrow_is_told_not_to_try() {
     app.is_quiet().await;
     let answer = ask(&alice, &json!({})).await;
     let secs: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    let told = answer.headers.get("x-should-retry").is_some_and(|value| value == "false");
+    let told = answer
+        .headers
+        .get("x-should-retry")
+        .is_some_and(|value| value == "false");
     assert_eq!(told, secs > 60, "a minute before midnight it is worth it");
     expect_fault(answer, 429, "rate_limit_error", "daily_cap_reached");
     assert_eq!(app.flowise.predictions().len(), 1);
@@ -209,7 +260,12 @@ async fn what_is_not_there_has_their_form_too_and_only_there() {
     for path in ["/v1", "/v1/embeddings"] {
         expect_fault(client.post(path, &json!({})).await, 404, INVALID, "not_found");
     }
-    expect_fault(client.delete("/v1/models").await, 405, INVALID, "method_not_allowed");
+    expect_fault(
+        client.delete("/v1/models").await,
+        405,
+        INVALID,
+        "method_not_allowed",
+    );
     for path in ["/v12/models", "/v1x"] {
         client.get(path).await.expect_problem(404, "not_found");
     }

@@ -44,10 +44,19 @@ async fn a_response_is_a_turn_too() {
 
     let turn_id = answer.headers["x-turn-id"].to_str().unwrap();
     assert_eq!(answer.body["id"], format!("resp_{turn_id}"));
-    assert_eq!((&answer.body["status"], &answer.body["metadata"]), (&json!("completed"), &json!({ "a": "b" })));
+    assert_eq!(
+        (&answer.body["status"], &answer.body["metadata"]),
+        (&json!("completed"), &json!({ "a": "b" }))
+    );
     let text = answer.body["output"][0]["content"][0]["text"].as_str().unwrap();
     assert!(text.starts_with("Mock reply"), "{text}");
-    assert_eq!((&answer.body["usage"]["input_tokens"], &answer.body["usage"]["output_tokens"]), (&json!(2), &json!(5)));
+    assert_eq!(
+        (
+            &answer.body["usage"]["input_tokens"],
+            &answer.body["usage"]["output_tokens"]
+        ),
+        (&json!(2), &json!(5))
+    );
     let asked = &app.flowise.predictions()[0];
     assert_eq!(asked["question"], "what now?");
     assert_eq!(
@@ -69,13 +78,20 @@ async fn a_response_is_a_turn_too() {
 async fn its_stream_has_named_events_from_created_to_completed() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    let used = event("usedTools", json!([{ "tool": "clock", "toolInput": {}, "toolOutput": "noon" }]));
+    let used = event(
+        "usedTools",
+        json!([{ "tool": "clock", "toolInput": {}, "toolOutput": "noon" }]),
+    );
     let tokens = ["it is ", "noon"].map(token);
-    app.flowise.answer([begin_stream(&tokens), vec![chunk(&used)], end_stream()].concat());
+    app.flowise
+        .answer([begin_stream(&tokens), vec![chunk(&used)], end_stream()].concat());
 
     let events = events(&respond(&alice, &json!({ "stream": true })).await.expect(200).text);
 
-    let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
     assert_eq!(
         names,
         [
@@ -95,11 +111,17 @@ async fn its_stream_has_named_events_from_created_to_completed() {
     );
     let response = &events[11]["response"];
     assert_eq!(response["output"][0]["content"][0]["text"], "it is noon");
-    assert_eq!((&response["output"][1]["name"], &response["output"][1]["output"]), (&json!("clock"), &json!("noon")));
+    assert_eq!(
+        (&response["output"][1]["name"], &response["output"][1]["output"]),
+        (&json!("clock"), &json!("noon"))
+    );
     let contract = test_support::PublishedContract::read(proxy_service::CONTRACT);
     let schema = json!({ "$ref": "#/components/schemas/Response" });
     for event in [&events[0], &events[11]] {
-        assert_eq!(contract.check_value(&schema, &event["response"], "response"), Ok(()));
+        assert_eq!(
+            contract.check_value(&schema, &event["response"], "response"),
+            Ok(())
+        );
     }
 }
 
@@ -107,10 +129,14 @@ async fn its_stream_has_named_events_from_created_to_completed() {
 async fn its_stream_tells_of_a_failure() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    app.flowise.answer([begin_stream(&[token("half")]), vec![Step::Close]].concat());
+    app.flowise
+        .answer([begin_stream(&[token("half")]), vec![Step::Close]].concat());
     let events = events(&respond(&alice, &json!({ "stream": true })).await.expect(200).text);
     let last = events.last().unwrap();
-    assert_eq!((&last["type"], &last["response"]["status"]), (&json!("response.failed"), &json!("failed")));
+    assert_eq!(
+        (&last["type"], &last["response"]["status"]),
+        (&json!("response.failed"), &json!("failed"))
+    );
     assert_eq!(last["response"]["error"]["code"], "server_error");
 }
 
@@ -119,14 +145,25 @@ async fn what_it_does_not_do_is_said() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
     for (changes, param) in [
-        (json!({ "previous_response_id": "resp_1" }), "previous_response_id"),
+        (
+            json!({ "previous_response_id": "resp_1" }),
+            "previous_response_id",
+        ),
         (json!({ "background": true }), "background"),
         (json!({ "input": [] }), "input"),
         (json!({ "input": 7 }), "input"),
         (json!({ "input": "x".repeat(1_001) }), "input"),
-        (json!({ "input": [{ "role": "user", "content": [{ "type": "input_image" }] }] }), "input[0].content[0].image_url"),
+        (
+            json!({ "input": [{ "role": "user", "content": [{ "type": "input_image" }] }] }),
+            "input[0].content[0].image_url",
+        ),
     ] {
-        let error = expect_fault(respond(&alice, &changes).await, 400, "invalid_request_error", "invalid_value");
+        let error = expect_fault(
+            respond(&alice, &changes).await,
+            400,
+            "invalid_request_error",
+            "invalid_value",
+        );
         assert_eq!(error["param"], param, "{error}");
     }
     assert_eq!(app.count("turns").await, 0);

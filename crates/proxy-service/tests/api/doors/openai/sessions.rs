@@ -41,13 +41,25 @@ async fn a_named_session_is_kept_and_goes_on() {
     let history = json!([{ "role": "userMessage", "content": "be brief" }]);
     assert_eq!(asked[1]["history"], history, "the rest was said there already");
     assert_eq!(asked[0]["chatId"], asked[1]["chatId"]);
-    assert_eq!(asked[0]["chatId"], asked[2]["chatId"], "by whichever member it is named");
+    assert_eq!(
+        asked[0]["chatId"], asked[2]["chatId"],
+        "by whichever member it is named"
+    );
     assert_ne!(asked[0]["chatId"], asked[3]["chatId"]);
     app.is_quiet().await;
-    assert_eq!((app.count("chat_sessions").await, app.count("chat_messages").await), (2, 8));
+    assert_eq!(
+        (app.count("chat_sessions").await, app.count("chat_messages").await),
+        (2, 8)
+    );
     let listed = sessions(&alice).await;
-    let first = listed.iter().find(|one| one["session_id"] == app_session(&app, 0).await).unwrap();
-    let path = format!("/api/v1/chat/sessions/{}/history", first["session_id"].as_str().unwrap());
+    let first = listed
+        .iter()
+        .find(|one| one["session_id"] == app_session(&app, 0).await)
+        .unwrap();
+    let path = format!(
+        "/api/v1/chat/sessions/{}/history",
+        first["session_id"].as_str().unwrap()
+    );
     let history = alice.client.get(&path).await.expect(200).body;
     assert_eq!(history["count"], 6);
     assert_eq!(history["history"][2]["content"], "and now?");
@@ -79,9 +91,16 @@ async fn a_name_is_the_callers_own() {
     ask(&alice, &named(id.as_str().unwrap())).await.expect(200);
     app.is_quiet().await;
 
-    let ids: Vec<_> = app.flowise.predictions().iter().map(|asked| asked["chatId"].clone()).collect();
+    let ids: Vec<_> = app
+        .flowise
+        .predictions()
+        .iter()
+        .map(|asked| asked["chatId"].clone())
+        .collect();
     assert_eq!(ids[4], ids[0], "her own conversation by its id");
-    let mut different = [&ids[0], &ids[1], &ids[2], &ids[3]].map(ToString::to_string).to_vec();
+    let mut different = [&ids[0], &ids[1], &ids[2], &ids[3]]
+        .map(ToString::to_string)
+        .to_vec();
     different.sort();
     different.dedup();
     assert_eq!(different.len(), 4, "{ids:?}");
@@ -93,7 +112,8 @@ async fn a_name_is_the_callers_own() {
 async fn one_turn_of_a_session_runs_at_a_time() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    app.flowise.answer([vec![Step::Gate], begin_stream(&[token("x")]), end_stream()].concat());
+    app.flowise
+        .answer([vec![Step::Gate], begin_stream(&[token("x")]), end_stream()].concat());
     let first = super::begin(&alice, &named("homework")).await;
     app.flowise.is_asked().await;
     let second = ask(&alice, &named("homework")).await;

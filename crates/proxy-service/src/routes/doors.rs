@@ -3,7 +3,7 @@
 //! A door translates and decides nothing: it makes of a request what [`crate::service::turns::Asking`] wants, and of the
 //! events that come back what its clients read. Its errors are ours in the form its clients know.
 
-pub(crate) mod flowise;
+pub(super) mod flowise;
 pub(super) mod openai;
 
 use std::convert::Infallible;

@@ -68,8 +68,8 @@ impl Models {
 
     async fn id_of(&self, user: &CurrentUser, name: &str) -> Result<String> {
         let assigned = self.list(user).await?;
-        let mut called = assigned.into_iter().map(|one| one.chatflow);
-        let mut called = called.by_ref().filter(|chatflow| chatflow.name == name);
+        let chatflows = assigned.into_iter().map(|one| one.chatflow);
+        let mut called = chatflows.filter(|chatflow| chatflow.name == name);
         let first = called.next().ok_or(Error::ChatflowAccessDenied)?;
         if called.next().is_some() {
             let message = "is the name of more than one of your chatflows; use the id";

@@ -53,6 +53,7 @@ use crate::{
         door::Door,
         failure::Failure,
         framing::Framing,
+        transcript::Members,
         upstream::Usage,
     },
     error::{Error, Result},
@@ -145,7 +146,7 @@ pub(crate) struct WholeAnswer {
     /// The tokens it took, where the flow tells.
     pub(crate) usage: Option<Usage>,
     /// The members of the JSON answer that people may see, where Flowise was asked for one.
-    pub(crate) members: Option<Map<String, Value>>,
+    pub(crate) members: Option<Members>,
 }
 
 /// A turn that was waited for, or was had before.

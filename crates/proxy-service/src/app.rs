@@ -126,7 +126,7 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(limit))
-            .wrap(from_fn(refuse_in_kind))
+                .wrap(from_fn(refuse_in_kind))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))

@@ -29,9 +29,7 @@ impl SessionName {
     /// A session and the chat in it.
     pub fn parse_both(name: &str, chat_id: &str) -> Option<Self> {
         let is_name = |text: &str| {
-            !text.is_empty()
-                && text.chars().nth(NAME_CHARS_MAX).is_none()
-                && !text.contains(char::is_control)
+            !text.is_empty() && text.chars().nth(NAME_CHARS_MAX).is_none() && !text.contains(char::is_control)
         };
         (is_name(name) && is_name(chat_id)).then(|| Self {
             name: name.to_owned(),
@@ -63,7 +61,10 @@ mod tests {
         assert_eq!(id, name.session_id("alice", "flow"));
         assert_ne!(id, name.session_id("bob", "flow"));
         assert_ne!(id, name.session_id("alice", "another"));
-        assert_ne!(id, SessionName::parse("Support").unwrap().session_id("alice", "flow"));
+        assert_ne!(
+            id,
+            SessionName::parse("Support").unwrap().session_id("alice", "flow")
+        );
         assert!(Uuid::parse_str(&id).is_ok());
     }
 

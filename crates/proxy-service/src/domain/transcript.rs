@@ -339,7 +339,9 @@ impl Transcript {
 fn members_of(body: &[u8], seen: &[&str], action: Option<&Value>) -> Result<Members, Failure> {
     let members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
-    let seen = members.into_iter().filter(|(name, _)| seen.contains(&name.as_str()));
+    let seen = members
+        .into_iter()
+        .filter(|(name, _)| seen.contains(&name.as_str()));
     let mut members: Members = seen.map(|(name, value)| (name, value.get().to_owned())).collect();
     members.remove("action");
     members.extend(action.map(|action| ("action".to_owned(), action.to_string())));

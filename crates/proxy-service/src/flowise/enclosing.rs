@@ -79,10 +79,15 @@ impl Flowise {
             .http
             .post(format!("{}/attachments/{flow_id}/{chat_id}", self.api))
             .header(FORWARDED_FOR, address.to_string())
-            .header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
+            .header(
+                header::CONTENT_TYPE,
+                format!("multipart/form-data; boundary={boundary}"),
+            )
             .body(form(&boundary, files));
         let sent = timeout(self.idle_timeout, self.authorized(request).send()).await;
-        let response = sent.or(Err(Failure::IdleTimeout))?.map_err(|error| failure_of(&error))?;
+        let response = sent
+            .or(Err(Failure::IdleTimeout))?
+            .map_err(|error| failure_of(&error))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => return Err(Failure::RateLimited),

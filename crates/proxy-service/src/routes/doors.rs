@@ -108,7 +108,12 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_heard_one_by_one_and_pieces_without_any_are_not_sent() {
-        let pieces = ["{\"event\":\"a\",\"data\":1}\n{\"event\":\"b\"}\n", "\n", "nonsense\n", "{\"event\":\"c\"}\n"];
+        let pieces = [
+            "{\"event\":\"a\",\"data\":1}\n{\"event\":\"b\"}\n",
+            "\n",
+            "nonsense\n",
+            "{\"event\":\"c\"}\n",
+        ];
         let events = stream::iter(pieces.map(|piece| Ok(Bytes::from_static(piece.as_bytes()))));
         let said = translated(events, |heard, out| match heard {
             Heard::Heartbeat => {}

@@ -140,8 +140,10 @@ impl Chats {
         let sessions = self.sessions.list_named(&user.id, &ids).await?;
         let spoken = listed.into_iter().map(|message| {
             let session = sessions.iter().find(|session| session.id == message.session_id);
-            let (name, chat_id) =
-                session.map_or((message.session_id.as_str(), message.session_id.as_str()), Session::called);
+            let (name, chat_id) = session.map_or(
+                (message.session_id.as_str(), message.session_id.as_str()),
+                Session::called,
+            );
             Spoken {
                 session_name: name.to_owned(),
                 chat_id: chat_id.to_owned(),
@@ -155,7 +157,10 @@ impl Chats {
     pub(crate) async fn abort(&self, user: &CurrentUser, flowise_id: &str, chat_id: &str) -> Result<()> {
         admit(user, flowise_id)?;
         let running = self.turns.list_running(user).await?;
-        let mut here = running.into_iter().filter(|turn| turn.chatflow_id == flowise_id).peekable();
+        let mut here = running
+            .into_iter()
+            .filter(|turn| turn.chatflow_id == flowise_id)
+            .peekable();
         if here.peek().is_none() {
             return Ok(());
         }
@@ -182,7 +187,10 @@ impl Chats {
             rated,
             at: self.clock.now(),
         };
-        let noted = self.messages.rate(&user.id, &sessions, message_id, &rating).await?;
+        let noted = self
+            .messages
+            .rate(&user.id, &sessions, message_id, &rating)
+            .await?;
         noted.then_some(rating).ok_or(Error::MessageNotFound)
     }
 
@@ -203,7 +211,9 @@ impl Chats {
         self.access.chatflow_for(user, flowise_id).await?;
         let session_id = self.turns.session_named(&user.id, flowise_id, name).await?;
         let mut kept = Vec::new();
-        let outcome = self.keep_and_read(user, flowise_id, &session_id, sent, &mut kept).await;
+        let outcome = self
+            .keep_and_read(user, flowise_id, &session_id, sent, &mut kept)
+            .await;
         if outcome.is_err() {
             for file in kept {
                 self.files.delete(&user.id, &file.id).await?;

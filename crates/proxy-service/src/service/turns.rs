@@ -25,10 +25,7 @@ use chrono::TimeDelta;
 use common_http::{Clock, Lifecycle, Metrics, RequestContext, ServiceTokens};
 use mongodb::Database;
 use serde_json::{Map, Value};
-use tokio::{
-    runtime::Handle,
-    sync::oneshot,
-};
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -48,12 +45,7 @@ use crate::{
     admission::{AdmissionMetrics, Standing},
     config::Config,
     domain::{
-        ask::Ask,
-        chatflow::Chatflow,
-        door::Door,
-        failure::Failure,
-        framing::Framing,
-        transcript::Members,
+        ask::Ask, chatflow::Chatflow, door::Door, failure::Failure, framing::Framing, transcript::Members,
         upstream::Usage,
     },
     error::{Error, Result},

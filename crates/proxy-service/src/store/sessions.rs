@@ -84,7 +84,10 @@ impl From<SessionRow> for Session {
             topic: row.topic,
             first_message: row.first_message,
             created_at: row.created_at.to_chrono(),
-            name: row.client_name.zip(row.client_chat_id).map(|(name, chat_id)| SessionName { name, chat_id }),
+            name: row
+                .client_name
+                .zip(row.client_chat_id)
+                .map(|(name, chat_id)| SessionName { name, chat_id }),
         }
     }
 }
@@ -262,7 +265,8 @@ impl SessionStore {
         max: i64,
     ) -> Result<Vec<Session>> {
         let own = SessionName::parse(chat_id).and_then(|name| name.own_id());
-        let called = doc! { "$or": [{ "client_chat_id": chat_id }, { "session_id": own.unwrap_or_default() }] };
+        let called =
+            doc! { "$or": [{ "client_chat_id": chat_id }, { "session_id": own.unwrap_or_default() }] };
         let theirs = doc! { "user_id": user_id, "chatflow_id": chatflow_id };
         let sessions = self.sessions.clone_with_type::<SessionRow>();
         let rows = sessions.find(doc! { "$and": [theirs, called] });

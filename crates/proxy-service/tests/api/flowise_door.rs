@@ -34,8 +34,7 @@ impl User {
 fn refused(answer: Answer, status: u16, code: &str) {
     let answer = answer.expect(status);
     assert_eq!(
-        answer.headers["content-type"],
-        "application/json; charset=utf-8",
+        answer.headers["content-type"], "application/json; charset=utf-8",
         "{}",
         answer.text
     );

@@ -115,10 +115,20 @@ mod tests {
 
     #[test]
     fn only_whole_first_words_are_paths_of_this_door() {
-        for path in ["/api/v1/prediction/x", "/api/v1/ping", "/api/v1/chatmessage/abort/a/b"] {
+        for path in [
+            "/api/v1/prediction/x",
+            "/api/v1/ping",
+            "/api/v1/chatmessage/abort/a/b",
+        ] {
             assert!(has(path), "{path}");
         }
-        for path in ["/api/v1/chatflows", "/api/v1/chat/predict", "/api/v1/predictions", "/prediction/x", "/"] {
+        for path in [
+            "/api/v1/chatflows",
+            "/api/v1/chat/predict",
+            "/api/v1/predictions",
+            "/prediction/x",
+            "/",
+        ] {
             assert!(!has(path), "{path}");
         }
     }

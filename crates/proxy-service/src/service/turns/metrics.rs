@@ -42,7 +42,11 @@ impl TurnMetrics {
         let ours = Self {
             active: IntGauge::new("turns_active", "Chat turns that have begun and not ended.")?,
             turns: counters("turns_total", "Chat turns ended.", &["outcome", "door"])?,
-            credits: counters("turn_credits_total", "Credits held, captured and voided.", &["kind"])?,
+            credits: counters(
+                "turn_credits_total",
+                "Credits held, captured and voided.",
+                &["kind"],
+            )?,
             upstream_errors: counters(
                 "upstream_errors_total",
                 "Turns that Flowise did not answer.",

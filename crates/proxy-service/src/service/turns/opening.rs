@@ -193,7 +193,10 @@ impl Shared {
             }
             match conflict {
                 Conflict::SessionIsBusy => {
-                    let turn_id = self.turns.find_running(&plan.talker.id, &plan.seat.session_id).await?;
+                    let turn_id = self
+                        .turns
+                        .find_running(&plan.talker.id, &plan.seat.session_id)
+                        .await?;
                     return Err(Error::TurnRunning { turn_id });
                 }
                 Conflict::SlotIsTaken => slot = self.free_slot(&plan.talker.id, first_slot).await?,

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::{
-    Answered, Begun, Delivery, Framing, Plan, Talker, Target, Turns, asking::Seat, opening::Opened, watch::Listener,
+    Answered, Begun, Delivery, Framing, Plan, Talker, Target, Turns, asking::Seat, opening::Opened,
+    watch::Listener,
 };
 use crate::{
     accounting::Payer,

@@ -1,10 +1,10 @@
 //! Who gets in, what they may see, and what is refused how.
 
 use bson::doc;
+use proxy_service::CONTRACT;
 use reqwest::Method;
 use serde_json::json;
 use test_support::Client;
-use proxy_service::CONTRACT;
 
 use super::{frames, prediction, refused};
 use crate::turns::support::{
@@ -24,16 +24,27 @@ async fn nothing_is_open_without_a_token() {
         let answer = nobody.get(&format!("/api/v1/{path}/{FLOW}")).await;
         refused(answer, 401, "missing_token");
     }
-    for path in ["ping", "version", "get-upload-file?chatflowId=a&chatId=b&fileName=c"] {
+    for path in [
+        "ping",
+        "version",
+        "get-upload-file?chatflowId=a&chatId=b&fileName=c",
+    ] {
         refused(nobody.get(&format!("/api/v1/{path}")).await, 401, "missing_token");
     }
     // A client that leaves its key out here learns nothing.
     for flow in [FLOW, NOBODYS] {
-        let answer = nobody.get(&format!("/api/v1/chatflows-streaming/{flow}")).await.expect(200);
+        let answer = nobody
+            .get(&format!("/api/v1/chatflows-streaming/{flow}"))
+            .await
+            .expect(200);
         assert_eq!(answer.body, json!({ "isStreaming": true }));
     }
     let wrong = nobody.with_token("wrong");
-    refused(wrong.post(&prediction(), &json!({ "question": "hi" })).await, 401, "invalid_token");
+    refused(
+        wrong.post(&prediction(), &json!({ "question": "hi" })).await,
+        401,
+        "invalid_token",
+    );
     assert!(app.flowise.asked().is_empty());
 }
 
@@ -44,15 +55,25 @@ async fn a_chatflow_of_somebody_else_is_not_there() {
     for flow in [FLOW, NOBODYS] {
         for streaming in [true, false] {
             let body = json!({ "question": "hi", "streaming": streaming });
-            let answer = stranger.client.post(&format!("/api/v1/prediction/{flow}"), &body).await;
+            let answer = stranger
+                .client
+                .post(&format!("/api/v1/prediction/{flow}"), &body)
+                .await;
             refused(answer, 404, "chatflow_access_denied");
         }
-        for path in ["public-chatbotConfig", "chatflows-streaming", "chatflows-uploads", "chatmessage"] {
+        for path in [
+            "public-chatbotConfig",
+            "chatflows-streaming",
+            "chatflows-uploads",
+            "chatmessage",
+        ] {
             let answer = stranger.client.get(&format!("/api/v1/{path}/{flow}")).await;
             refused(answer, 404, "chatflow_access_denied");
         }
     }
-    let bad = stranger.client.post("/api/v1/prediction/not-a-uuid", &json!({ "question": "hi" }));
+    let bad = stranger
+        .client
+        .post("/api/v1/prediction/not-a-uuid", &json!({ "question": "hi" }));
     refused(bad.await, 400, "validation_failed");
     assert!(app.flowise.asked().is_empty() && app.accounting.asked().is_empty());
 }
@@ -95,7 +116,10 @@ async fn a_turn_is_paid_kept_and_counted_as_every_other() {
     let alice = app.user("alice").await;
     let streamed = json!({ "question": "hello world", "streaming": "true", "chatId": "lesson" });
     let answer = alice.predict(&streamed).await.expect(200);
-    assert_eq!(frames(&answer.text).last(), Some(&"message:\ndata:{\"event\":\"end\",\"data\":\"[DONE]\"}"));
+    assert_eq!(
+        frames(&answer.text).last(),
+        Some(&"message:\ndata:{\"event\":\"end\",\"data\":\"[DONE]\"}")
+    );
     assert!(answer.headers.contains_key("x-turn-id"));
     app.is_quiet().await;
     assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
@@ -126,10 +150,16 @@ async fn a_failure_within_a_stream_is_one_error_and_the_end() {
 async fn the_same_request_twice_is_one_turn() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    app.flowise.answer(whole(200, "application/json", &crate::turns::support::flowise::recording("predict-chat-json")));
+    app.flowise.answer(whole(
+        200,
+        "application/json",
+        &crate::turns::support::flowise::recording("predict-chat-json"),
+    ));
     let ask = || {
         let request = alice.client.request(Method::POST, &prediction());
-        let request = request.header("idempotency-key", "k").json(&json!({ "question": "hello world" }));
+        let request = request
+            .header("idempotency-key", "k")
+            .json(&json!({ "question": "hello world" }));
         alice.client.send(request)
     };
     let first = ask().await.expect(200);
@@ -144,8 +174,13 @@ async fn the_same_request_twice_is_one_turn() {
 async fn overrides_pass_the_list_of_the_chatflow() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    let config = |member: &str| json!({ "question": "hi", "overrideConfig": { member: 1, "sessionId": "s" } });
-    refused(alice.predict(&config("systemMessage")).await, 400, "validation_failed");
+    let config =
+        |member: &str| json!({ "question": "hi", "overrideConfig": { member: 1, "sessionId": "s" } });
+    refused(
+        alice.predict(&config("systemMessage")).await,
+        400,
+        "validation_failed",
+    );
     app.flowise.answer(recorded_stream("predict-chat-stream"));
     alice.predicts(&config("temperature")).await;
     assert_eq!(app.flowise.predictions()[0]["overrideConfig"]["temperature"], 1);
@@ -189,18 +224,33 @@ async fn the_settings_of_a_chat_window_keep_the_inside_inside() {
         "flow_data": { "nodes": [{ "id": "n", "data": { "name": "chatOpenAI", "inputs": { "basepath": "http://secret" } } }] },
     })
     .await;
-    let answer = alice.client.get(&format!("/api/v1/public-chatbotConfig/{FLOW}")).await.expect(200);
+    let answer = alice
+        .client
+        .get(&format!("/api/v1/public-chatbotConfig/{FLOW}"))
+        .await
+        .expect(200);
     assert_eq!(answer.body["welcomeMessage"], "Hi");
     assert_eq!(answer.body["uploads"]["isImageUploadAllowed"], false);
     assert!(!answer.text.contains("secret"), "{}", answer.text);
 
-    let streams = alice.client.get(&format!("/api/v1/chatflows-streaming/{FLOW}")).await.expect(200);
+    let streams = alice
+        .client
+        .get(&format!("/api/v1/chatflows-streaming/{FLOW}"))
+        .await
+        .expect(200);
     assert_eq!(streams.body, json!({ "isStreaming": true }));
     let flows = alice.client.get("/api/v1/chatflows").await.expect(200);
     assert_eq!(flows.body[0]["id"], FLOW);
     assert!(flows.body[0].get("flowData").is_none());
-    let page = alice.client.get("/api/v1/chatflows?page=1&limit=10").await.expect(200);
+    let page = alice
+        .client
+        .get("/api/v1/chatflows?page=1&limit=10")
+        .await
+        .expect(200);
     assert_eq!(page.body["total"], 1);
     assert_eq!(alice.client.get("/api/v1/ping").await.expect(200).text, "pong");
-    assert_eq!(alice.client.get("/api/v1/version").await.expect(200).body, json!({ "version": "3.1.4" }));
+    assert_eq!(
+        alice.client.get("/api/v1/version").await.expect(200).body,
+        json!({ "version": "3.1.4" })
+    );
 }

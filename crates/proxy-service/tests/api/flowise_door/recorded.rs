@@ -98,18 +98,29 @@ async fn ask_again(user: &User, exchange: &Exchange) -> Answer {
 async fn every_recorded_prediction_comes_out_as_it_was_recorded() {
     let app = TestApp::spawn_with(|config| config.flowise.admission.breaker.failures = 1_000).await;
     let overridden = ["systemMessagePrompt", "systemMessage", "temperature", "modelName"];
-    app.set_chatflow(doc! { "override_config_allowed": overridden.to_vec() }).await;
+    app.set_chatflow(doc! { "override_config_allowed": overridden.to_vec() })
+        .await;
     let exchanges = exchanges();
-    assert!(exchanges.len() > 40, "the recordings are missing: {}", exchanges.len());
+    assert!(
+        exchanges.len() > 40,
+        "the recordings are missing: {}",
+        exchanges.len()
+    );
     for (number, exchange) in exchanges.iter().enumerate() {
         // Each has its own person: what one chat is called in two recordings is not one chat here.
         let user = app.user(&format!("user-{number}")).await;
-        app.flowise.answer(vec![Step::Send(exchange.response.clone()), Step::Close]);
+        app.flowise
+            .answer(vec![Step::Send(exchange.response.clone()), Step::Close]);
         let asked = app.flowise.predictions().len();
         let answer = ask_again(&user, exchange).await;
         let case = &exchange.case;
         if REFUSED.contains(&case.as_str()) {
-            assert!(matches!(answer.status.as_u16(), 400 | 415), "{case}: {} {}", answer.status, answer.text);
+            assert!(
+                matches!(answer.status.as_u16(), 400 | 415),
+                "{case}: {} {}",
+                answer.status,
+                answer.text
+            );
             assert_eq!(answer.body["success"], false, "{case}");
             assert_eq!(app.flowise.predictions().len(), asked, "{case} reached Flowise");
         } else if exchange.status != 200 {
@@ -118,7 +129,11 @@ async fn every_recorded_prediction_comes_out_as_it_was_recorded() {
             let told = told["message"].as_str().unwrap_or(exchange.body.as_str());
             assert!(!answer.text.contains(told), "{case}: {}", answer.text);
             if answer.headers["content-type"] != "text/event-stream" {
-                assert!(matches!(answer.status.as_u16(), 502 | 503), "{case}: {}", answer.text);
+                assert!(
+                    matches!(answer.status.as_u16(), 502 | 503),
+                    "{case}: {}",
+                    answer.text
+                );
                 assert_eq!(answer.body["success"], false, "{case}");
             }
         } else if exchange.body.starts_with('{') {
@@ -133,7 +148,12 @@ async fn every_recorded_prediction_comes_out_as_it_was_recorded() {
                 // The recording broke off, maybe within a frame.
                 theirs.pop();
                 assert_eq!(ours[..theirs.len()], theirs, "{case}");
-                assert!(ours[theirs.len()..].iter().any(|frame| frame.contains("\"error\"")), "{case}");
+                assert!(
+                    ours[theirs.len()..]
+                        .iter()
+                        .any(|frame| frame.contains("\"error\"")),
+                    "{case}"
+                );
             }
         }
     }
@@ -144,9 +164,14 @@ async fn a_flow_that_cannot_stream_answers_json_whatever_is_asked_for() {
     let app = TestApp::spawn().await;
     let user = app.user("alice").await;
     app.flowise.cannot_stream();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings/flowise/predict-function-stream");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings/flowise/predict-function-stream");
     let body = std::fs::read_to_string(folder.join("body")).unwrap();
-    app.flowise.answer(crate::turns::support::http::whole(200, "application/json; charset=utf-8", &body));
+    app.flowise.answer(crate::turns::support::http::whole(
+        200,
+        "application/json; charset=utf-8",
+        &body,
+    ));
     let asked = serde_json::json!({ "question": "hello world", "streaming": true });
     let answer = user.predict(&asked).await.expect(200);
     assert_eq!(answer.headers["content-type"], "application/json; charset=utf-8");
@@ -178,7 +203,9 @@ fn members(text: &str) -> Vec<(String, String)> {
         }
     }
     let Members(members) = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let seen = members.into_iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str()));
+    let seen = members
+        .into_iter()
+        .filter(|(name, _)| !HIDDEN.contains(&name.as_str()));
     seen.map(|(name, value)| (name.clone(), without_ids(&format!("\"{name}\":{}", value.get()))))
         .collect()
 }
@@ -187,9 +214,8 @@ fn members(text: &str) -> Vec<(String, String)> {
 fn shown(text: &str) -> Vec<String> {
     let hidden = HIDDEN.map(|name| format!("{{\"event\":\"{name}\""));
     let frames = super::frames(text).into_iter();
-    let seen = frames.filter(|frame| {
-        !frame.starts_with(':') && !hidden.iter().any(|name| frame.contains(name.as_str()))
-    });
+    let seen = frames
+        .filter(|frame| !frame.starts_with(':') && !hidden.iter().any(|name| frame.contains(name.as_str())));
     seen.map(without_ids).collect()
 }
 
@@ -198,13 +224,22 @@ fn without_ids(text: &str) -> String {
     let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
     let rules = [
         (format!("\"(chatId|sessionId)\":\"{uuid}\""), "\"$1\":\"made\""),
-        ("(\"event\":\"error\",\"data\":)\"(\\\\.|[^\"\\\\])*\"".to_owned(), "$1\"text\""),
-        ("(\"status\":\"ERROR\"),\"error\":\"(\\\\.|[^\"\\\\])*\"".to_owned(), "$1"),
+        (
+            "(\"event\":\"error\",\"data\":)\"(\\\\.|[^\"\\\\])*\"".to_owned(),
+            "$1\"text\"",
+        ),
+        (
+            "(\"status\":\"ERROR\"),\"error\":\"(\\\\.|[^\"\\\\])*\"".to_owned(),
+            "$1",
+        ),
         (",\"input\":\\{[^{}]*\\}".to_owned(), ""),
     ];
     let mut text = text.to_owned();
     for (pattern, instead) in rules {
-        text = Regex::new(&pattern).unwrap().replace_all(&text, instead).into_owned();
+        text = Regex::new(&pattern)
+            .unwrap()
+            .replace_all(&text, instead)
+            .into_owned();
     }
     text
 }

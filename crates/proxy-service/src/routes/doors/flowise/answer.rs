@@ -130,7 +130,10 @@ fn members_of(notes: &str) -> Members {
 /// The JSON of an object whose members stand in this order, and others behind them.
 pub(super) fn in_order(members: &Members, order: &[&str]) -> String {
     let known = order.iter().copied().filter(|name| members.contains_key(*name));
-    let others = members.keys().map(String::as_str).filter(|name| !order.contains(name));
+    let others = members
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !order.contains(name));
     let member = |name: &str| {
         let value = members.get(name).map_or("null", String::as_str);
         format!("{}:{value}", Value::from(name))

@@ -72,7 +72,10 @@ impl Earlier {
         let (role, content) = (self.role.or(self.kind), self.content.or(self.message));
         match (role, content) {
             (Some(role), Some(content)) => Ok(Message { role, content }),
-            _ => Err(Error::invalid("history", "must have a `role` and a `content` in each message")),
+            _ => Err(Error::invalid(
+                "history",
+                "must have a `role` and a `content` in each message",
+            )),
         }
     }
 }
@@ -95,7 +98,10 @@ impl PredictionBody {
         let Self { wire, share } = self;
         let session = session_of(wire.chat_id.as_deref(), wire.override_config.as_ref())?;
         let history = wire.history.unwrap_or_default();
-        let history = history.into_iter().map(Earlier::read).collect::<Result<Vec<_>>>()?;
+        let history = history
+            .into_iter()
+            .map(Earlier::read)
+            .collect::<Result<Vec<_>>>()?;
         let asked = Asked {
             session,
             // Anything else is no wish for a stream, also where it means yes elsewhere.
@@ -159,7 +165,9 @@ async fn read(request: &HttpRequest, payload: Payload, share: &mut Share) -> Res
             let bytes = read_bytes(request, payload, CHAT_BYTES_MAX, room).await?;
             let mut fields = Fields::default();
             for (name, text) in form_urlencoded::parse(&bytes) {
-                fields.add(&name, text.into_owned()).map_err(|error| error.problem())?;
+                fields
+                    .add(&name, text.into_owned())
+                    .map_err(|error| error.problem())?;
             }
             fields.finish()
         }
@@ -204,9 +212,10 @@ pub(super) fn upload_of(field: &Field) -> Option<Upload> {
         || said.get_filename().map(str::to_owned),
         |name| String::from_utf8(name.value.clone()).ok(),
     )?;
-    let mime = field
-        .content_type()
-        .map_or_else(|| "application/octet-stream".to_owned(), |mime| mime.essence_str().to_owned());
+    let mime = field.content_type().map_or_else(
+        || "application/octet-stream".to_owned(),
+        |mime| mime.essence_str().to_owned(),
+    );
     Some(Upload {
         data: String::new(),
         kind: "file".to_owned(),
@@ -249,7 +258,10 @@ impl Fields {
     fn add(&mut self, name: &str, text: String) -> Result<()> {
         self.count += 1;
         if self.count > FIELDS_MAX {
-            return Err(Error::invalid("body", format!("may have at most {FIELDS_MAX} fields")));
+            return Err(Error::invalid(
+                "body",
+                format!("may have at most {FIELDS_MAX} fields"),
+            ));
         }
         if JSON_FIELDS.contains(&name) {
             let value = serde_json::from_str(&text);
@@ -265,7 +277,11 @@ impl Fields {
 
     fn finish(self) -> Result<Wire, Problem> {
         let invalid = |error: serde_json::Error| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", error.to_string())
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "validation_failed",
+                error.to_string(),
+            )
         };
         let mut wire: Wire = serde_json::from_value(Value::Object(self.members)).map_err(invalid)?;
         if !self.overrides.is_empty() {
@@ -306,12 +322,19 @@ mod tests {
     #[test]
     fn fields_that_are_none_of_ours_override_settings() {
         let mut fields = Fields::default();
-        for (name, text) in [("question", "hi"), ("overrideConfig", "{\"a\":1}"), ("temperature", "0")] {
+        for (name, text) in [
+            ("question", "hi"),
+            ("overrideConfig", "{\"a\":1}"),
+            ("temperature", "0"),
+        ] {
             fields.add(name, text.to_owned()).unwrap();
         }
         let wire = fields.finish().unwrap();
         assert_eq!(wire.question.as_deref(), Some("hi"));
-        assert_eq!(Value::from(wire.override_config.unwrap()), json!({ "a": 1, "temperature": "0" }));
+        assert_eq!(
+            Value::from(wire.override_config.unwrap()),
+            json!({ "a": 1, "temperature": "0" })
+        );
         assert!(Fields::default().add("history", "not json".to_owned()).is_err());
     }
 
@@ -322,7 +345,11 @@ mod tests {
             { "type": "apiMessage", "message": "b", "role": null, "content": null },
         ] });
         let wire: Wire = serde_json::from_value(history).unwrap();
-        let read = wire.history.unwrap().into_iter().map(|one| one.read().unwrap().content);
+        let read = wire
+            .history
+            .unwrap()
+            .into_iter()
+            .map(|one| one.read().unwrap().content);
         assert_eq!(read.collect::<Vec<_>>(), ["a", "b"]);
         let neither: Earlier = serde_json::from_value(json!({ "role": "apiMessage" })).unwrap();
         assert!(neither.read().is_err());

@@ -3,10 +3,7 @@
 use bytes::BytesMut;
 use serde_json::{Map, Value};
 
-use crate::{
-    domain::session_name::SessionName,
-    routes::doors::Heard,
-};
+use crate::{domain::session_name::SessionName, routes::doors::Heard};
 
 use super::answer::{ACTION, METADATA, in_order, name_ids, written};
 
@@ -107,7 +104,13 @@ mod tests {
             r#"message:\ndata:{"event":"end","data":"[DONE]"}"#,
             "",
         ];
-        assert_eq!(told(lines, Some(name)), frames.join("\n\n").replace("message:\\n", "message:\n").replace("\\\\n", "\\n"));
+        assert_eq!(
+            told(lines, Some(name)),
+            frames
+                .join("\n\n")
+                .replace("message:\\n", "message:\n")
+                .replace("\\\\n", "\\n")
+        );
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub(super) async fn attach_files(
     }
     let mut share = share_of(&request).or(Err(Error::Overloaded))?;
     let reading = read(&request, payload, &mut share);
-    let sent = timeout(READ_TIMEOUT, reading).await.or(Err(Error::UploadTooSlow))??;
+    let sent = timeout(READ_TIMEOUT, reading)
+        .await
+        .or(Err(Error::UploadTooSlow))??;
     let read = chats.attach(&user, flowise_id, &name, sent).await?;
     Ok(HttpResponse::Ok().json(read))
 }

@@ -46,7 +46,10 @@ const SHOWN: [&str; 24] = [
 const SHOWN_OF: [(&str, &[&str]); 3] = [
     ("fullFileUpload", &["status", "allowedUploadFileTypes"]),
     ("followUpPrompts", &["status"]),
-    ("leads", &["status", "title", "successMessage", "name", "email", "phone"]),
+    (
+        "leads",
+        &["status", "title", "successMessage", "name", "email", "phone"],
+    ),
 ];
 
 /// Of a node, what a chat window needs: whether the flow begins with a form, and which.
@@ -133,7 +136,10 @@ pub(super) async fn show_chatbot_config(
         _ => Map::new(),
     };
     config.insert("uploads".to_owned(), json!(rules));
-    config.insert("flowData".to_owned(), graph(record.flow_data.as_ref()).to_string().into());
+    config.insert(
+        "flowData".to_owned(),
+        graph(record.flow_data.as_ref()).to_string().into(),
+    );
     Ok(HttpResponse::Ok().json(config))
 }
 
@@ -197,7 +203,9 @@ fn node(node: &Value) -> Value {
     let data = &node["data"];
     let pick = |from: &Value, members: &[&str]| -> Map<String, Value> {
         let there = members.iter().filter(|member| !from[**member].is_null());
-        there.map(|member| ((*member).to_owned(), from[*member].clone())).collect()
+        there
+            .map(|member| ((*member).to_owned(), from[*member].clone()))
+            .collect()
     };
     let mut shown = pick(data, &SHOWN_OF_NODE);
     let inputs = if data["name"] == START {
@@ -230,7 +238,10 @@ mod tests {
             "followUpPrompts": { "status": true },
             "fullFileUpload": { "status": true, "allowedUploadFileTypes": "text/plain" },
         });
-        assert_eq!(Value::Object(shown(config.as_object().unwrap().clone())), expected);
+        assert_eq!(
+            Value::Object(shown(config.as_object().unwrap().clone())),
+            expected
+        );
     }
 
     #[test]
@@ -242,10 +253,19 @@ mod tests {
                 "llmMessages": "secret", "basepath": "http://inside" } } },
         ], "edges": [{ "id": "e" }] });
         let shown = graph(Some(&flow));
-        assert_eq!(shown["nodes"][0]["data"]["inputs"], json!({ "startInputType": "formInput", "formTitle": "Order" }));
-        assert_eq!(shown["nodes"][1]["data"], json!({ "name": "llmAgentflow", "label": "LLM", "inputs": {} }));
+        assert_eq!(
+            shown["nodes"][0]["data"]["inputs"],
+            json!({ "startInputType": "formInput", "formTitle": "Order" })
+        );
+        assert_eq!(
+            shown["nodes"][1]["data"],
+            json!({ "name": "llmAgentflow", "label": "LLM", "inputs": {} })
+        );
         let text = shown.to_string();
-        assert!(!text.contains("secret") && !text.contains("inside") && !text.contains("credential"), "{text}");
+        assert!(
+            !text.contains("secret") && !text.contains("inside") && !text.contains("credential"),
+            "{text}"
+        );
         assert_eq!(graph(None), json!({ "nodes": [], "edges": [] }));
     }
 
@@ -259,6 +279,9 @@ mod tests {
         assert_eq!(page(None, None), json!([]));
         assert_eq!(page(Some(1), None), json!([]));
         assert_eq!(page(Some(3), Some(2)), json!({ "data": [], "total": 0 }));
-        assert_eq!(page(Some(usize::MAX), Some(usize::MAX)), json!({ "data": [], "total": 0 }));
+        assert_eq!(
+            page(Some(usize::MAX), Some(usize::MAX)),
+            json!({ "data": [], "total": 0 })
+        );
     }
 }

@@ -39,7 +39,9 @@ impl From<ChatQuery> for Wanted {
         Self {
             chat_id: present(query.chat_id),
             session_name: present(query.session_id),
-            newest_first: query.order.is_some_and(|order| order.eq_ignore_ascii_case("desc")),
+            newest_first: query
+                .order
+                .is_some_and(|order| order.eq_ignore_ascii_case("desc")),
             // Far beyond anything that is there, and no number that a database refuses.
             offset: (pages_before * u64::try_from(limit).unwrap_or_default()).min(u64::from(u32::MAX)),
             limit,

@@ -102,11 +102,26 @@ pub(super) fn name_ids(members: &mut Members, session: Option<&SessionName>) {
 
 /// The members of an object, written out; those of a decision in Flowise's order.
 pub(super) fn written(object: &Map<String, Value>) -> Members {
-    let member = |(name, value): (&String, &Value)| match value {
-        Value::Object(action) if name == "action" => (name.clone(), in_order(&written(action), &ACTION)),
-        value => (name.clone(), value.to_string()),
+    let member = |(name, value): (&String, &Value)| {
+        let value = match (name.as_str(), value) {
+            ("action", Value::Object(action)) => in_order(&written(action), &ACTION),
+            ("elements", Value::Array(buttons)) => {
+                let buttons: Vec<String> = buttons.iter().map(button).collect();
+                format!("[{}]", buttons.join(","))
+            }
+            (_, value) => value.to_string(),
+        };
+        (name.clone(), value)
     };
     object.iter().map(member).collect()
+}
+
+/// One of the buttons of a decision.
+fn button(button: &Value) -> String {
+    match button {
+        Value::Object(button) => in_order(&written(button), &["type", "label"]),
+        other => other.to_string(),
+    }
 }
 
 /// The members that a stream had as events.

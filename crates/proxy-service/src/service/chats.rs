@@ -24,7 +24,7 @@ use crate::{
     flowise::{Enclosed, Flowise, ReadFile, UploadRules},
     store::{
         files::StoredFile,
-        messages::{Listed, MessageStore, Rated, Rating},
+        messages::{Listed, MessageStore, Rated, Rating, RatingChange},
         sessions::{Session, SessionStore},
     },
 };
@@ -195,8 +195,13 @@ impl Chats {
     }
 
     /// Changes it.
-    pub(crate) async fn rate_again(&self, user: &CurrentUser, rating_id: &str, rated: &Rated) -> Result<()> {
-        let changed = self.messages.change_rating(&user.id, rating_id, rated).await?;
+    pub(crate) async fn rate_again(
+        &self,
+        user: &CurrentUser,
+        rating_id: &str,
+        change: &RatingChange,
+    ) -> Result<()> {
+        let changed = self.messages.change_rating(&user.id, rating_id, change).await?;
         changed.then_some(()).ok_or(Error::MessageNotFound)
     }
 

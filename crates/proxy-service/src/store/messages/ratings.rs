@@ -144,8 +144,8 @@ impl MessageStore {
 
 /// Flowise's id of the answer whose events these are.
 pub(super) fn upstream_id(notes: &Bson) -> Option<&str> {
-    let events = notes.as_array()?.iter().filter_map(Bson::as_document);
+    let mut events = notes.as_array()?.iter().filter_map(Bson::as_document);
     let is_metadata = |event: &&Document| event.get_str("event").is_ok_and(|name| name == "metadata");
-    let data = events.filter(is_metadata).last()?.get_document("data").ok()?;
+    let data = events.rfind(is_metadata)?.get_document("data").ok()?;
     data.get_str("chatMessageId").ok()
 }

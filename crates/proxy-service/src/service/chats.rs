@@ -164,7 +164,9 @@ impl Chats {
         if here.peek().is_none() {
             return Ok(());
         }
-        let sessions = self.sessions_of_chat(&user.id, flowise_id, chat_id).await?;
+        let mut sessions = self.sessions_of_chat(&user.id, flowise_id, chat_id).await?;
+        // One that is just beginning is not written down yet.
+        sessions.extend(possible_ids(&user.id, flowise_id, chat_id));
         for turn in here.filter(|turn| sessions.contains(&turn.session_id)) {
             self.turns.stop_turn(user, &turn.id).await?;
         }

@@ -1,6 +1,8 @@
 //! Everything one turn's answer says, gathered while it passes: what the client sees, what is kept, whether it is whole.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     failure::Failure,
@@ -41,6 +43,9 @@ const METADATA_MEMBERS: [&str; 8] = [
 /// The members of a JSON answer that people may see, but for those that have texts, events or ids of ours.
 const OTHER_MEMBERS: [&str; 3] = ["json", "form", "isStreamValid"];
 
+/// Members of a JSON object, each as it was written.
+pub type Members = BTreeMap<String, String>;
+
 /// How much an answer has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
@@ -80,7 +85,7 @@ pub struct Transcript {
     notes: String,
     metadata: Option<Value>,
     keeps_members: bool,
-    members: Option<Map<String, Value>>,
+    members: Option<Members>,
     last_usage: Option<Usage>,
     nodes_usage: Option<Usage>,
     heard: Heard,
@@ -216,9 +221,7 @@ impl Transcript {
         }
         if self.keeps_members {
             let seen = [&EVENT_MEMBERS[..], &METADATA_MEMBERS, &OTHER_MEMBERS, inner].concat();
-            let mut members = answer.clone();
-            members.retain(|member, _| seen.contains(&member.as_str()));
-            self.members = Some(members);
+            self.members = Some(members_of(body, &seen, answer.get("action"))?);
         }
         answer.retain(|member, _| METADATA_MEMBERS.contains(&member.as_str()));
         self.keep_metadata(answer, out);
@@ -315,7 +318,7 @@ impl Transcript {
     }
 
     /// The members of a JSON answer other than its text, when they are kept; ids in them are Flowise's.
-    pub fn members(&self) -> Option<&Map<String, Value>> {
+    pub fn members(&self) -> Option<&Members> {
         self.members.as_ref()
     }
 
@@ -330,6 +333,19 @@ impl Transcript {
     pub fn notes(&self) -> String {
         format!("[{}]", self.notes)
     }
+}
+
+/// Those members of a JSON answer that are `seen`, with the `action` that people may see.
+fn members_of(body: &[u8], seen: &[&str], action: Option<&Value>) -> Result<Members, Failure> {
+    let members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
+    let seen = members
+        .into_iter()
+        .filter(|(name, _)| seen.contains(&name.as_str()));
+    let mut members: Members = seen.map(|(name, value)| (name, value.get().to_owned())).collect();
+    members.remove("action");
+    members.extend(action.map(|action| ("action".to_owned(), action.to_string())));
+    Ok(members)
 }
 
 /// Whether this is one of Flowise's error bodies, whatever status it came with.

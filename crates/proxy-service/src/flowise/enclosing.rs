@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common_http::RequestContext;
 use reqwest::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -46,7 +47,7 @@ pub(crate) struct UploadRules {
 #[serde(default, rename_all = "camelCase")]
 struct SizeAndTypes {
     file_types: Vec<String>,
-    max_upload_size: f64,
+    max_upload_size: Value,
 }
 
 impl Flowise {

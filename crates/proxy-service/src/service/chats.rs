@@ -24,7 +24,7 @@ use crate::{
     flowise::{Enclosed, Flowise, ReadFile, UploadRules},
     store::{
         files::StoredFile,
-        messages::{Listed, MessageStore, Rated, Rating},
+        messages::{Listed, MessageStore, Rated, Rating, RatingChange},
         sessions::{Session, SessionStore},
     },
 };
@@ -164,7 +164,9 @@ impl Chats {
         if here.peek().is_none() {
             return Ok(());
         }
-        let sessions = self.sessions_of_chat(&user.id, flowise_id, chat_id).await?;
+        let mut sessions = self.sessions_of_chat(&user.id, flowise_id, chat_id).await?;
+        // One that is just beginning is not written down yet.
+        sessions.extend(possible_ids(&user.id, flowise_id, chat_id));
         for turn in here.filter(|turn| sessions.contains(&turn.session_id)) {
             self.turns.stop_turn(user, &turn.id).await?;
         }
@@ -195,8 +197,13 @@ impl Chats {
     }
 
     /// Changes it.
-    pub(crate) async fn rate_again(&self, user: &CurrentUser, rating_id: &str, rated: &Rated) -> Result<()> {
-        let changed = self.messages.change_rating(&user.id, rating_id, rated).await?;
+    pub(crate) async fn rate_again(
+        &self,
+        user: &CurrentUser,
+        rating_id: &str,
+        change: &RatingChange,
+    ) -> Result<()> {
+        let changed = self.messages.change_rating(&user.id, rating_id, change).await?;
         changed.then_some(()).ok_or(Error::MessageNotFound)
     }
 

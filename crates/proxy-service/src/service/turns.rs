@@ -44,7 +44,10 @@ use crate::{
     accounting::{Accounting, Payer},
     admission::{AdmissionMetrics, Standing},
     config::Config,
-    domain::{ask::Ask, chatflow::Chatflow, door::Door, failure::Failure, framing::Framing, upstream::Usage},
+    domain::{
+        ask::Ask, chatflow::Chatflow, door::Door, failure::Failure, framing::Framing, transcript::Members,
+        upstream::Usage,
+    },
     error::{Error, Result},
     flowise::Flowise,
     n8n::N8n,
@@ -137,7 +140,7 @@ pub(crate) struct WholeAnswer {
     /// The tokens it took, where the flow tells.
     pub(crate) usage: Option<Usage>,
     /// The members of the JSON answer that people may see, where Flowise was asked for one.
-    pub(crate) members: Option<Map<String, Value>>,
+    pub(crate) members: Option<Members>,
 }
 
 /// A turn that was waited for, or was had before.

@@ -16,7 +16,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
-pub(crate) use self::ratings::{Listed, Rated, Rating};
+pub(crate) use self::ratings::{Listed, Rated, Rating, RatingChange};
 use crate::domain::visitor::{TALKERS_END, TALKERS_FIRST};
 use crate::domain::{
     page::{Cursor, TimedPage},

@@ -67,6 +67,7 @@ pub(super) fn table(routes: &mut Routes<'_>) {
         )
         .get(&path("get-upload-file"), READING, files::show_upload)
         .post(&path("feedback"), CHATTING, messages::give_feedback)
+        .post(&path("feedback/{id}"), CHATTING, messages::give_feedback)
         .put(&path("feedback/{id}"), CHATTING, messages::change_feedback)
         .get(
             &path("chatmessage/{flowise_id}"),

@@ -9,7 +9,7 @@ mod responses;
 mod translated;
 
 use actix_web::{HttpRequest, http::StatusCode, web};
-use common_http::{Access, Clock, CurrentUser, Routes};
+use common_http::{Clock, CurrentUser, Routes};
 use serde_json::{Map, Value};
 
 pub(crate) use self::headers::openai_headers;
@@ -25,7 +25,7 @@ use crate::{
         session_name::SessionName,
     },
     error::{Error, Result},
-    routes::predict::idempotency_key,
+    routes::{CHATTING, READING, predict::idempotency_key},
     service::{
         models::Models,
         turns::{Answered, Asking, Delivery, Turns},
@@ -36,10 +36,10 @@ use crate::{
 /// This door's rows.
 pub(super) fn table(routes: &mut Routes<'_>) {
     routes
-        .get("/v1/models", Access::User, models::list_models)
-        .get("/v1/models/{model}", Access::User, models::show_model)
-        .post("/v1/chat/completions", Access::User, chat::create_chat_completion)
-        .post("/v1/responses", Access::User, responses::create_response);
+        .get("/v1/models", READING, models::list_models)
+        .get("/v1/models/{model}", READING, models::show_model)
+        .post("/v1/chat/completions", CHATTING, chat::create_chat_completion)
+        .post("/v1/responses", CHATTING, responses::create_response);
 }
 
 /// Whether a path belongs to this door.

@@ -15,6 +15,13 @@ pub(crate) struct Rated {
     pub(crate) content: String,
 }
 
+/// What of it is to be different.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RatingChange {
+    pub(crate) is_good: Option<bool>,
+    pub(crate) content: Option<String>,
+}
+
 /// The same, noted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rating {
@@ -115,9 +122,21 @@ impl MessageStore {
     }
 
     /// Changes what the person thinks of an answer; `false` when they did not say anything under this id.
-    pub(crate) async fn change_rating(&self, user_id: &str, rating_id: &str, rated: &Rated) -> Result<bool> {
+    pub(crate) async fn change_rating(
+        &self,
+        user_id: &str,
+        rating_id: &str,
+        change: &RatingChange,
+    ) -> Result<bool> {
+        // Said again, so that there is always something to set.
+        let mut set = doc! { "rating.id": rating_id };
+        if let Some(is_good) = change.is_good {
+            set.insert("rating.is_good", is_good);
+        }
+        if let Some(content) = &change.content {
+            set.insert("rating.content", content);
+        }
         let filter = doc! { "user_id": user_id, "rating.id": rating_id };
-        let set = doc! { "rating.is_good": rated.is_good, "rating.content": &rated.content };
         let updated = self.messages.update_one(filter, doc! { "$set": set }).await?;
         Ok(updated.matched_count > 0)
     }
@@ -125,8 +144,8 @@ impl MessageStore {
 
 /// Flowise's id of the answer whose events these are.
 pub(super) fn upstream_id(notes: &Bson) -> Option<&str> {
-    let events = notes.as_array()?.iter().filter_map(Bson::as_document);
+    let mut events = notes.as_array()?.iter().filter_map(Bson::as_document);
     let is_metadata = |event: &&Document| event.get_str("event").is_ok_and(|name| name == "metadata");
-    let data = events.filter(is_metadata).last()?.get_document("data").ok()?;
+    let data = events.rfind(is_metadata)?.get_document("data").ok()?;
     data.get_str("chatMessageId").ok()
 }

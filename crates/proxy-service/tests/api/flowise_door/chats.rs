@@ -155,6 +155,19 @@ async fn what_somebody_thinks_of_an_answer_is_kept_with_it() {
         .unwrap();
     assert!(!rating.get_bool("is_good").unwrap());
     assert_eq!(rating.get_str("content").unwrap(), "too long");
+    // The chat window names the chatflow in the path, and says afterwards why.
+    let path_of_window = format!("/api/v1/feedback/{FLOW}");
+    let again = alice.client.post(&path_of_window, &body).await.expect(200).body;
+    let path = format!("/api/v1/feedback/{}", again["id"].as_str().unwrap());
+    let why = json!({ "content": "because" });
+    alice.client.put(&path, &why).await.expect(200);
+    let messages = app.messages().await;
+    let rating = messages
+        .iter()
+        .find_map(|message| message.get_document("rating").ok())
+        .unwrap();
+    assert!(rating.get_bool("is_good").unwrap());
+    assert_eq!(rating.get_str("content").unwrap(), "because");
     let bad = alice.client.put(&path, &json!({ "rating": "MEH" })).await;
     refused(bad, 400, "validation_failed");
 }

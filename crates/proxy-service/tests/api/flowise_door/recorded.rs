@@ -141,7 +141,20 @@ async fn every_recorded_prediction_comes_out_as_it_was_recorded() {
         } else {
             let kind = &answer.headers["content-type"];
             assert_eq!(kind, "text/event-stream", "{case}");
-            assert_eq!(shown(&answer.text), shown(&exchange.body), "{case}");
+            let (ours, mut theirs) = (shown(&answer.text), shown(&exchange.body));
+            if exchange.body.contains("\"event\":\"end\"") {
+                assert_eq!(ours, theirs, "{case}");
+            } else {
+                // The recording broke off, maybe within a frame.
+                theirs.pop();
+                assert_eq!(ours[..theirs.len()], theirs, "{case}");
+                assert!(
+                    ours[theirs.len()..]
+                        .iter()
+                        .any(|frame| frame.contains("\"error\"")),
+                    "{case}"
+                );
+            }
         }
     }
 }
@@ -201,7 +214,8 @@ fn members(text: &str) -> Vec<(String, String)> {
 fn shown(text: &str) -> Vec<String> {
     let hidden = HIDDEN.map(|name| format!("{{\"event\":\"{name}\""));
     let frames = super::frames(text).into_iter();
-    let seen = frames.filter(|frame| !hidden.iter().any(|name| frame.contains(name.as_str())));
+    let seen = frames
+        .filter(|frame| !frame.starts_with(':') && !hidden.iter().any(|name| frame.contains(name.as_str())));
     seen.map(without_ids).collect()
 }
 
@@ -227,6 +241,5 @@ fn without_ids(text: &str) -> String {
             .replace_all(&text, instead)
             .into_owned();
     }
-    // `data` of an action has two members here, whatever their order.
     text
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{domain::session_name::SessionName, routes::doors::Heard};
 
-use super::answer::{ACTION, METADATA, in_order, name_ids};
+use super::answer::{ACTION, METADATA, in_order, name_ids, written};
 
 /// What Flowise sends into the silence.
 const HEARTBEAT: &[u8] = b":heartbeat\n\n";
@@ -41,14 +41,15 @@ impl Narrator {
             }
             "abort" | "nextAgentFlow" => write(out, &event.name, event.data),
             "metadata" => match serde_json::from_str::<Map<String, Value>>(event.data) {
-                Ok(mut data) => {
-                    name_ids(&mut data, self.session.as_ref());
-                    write(out, &event.name, &in_order(&data, &METADATA));
+                Ok(data) => {
+                    let mut members = written(&data);
+                    name_ids(&mut members, self.session.as_ref());
+                    write(out, &event.name, &in_order(&members, &METADATA));
                 }
                 Err(_) => write(out, &event.name, event.data),
             },
             "action" => match serde_json::from_str::<Map<String, Value>>(event.data) {
-                Ok(data) => write(out, &event.name, &in_order(&data, &ACTION)),
+                Ok(data) => write(out, &event.name, &in_order(&written(&data), &ACTION)),
                 Err(_) => write(out, &event.name, event.data),
             },
             // Those that came from Flowise as they are begin as Flowise's do.

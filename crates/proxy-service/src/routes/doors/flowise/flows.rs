@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     service::{chatflows::AssignedChatflow, chats::Chats},
 };
 
@@ -62,14 +62,15 @@ const START: &str = "startAgentflow";
 /// `?page=&limit=` of Flowise's list.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::routes) struct Page {
-    page: Option<usize>,
-    limit: Option<usize>,
+    page: Option<String>,
+    limit: Option<String>,
 }
 
 impl Page {
     /// The list as Flowise gives it: an array, or with both of them a page and the number of all.
     pub(in crate::routes) fn answer(&self, flows: Vec<ListedFlow>) -> Value {
-        match (self.page, self.limit) {
+        let number = |text: &Option<String>| text.as_deref()?.parse::<usize>().ok();
+        match (number(&self.page), number(&self.limit)) {
             (Some(page @ 1..), Some(limit @ 1..)) => {
                 let total = flows.len();
                 let behind = (page - 1).saturating_mul(limit);
@@ -169,15 +170,15 @@ pub(super) async fn show_uploads(
 }
 
 /// `GET /api/v1/ping`.
-pub(super) async fn ping(_: CurrentUser) -> Result<HttpResponse, Error> {
-    Ok(HttpResponse::Ok()
+pub(super) async fn ping() -> HttpResponse {
+    HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .body("pong"))
+        .body("pong")
 }
 
 /// `GET /api/v1/version`: of the Flowise whose API this is.
-pub(super) async fn show_version(_: CurrentUser) -> Result<HttpResponse, Error> {
-    Ok(HttpResponse::Ok().json(json!({ "version": VERSION })))
+pub(super) async fn show_version() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "version": VERSION }))
 }
 
 fn shown(mut config: Map<String, Value>) -> Map<String, Value> {
@@ -270,7 +271,11 @@ mod tests {
 
     #[test]
     fn a_page_is_given_only_where_both_numbers_are() {
-        let page = |page, limit| Page { page, limit }.answer(Vec::new());
+        let page = |page: Option<usize>, limit: Option<usize>| {
+            let text = |number: Option<usize>| number.map(|number| number.to_string());
+            let (page, limit) = (text(page), text(limit));
+            Page { page, limit }.answer(Vec::new())
+        };
         assert_eq!(page(None, None), json!([]));
         assert_eq!(page(Some(1), None), json!([]));
         assert_eq!(page(Some(3), Some(2)), json!({ "data": [], "total": 0 }));

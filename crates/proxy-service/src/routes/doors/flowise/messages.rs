@@ -10,7 +10,7 @@ use crate::{
     domain::said::text_of,
     error::{Error, Result},
     service::chats::{Chats, Spoken, Wanted},
-    store::messages::Rated,
+    store::messages::{Rated, RatingChange},
 };
 
 /// Messages in one list.
@@ -103,7 +103,7 @@ pub(super) struct GiveFeedback {
     content: Option<String>,
 }
 
-/// `POST /api/v1/feedback`: what the caller thinks of an answer they got.
+/// `POST /api/v1/feedback`, with or without the chatflow behind it: what the caller thinks of an answer they got.
 #[tracing::instrument(skip_all)]
 pub(super) async fn give_feedback(
     user: CurrentUser,
@@ -111,7 +111,10 @@ pub(super) async fn give_feedback(
     chats: web::Data<Chats>,
 ) -> Result<HttpResponse> {
     let body = body.into_inner();
-    let rated = rated(&body.rating, body.content)?;
+    let rated = Rated {
+        is_good: is_good(&body.rating)?,
+        content: bounded(body.content.unwrap_or_default())?,
+    };
     let rating = chats
         .rate(&user, &body.chatflowid, &body.chat_id, &body.message_id, rated)
         .await?;
@@ -128,11 +131,11 @@ pub(super) async fn give_feedback(
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ChangeFeedback {
-    rating: String,
+    rating: Option<String>,
     content: Option<String>,
 }
 
-/// `PUT /api/v1/feedback/{id}`: they think otherwise, or say why.
+/// `PUT /api/v1/feedback/{id}`: they think otherwise, or say why; what is not said stays as it was.
 #[tracing::instrument(skip_all)]
 pub(super) async fn change_feedback(
     user: CurrentUser,
@@ -140,23 +143,28 @@ pub(super) async fn change_feedback(
     body: Body<ChangeFeedback>,
     chats: web::Data<Chats>,
 ) -> Result<HttpResponse> {
-    let body = body.into_inner();
+    let ChangeFeedback { rating, content } = body.into_inner();
     let id = Uuid::parse_str(&id).or(Err(Error::MessageNotFound))?;
-    let rated = rated(&body.rating, body.content)?;
-    chats.rate_again(&user, &id.to_string(), &rated).await?;
+    let change = RatingChange {
+        is_good: rating.as_deref().map(is_good).transpose()?,
+        content: content.map(bounded).transpose()?,
+    };
+    chats.rate_again(&user, &id.to_string(), &change).await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "OK" })))
 }
 
-fn rated(rating: &str, content: Option<String>) -> Result<Rated> {
-    let is_good = match rating {
-        "THUMBS_UP" => true,
-        "THUMBS_DOWN" => false,
-        _ => return Err(Error::invalid("rating", "must be `THUMBS_UP` or `THUMBS_DOWN`")),
-    };
-    let content = content.unwrap_or_default();
+fn is_good(rating: &str) -> Result<bool> {
+    match rating {
+        "THUMBS_UP" => Ok(true),
+        "THUMBS_DOWN" => Ok(false),
+        _ => Err(Error::invalid("rating", "must be `THUMBS_UP` or `THUMBS_DOWN`")),
+    }
+}
+
+fn bounded(content: String) -> Result<String> {
     if content.chars().nth(CONTENT_CHARS_MAX).is_some() {
         let message = format!("may have at most {CONTENT_CHARS_MAX} characters");
         return Err(Error::invalid("content", message));
     }
-    Ok(Rated { is_good, content })
+    Ok(content)
 }

@@ -35,7 +35,7 @@ eval "$("$here/databases.sh" start "$databases" --fast)"
 export TEST_POSTGRES_URL TEST_MONGODB_URL TEST_REDIS_URL
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --locked "$@"
+    cargo nextest run --config-file scripts/nextest.toml --workspace --locked "$@"
 else
     cargo test --workspace --locked --all-targets "$@"
 fi

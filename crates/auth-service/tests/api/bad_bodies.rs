@@ -20,23 +20,16 @@ async fn every_route_refuses_bodies_its_contract_does_not_name() {
             "service" => app.as_service("proxy-service"),
             _ => root.client.clone(),
         };
-        let path = operation
-            .path
-            .replace("{user_id}", &victim.id)
-            .replace("{email}", "victim@example.com")
-            .replace("{type}", "email")
-            .replace("{provider}", "nobody")
-            .replace("{provider_id}", "none")
-            .replace("{flowise_id}", "none")
-            .replace("{group_id}", "none")
-            .replace("{embed_id}", "none")
-            .replace("{identity_id}", "none")
-            .replace("{name}", "none")
-            .replace("{invitation_id}", "none")
-            .replace("{key_id}", "none")
-            .replace("{version}", "0")
-            .replace("{session_id}", "0193a000-0000-7000-8000-000000000000");
-        assert!(!path.contains('{'), "{path}: what stands for the parameter?");
+        let named = |part: &str| match part {
+            "{user_id}" => victim.id.clone(),
+            "{email}" => "victim@example.com".to_owned(),
+            "{type}" => "email".to_owned(),
+            "{version}" => "0".to_owned(),
+            "{session_id}" => "0193a000-0000-7000-8000-000000000000".to_owned(),
+            part if part.starts_with('{') => "none".to_owned(),
+            part => part.to_owned(),
+        };
+        let path = operation.path.split('/').map(named).collect::<Vec<_>>().join("/");
         for bad in contract.bad_bodies(&operation) {
             let method = operation.method.to_uppercase().parse().unwrap();
             let answer = client.send(client.request(method, &path).json(&bad.body)).await;

@@ -54,12 +54,17 @@ impl Models {
         if let Ok(id) = Uuid::parse_str(model) {
             return self.access.chatflow_for(user, &id.to_string()).await;
         }
-        let key = (user.id.clone(), model.to_owned());
-        let id = match self.ids.get(&key).await {
+        // What a key that is bound to some chatflows sees of them is its own.
+        if user.key.as_ref().is_some_and(|key| key.chatflows.is_some()) {
+            let id = self.id_of(user, model).await?;
+            return self.access.chatflow_for(user, &id).await;
+        }
+        let known = (user.id.clone(), model.to_owned());
+        let id = match self.ids.get(&known).await {
             Some(id) => id,
             None => {
                 let id = self.id_of(user, model).await?;
-                self.ids.insert(key, id.clone()).await;
+                self.ids.insert(known, id.clone()).await;
                 id
             }
         };

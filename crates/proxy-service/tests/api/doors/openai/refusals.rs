@@ -225,7 +225,7 @@ async fn who_asks_too_fast_is_told_when_to_come_back() {
     assert_eq!(refused.headers["retry-after"], "1");
     assert!(!refused.headers.contains_key("x-should-retry"));
     expect_fault(refused, 429, "rate_limit_error", "rate_limit_exceeded");
-    let native = alice.client.get("/api/v1/chat/credits").await;
+    let native = alice.client.get("/api/v1/chat/my-assigned-chatflows").await;
     assert!(
         !native.headers.contains_key("x-ratelimit-limit-requests"),
         "of this door only"
@@ -236,7 +236,7 @@ async fn who_asks_too_fast_is_told_when_to_come_back() {
 async fn who_has_to_wait_until_tomorrow_is_told_not_to_try() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;
-    app.set_chatflow(doc! { "daily_turns_per_user_max": 1 }).await;
+    app.set_chatflow(doc! { "daily_turns_per_user_max": 1_i64 }).await;
     ask(&alice, &json!({})).await.expect(200);
     app.is_quiet().await;
     let answer = ask(&alice, &json!({})).await;

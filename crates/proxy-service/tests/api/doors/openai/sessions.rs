@@ -65,11 +65,6 @@ async fn a_named_session_is_kept_and_goes_on() {
     assert_eq!(history["history"][2]["content"], "and now?");
 }
 
-/// The session of the message that was stored `index`-th.
-async fn app_session(app: &TestApp, index: usize) -> Value {
-    Value::from(app.messages().await[index].get_str("session_id").unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_the_callers_own() {
     let app = TestApp::spawn().await;

@@ -150,13 +150,12 @@ fn service<T: 'static>(request: &HttpRequest) -> Result<&web::Data<T>> {
 
 /// An error about one of our own requests, told about the request that became it.
 fn named(error: Error, params: &Params) -> Error {
-    match &error {
-        Error::Invalid(wrong) => match params.of(&wrong.field) {
-            Some(param) => Error::invalid(param, &wrong.message),
-            None => error,
-        },
-        _ => error,
+    if let Error::Invalid(wrong) = &error
+        && let Some(param) = params.of(&wrong.field)
+    {
+        return Error::invalid(param, &wrong.message);
     }
+    error
 }
 
 impl From<Invalid> for Error {

@@ -161,6 +161,7 @@ impl Asked {
             history: Some(self.history),
             session_id,
             uploads: Some(self.uploads),
+            takes_read_files: false,
         };
         (request, self.params)
     }

@@ -51,15 +51,12 @@ async fn a_named_session_is_kept_and_goes_on() {
         (app.count("chat_sessions").await, app.count("chat_messages").await),
         (2, 8)
     );
-    let listed = sessions(&alice).await;
-    let first = listed
-        .iter()
-        .find(|one| one["session_id"] == app_session(&app, 0).await)
-        .unwrap();
-    let path = format!(
-        "/api/v1/chat/sessions/{}/history",
-        first["session_id"].as_str().unwrap()
-    );
+    let first = app.messages().await[0]
+        .get_str("session_id")
+        .unwrap()
+        .to_owned();
+    assert!(sessions(&alice).await.iter().any(|one| one["session_id"] == first));
+    let path = format!("/api/v1/chat/sessions/{first}/history");
     let history = alice.client.get(&path).await.expect(200).body;
     assert_eq!(history["count"], 6);
     assert_eq!(history["history"][2]["content"], "and now?");

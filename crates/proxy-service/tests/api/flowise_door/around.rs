@@ -73,8 +73,9 @@ async fn a_chatflow_of_somebody_else_is_not_there() {
     }
     let bad = stranger
         .client
-        .post("/api/v1/prediction/not-a-uuid", &json!({ "question": "hi" }));
-    refused(bad.await, 400, "validation_failed");
+        .post("/api/v1/prediction/not-a-uuid", &json!({ "question": "hi" }))
+        .await;
+    refused(bad, 400, "validation_failed");
     assert!(app.flowise.asked().is_empty() && app.accounting.asked().is_empty());
 }
 

@@ -116,7 +116,9 @@ async fn every_route_of_every_service_is_closed_to_who_must_change_the_password(
                 if row.method == "HEAD" {
                     assert_eq!(answer.status, 403, "{} {}", row.method, row.path);
                 } else {
-                    answer.expect_problem(403, "password_change_required");
+                    // The doors of other products' APIs have their errors in another form, and the same code.
+                    let answer = answer.expect(403);
+                    assert_eq!(answer.body["code"], "password_change_required", "{}", row.path);
                 }
                 tried += 1;
             }

@@ -65,7 +65,7 @@ pub async fn read_json<T: DeserializeOwned>(
     if !is_json(request) {
         return Err(not_json());
     }
-    let bytes = read(request, payload, max, room).await?;
+    let bytes = read_bytes(request, payload, max, room).await?;
     parse(&bytes, ValidationStatus::of(request))
 }
 
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         async move {
-            let bytes = read(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
+            let bytes = read_bytes(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
             if bytes.trim_ascii().is_empty() {
                 return Ok(Self(T::default()));
             }
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
             if !is_form && !is_json(&request) {
                 return Err(neither_form_nor_json());
             }
-            let bytes = read(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
+            let bytes = read_bytes(&request, payload, BODY_BYTES_MAX, |_bytes| Ok(())).await?;
             let status = ValidationStatus::of(&request);
             if is_form {
                 parse_form(&bytes, status).map(Self)
@@ -121,7 +121,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for FormOrJson<T> {
     }
 }
 
-async fn read(
+/// Reads a body of at most `max` bytes, of whatever kind; `room` as for [`read_json`].
+pub async fn read_bytes(
     request: &HttpRequest,
     payload: Payload,
     max: usize,

@@ -30,7 +30,9 @@ pub use access::{Access, Authenticator, Gate, KeyRule, Routes, Row, SessionCheck
 pub use address::{ClientAddress, TrustedProxies};
 pub use api_key_checks::ApiKeyChecks;
 pub use api_keys::{API_KEY_BEGINNING, ApiKeyGrant, ApiKeyVerification};
-pub use body::{BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_json};
+pub use body::{
+    BODY_BYTES_MAX, Body, FormOrJson, OptionalBody, Path, Query, ValidationStatus, read_bytes, read_json,
+};
 pub use browser::{SessionCookies, is_from_own_page, own_origin};
 pub use caller::{Caller, CallingService, CurrentUser};
 pub use clock::{Clock, Timestamp};

@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     limits::{self, limit},
-    routes::{ChatPage, PublicBase, WidgetPages, routes, visitor_cors},
+    routes::{ChatPage, PublicBase, WidgetPages, openai_headers, refuse_in_kind, routes, visitor_cors},
     service::{limits::Limits, turns::Turns, widget::protection::Protection},
     store::leases::LeaseStore,
     upload_memory::UploadMemory,
@@ -84,6 +84,7 @@ impl App {
         );
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
+        let chats = web::Data::new(turns.chats(catalog.chatflows.clone()));
         let turns = web::Data::new(turns);
         let widget_pages = WidgetPages::new(config.public_base_url.clone());
         let chat_page = web::Data::new(ChatPage::new(config.prompt_chars_max));
@@ -109,6 +110,7 @@ impl App {
                 .app_data(protection.clone())
                 .app_data(upload_memory.clone())
                 .app_data(turns.clone())
+                .app_data(chats.clone())
                 .app_data(conversations.clone())
                 .app_data(files.clone())
                 .app_data(public_base.clone())
@@ -124,6 +126,8 @@ impl App {
                     table.finish();
                 })
                 .wrap(from_fn(limit))
+                .wrap(from_fn(refuse_in_kind))
+                .wrap(from_fn(openai_headers))
                 .wrap(cors(&origins, false))
                 .wrap(from_fn(visitor_cors))
                 .wrap(from_fn(observe))

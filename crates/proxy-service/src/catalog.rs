@@ -20,6 +20,7 @@ use crate::{
         crowds::Crowds,
         departures::{self, Departures},
         groups::Groups,
+        models::Models,
         people::People,
         personal_data::PersonalData,
         sign_in::SignIn,
@@ -42,7 +43,8 @@ pub(crate) struct Catalog {
     pub(crate) access: Access,
     sign_in: SignIn,
     balances: BalanceClient,
-    chatflows: Chatflows,
+    pub(crate) chatflows: Chatflows,
+    models: Models,
     /// Copies of people.
     pub(crate) people: People,
     assignments: Assignments,
@@ -123,19 +125,21 @@ impl Catalog {
             access.clone(),
             clock.clone(),
         );
+        let chatflows = Chatflows::new(
+            store.clone(),
+            rows.clone(),
+            group_rows.clone(),
+            copies.clone(),
+            access.clone(),
+            prices,
+            clock.clone(),
+        );
         Ok(Self {
             user_changes,
             sign_in: SignIn::new(auth, authenticator.clone()),
             balances: BalanceClient::new(http.clone(), &config.accounting_url),
-            chatflows: Chatflows::new(
-                store.clone(),
-                rows.clone(),
-                group_rows.clone(),
-                copies.clone(),
-                access.clone(),
-                prices,
-                clock.clone(),
-            ),
+            models: Models::new(chatflows.clone(), access.clone()),
+            chatflows,
             crowds: Crowds::new(people.clone(), assignments.clone(), groups.clone(), tasks.clone()),
             audits: Audits::new(
                 rows.clone(),
@@ -227,6 +231,7 @@ impl Catalog {
             .app_data(Data::new(self.sign_in.clone()))
             .app_data(Data::new(self.balances.clone()))
             .app_data(Data::new(self.chatflows.clone()))
+            .app_data(Data::new(self.models.clone()))
             .app_data(Data::new(self.people.clone()))
             .app_data(Data::new(self.assignments.clone()))
             .app_data(Data::new(self.groups.clone()))

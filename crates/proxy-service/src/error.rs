@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// The session does not exist, or belongs to somebody else or another chatflow; these are not told apart.
     #[error("Chat session not found or access denied")]
     SessionNotFound,
+    /// The message does not exist, or belongs to somebody else; these are not told apart.
+    #[error("Message not found or access denied")]
+    MessageNotFound,
     /// The file does not exist, or belongs to somebody else; these are not told apart.
     #[error("File not found or access denied")]
     FileNotFound,
@@ -315,6 +318,7 @@ impl Error {
             Self::ChatflowAccessDenied => (StatusCode::FORBIDDEN, "chatflow_access_denied"),
             Self::ChatflowNotFound => (StatusCode::NOT_FOUND, "chatflow_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::MessageNotFound => (StatusCode::NOT_FOUND, "message_not_found"),
             Self::FileNotFound => (StatusCode::NOT_FOUND, "file_not_found"),
             Self::FileDataNotFound => (StatusCode::NOT_FOUND, "file_data_not_found"),
             Self::NotAnImage => (StatusCode::BAD_REQUEST, "not_an_image"),
@@ -490,6 +494,7 @@ impl Error {
             | Self::ChatflowAccessDenied
             | Self::ChatflowNotFound
             | Self::SessionNotFound
+            | Self::MessageNotFound
             | Self::FileNotFound
             | Self::FileDataNotFound
             | Self::NotAnImage

@@ -4,6 +4,8 @@
 //! cannot stream answers JSON, and an unknown path is a web page. Nothing of what a client sent in its head goes on to
 //! Flowise: every request is built here.
 
+mod enclosing;
+
 use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
+pub(crate) use self::enclosing::{Enclosed, ReadFile, UploadRules};
 use crate::{
     admission::{Admission, AdmissionMetrics, Admitted},
     config::Upstream,
@@ -134,7 +137,7 @@ impl Flowise {
         &self.admission
     }
 
-    /// Runs a flow, asking for a stream where it has one, and learns whether Flowise answers at all.
+    /// Runs a flow, asking for a stream where one is wanted and it has one, and learns whether Flowise answers at all.
     pub(crate) async fn ask(
         &self,
         admitted: &mut Admitted,
@@ -150,7 +153,7 @@ impl Flowise {
     }
 
     async fn try_ask(&self, flow_id: &str, prediction: &mut Prediction<'_>) -> Result<Reply, Failure> {
-        prediction.streaming = self.streams(flow_id).await?;
+        prediction.streaming = prediction.streaming && self.streams(flow_id).await?;
         let reply = self.predict(flow_id, prediction).await;
         if prediction.streaming && matches!(reply, Err(Failure::HeaderTimeout)) {
             // Is it that Flowise does not know the chatflow any more? Then it never answers, and is well.
@@ -162,7 +165,7 @@ impl Flowise {
 
     /// Whether the flow streams its answers. Where Flowise does not say, it is taken to: most do. A chatflow that it does
     /// not know is told here, because asked for a stream of it, it never answers.
-    async fn streams(&self, flow_id: &str) -> Result<bool, Failure> {
+    pub(crate) async fn streams(&self, flow_id: &str) -> Result<bool, Failure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {

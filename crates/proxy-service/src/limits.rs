@@ -46,6 +46,7 @@ pub(crate) async fn limit<B: MessageBody>(
         let refused: HttpResponse = Error::RateLimited { retry_after_secs }.error_response();
         let mut response = request.into_response(refused).map_into_right_body();
         show(response.headers_mut(), told.as_slice(), now);
+        remember(&mut response, told.into_iter().collect());
         return Ok(response);
     }
     let work = async {
@@ -55,7 +56,13 @@ pub(crate) async fn limit<B: MessageBody>(
     let (response, told) = TOLD.scope(RefCell::new(told.into_iter().collect()), work).await;
     let mut response = response?.map_into_left_body();
     show(response.headers_mut(), &told, now);
+    remember(&mut response, told);
     Ok(response)
+}
+
+/// For doors whose clients read other headers.
+fn remember<B>(response: &mut ServiceResponse<B>, told: Vec<Told>) {
+    response.response_mut().extensions_mut().insert(told);
 }
 
 /// The same for people, where their token is checked.

@@ -10,6 +10,7 @@ mod chat_body;
 mod chat_page;
 mod chatflows;
 mod credits;
+mod doors;
 mod embeds;
 mod exports;
 mod files;
@@ -28,6 +29,7 @@ mod widget;
 
 pub(crate) use self::{
     chat_page::ChatPage,
+    doors::{openai::openai_headers, refuse_in_kind},
     files::PublicBase,
     visitors::{DoorRules, visitor_cors},
     widget::WidgetPages,
@@ -78,6 +80,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     reports::table(routes);
     people::table(routes);
     predict::table(routes);
+    doors::table(routes);
     sessions::table(routes);
     exports::table(routes);
     files::table(routes);

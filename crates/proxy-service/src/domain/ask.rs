@@ -24,6 +24,9 @@ const UPLOADS_MAX: usize = 10;
 /// Bytes of one file, as the documented client limits them.
 const UPLOAD_BYTES_MAX: usize = 10 << 20;
 
+/// The kind of an upload whose `data` is text, put before the question: what an attached file was read as.
+pub const FULL_TEXT: &str = "file:full";
+
 /// The kind of an upload whose `data` is the id of a file that was uploaded before.
 pub const STORED_FILE: &str = "stored-file";
 
@@ -57,6 +60,9 @@ pub struct ChatRequest {
     pub session_id: Option<String>,
     /// Files.
     pub uploads: Option<Vec<Upload>>,
+    /// Whether uploads may be of the kinds that clients of Flowise send of files that were read before.
+    #[serde(skip)]
+    pub takes_read_files: bool,
 }
 
 /// An earlier message; Flowise accepts only these two roles.
@@ -174,7 +180,7 @@ impl Ask {
             ));
         }
         for (index, upload) in uploads.iter_mut().enumerate() {
-            check_upload(index, upload)?;
+            check_upload(index, upload, request.takes_read_files)?;
         }
         Ok(Self {
             question,
@@ -265,14 +271,15 @@ fn check_history(history: &[Message]) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_upload(index: usize, upload: &mut Upload) -> Result<(), Invalid> {
+fn check_upload(index: usize, upload: &mut Upload, takes_read_files: bool) -> Result<(), Invalid> {
     let invalid = |member: &str, message: &str| Invalid::member(format!("uploads.{index}.{member}"), message);
     if upload.kind == STORED_FILE {
         let id = Uuid::parse_str(&upload.data).or(Err(invalid("data", "must be the id of a file")))?;
         upload.data = id.to_string();
         return Ok(());
     }
-    if !matches!(&*upload.kind, "file" | "audio") {
+    let is_read = takes_read_files && matches!(&*upload.kind, "file:rag" | FULL_TEXT);
+    if !is_read && !matches!(&*upload.kind, "file" | "audio") {
         // An address would be fetched by Flowise or the model, from inside the network.
         return Err(invalid("type", "must be `file`, `audio` or `stored-file`"));
     }
@@ -285,6 +292,13 @@ fn check_upload(index: usize, upload: &mut Upload) -> Result<(), Invalid> {
     }
     if !is_mime(&upload.mime) {
         return Err(invalid("mime", "must be a media type such as `image/png`"));
+    }
+    if upload.kind == FULL_TEXT {
+        return if upload.data.len() > UPLOAD_BYTES_MAX {
+            Err(invalid("data", "may have at most 10 MiB"))
+        } else {
+            Ok(())
+        };
     }
     // What stands before the last comma is a `data:` prefix, or two: the existing client and an older gateway each
     // added one.

@@ -1,6 +1,8 @@
 //! Everything one turn's answer says, gathered while it passes: what the client sees, what is kept, whether it is whole.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     failure::Failure,
@@ -37,6 +39,12 @@ const METADATA_MEMBERS: [&str; 8] = [
     "flowVariables",
     "action",
 ];
+
+/// The members of a JSON answer that people may see, but for those that have texts, events or ids of ours.
+const OTHER_MEMBERS: [&str; 3] = ["json", "form", "isStreamValid"];
+
+/// Members of a JSON object, each as it was written.
+pub type Members = BTreeMap<String, String>;
 
 /// How much an answer has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +84,8 @@ pub struct Transcript {
     /// Events other than tokens: JSON objects with commas between them.
     notes: String,
     metadata: Option<Value>,
+    keeps_members: bool,
+    members: Option<Members>,
     last_usage: Option<Usage>,
     nodes_usage: Option<Usage>,
     heard: Heard,
@@ -95,6 +105,8 @@ impl Transcript {
             text_bytes: 0,
             notes: String::new(),
             metadata: None,
+            keeps_members: false,
+            members: None,
             last_usage: None,
             nodes_usage: None,
             heard: Heard::Nothing,
@@ -107,6 +119,14 @@ impl Transcript {
     /// The same of a chatflow whose inside people may see, or may not.
     pub fn showing(self, inside: Inside) -> Self {
         Self { inside, ..self }
+    }
+
+    /// The same for somebody who wants a JSON answer as it is.
+    pub fn keeping_members(self, keeps_members: bool) -> Self {
+        Self {
+            keeps_members,
+            ..self
+        }
     }
 
     /// Takes in the data of one event of the stream and writes what the client may see of it.
@@ -169,7 +189,7 @@ impl Transcript {
     /// Takes in a JSON answer, which comes where a flow cannot stream, as the events a stream would have had.
     pub fn accept_whole(&mut self, body: &[u8], out: &mut EventWriter) -> Result<(), Failure> {
         let mut answer: Map<String, Value> = serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
-        let text = match (answer.remove("text"), answer.remove("json")) {
+        let text = match (answer.remove("text"), answer.get("json")) {
             (Some(Value::String(text)), _) => text,
             (_, Some(structured)) if !structured.is_null() => structured.to_string(),
             _ => String::new(),
@@ -198,6 +218,10 @@ impl Transcript {
             if let Some(data) = answer.get(*name).filter(|data| !data.is_null()) {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);
             }
+        }
+        if self.keeps_members {
+            let seen = [&EVENT_MEMBERS[..], &METADATA_MEMBERS, &OTHER_MEMBERS, inner].concat();
+            self.members = Some(members_of(body, &seen, answer.get("action"))?);
         }
         answer.retain(|member, _| METADATA_MEMBERS.contains(&member.as_str()));
         self.keep_metadata(answer, out);
@@ -293,6 +317,11 @@ impl Transcript {
         self.metadata.as_ref()
     }
 
+    /// The members of a JSON answer other than its text, when they are kept; ids in them are Flowise's.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
     /// The content of the stored message: the token events, with those that followed each other made one.
     pub fn content(&self) -> String {
         let tokens = self.texts.iter().filter(|text| !text.is_empty());
@@ -304,6 +333,19 @@ impl Transcript {
     pub fn notes(&self) -> String {
         format!("[{}]", self.notes)
     }
+}
+
+/// Those members of a JSON answer that are `seen`, with the `action` that people may see.
+fn members_of(body: &[u8], seen: &[&str], action: Option<&Value>) -> Result<Members, Failure> {
+    let members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_slice(body).or(Err(Failure::NotAnAnswer))?;
+    let seen = members
+        .into_iter()
+        .filter(|(name, _)| seen.contains(&name.as_str()));
+    let mut members: Members = seen.map(|(name, value)| (name, value.get().to_owned())).collect();
+    members.remove("action");
+    members.extend(action.map(|action| ("action".to_owned(), action.to_string())));
+    Ok(members)
 }
 
 /// Whether this is one of Flowise's error bodies, whatever status it came with.

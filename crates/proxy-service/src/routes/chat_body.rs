@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use common_http::{Caller, Problem, read_json};
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
@@ -16,14 +17,14 @@ use crate::{
 /// How long a request may take to arrive: what has arrived of it has its memory meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// A chat request and the memory it has.
+/// A chat request, of ours or of another API, and the memory it has.
 #[derive(Debug)]
-pub(crate) struct ChatBody {
-    pub(crate) request: ChatRequest,
+pub(crate) struct ChatBody<T = ChatRequest> {
+    pub(crate) request: T,
     pub(crate) share: Share,
 }
 
-impl FromRequest for ChatBody {
+impl<T: DeserializeOwned + 'static> FromRequest for ChatBody<T> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 

@@ -5,7 +5,11 @@ use common_http::{CurrentUser, Path, Query, Routes, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{READING, paging::Paging};
+use super::{
+    READING,
+    doors::flowise::{ListedFlow, Page},
+    paging::Paging,
+};
 use crate::{
     domain::chatflow::Chatflow,
     error::Result,
@@ -18,7 +22,7 @@ use crate::{
 pub(crate) fn table(routes: &mut Routes<'_>) {
     for base in ["/api/v1/chatflows", "/chatflows"] {
         routes
-            .get(base, READING, list_chatflows)
+            .get(base, READING, list_flows)
             .get(&format!("{base}/"), READING, list_chatflows)
             .get(&format!("{base}/my-chatflows"), READING, list_my_chatflows)
             .get(&format!("{base}/{{flowise_id}}"), READING, show_chatflow)
@@ -82,6 +86,22 @@ async fn list_chatflows(
 ) -> Result<HttpResponse> {
     let assigned = chatflows.assigned_to(&user).await?;
     answer(&request, &query, assigned, ChatflowSummary::from)
+}
+
+/// `GET /api/v1/chatflows`: the same with what clients of Flowise read beside it; they ask for pages in their own way.
+async fn list_flows(
+    user: CurrentUser,
+    request: HttpRequest,
+    query: Query<Paging>,
+    page: Query<Page>,
+    chatflows: web::Data<Chatflows>,
+) -> Result<HttpResponse> {
+    let assigned = chatflows.assigned_to(&user).await?;
+    if page.is_given() {
+        let flows = assigned.into_iter().map(ListedFlow::from).collect();
+        return Ok(HttpResponse::Ok().json(page.answer(flows)));
+    }
+    answer(&request, &query, assigned, ListedFlow::from)
 }
 
 /// `GET /api/v1/chatflows/my-chatflows`: the list of the web client.

@@ -192,9 +192,19 @@ async fn show_file(
     files: web::Data<Files>,
 ) -> Result<HttpResponse> {
     let file = files.find(&user.id, &file_id).await?;
-    let length = files.length(&file).await?;
+    give(&request, &file, &files, query.download == Some(true)).await
+}
+
+/// The file, or the part of it that is asked for.
+pub(super) async fn give(
+    request: &HttpRequest,
+    file: &StoredFile,
+    files: &Files,
+    download: bool,
+) -> Result<HttpResponse> {
+    let length = files.length(file).await?;
     let kind = FileKind::stored(&file.mime);
-    let inline = kind.inline && !kind.contradicts(&file.name) && query.download != Some(true);
+    let inline = kind.inline && !kind.contradicts(&file.name) && !download;
     let tag = format!("\"{}\"", file.hash.as_deref().unwrap_or(&file.id));
     let how = disposition(if inline { "inline" } else { "attachment" }, &file.name);
     let dress = |mut response: HttpResponseBuilder| {
@@ -202,10 +212,10 @@ async fn show_file(
         response.insert_header((header::ACCEPT_RANGES, "bytes"));
         response
     };
-    if is_known(&request, &tag) {
+    if is_known(request, &tag) {
         return Ok(dress(HttpResponse::NotModified()).finish());
     }
-    let (mut response, range) = match wanted(range_of(&request, &tag), length) {
+    let (mut response, range) = match wanted(range_of(request, &tag), length) {
         Wanted::Whole => (dress(HttpResponse::Ok()), 0..length),
         Wanted::Part(range) => {
             let mut response = dress(HttpResponse::PartialContent());
@@ -220,7 +230,7 @@ async fn show_file(
         let nothing = stream::empty::<Result<web::Bytes, actix_web::Error>>();
         return Ok(response.body(SizedStream::new(size, nothing)));
     }
-    let bytes = files.read(&file, range).await?;
+    let bytes = files.read(file, range).await?;
     Ok(response.body(SizedStream::new(size, Box::pin(bytes))))
 }
 

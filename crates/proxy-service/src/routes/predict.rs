@@ -16,7 +16,7 @@ use crate::{
         framing::{EventWriter, Framing},
     },
     error::{Error, Result},
-    service::turns::{Answered, Begun, Delivery, Turns},
+    service::turns::{Answered, Asking, Begun, Delivery, Turns},
     store::turns::Known,
 };
 
@@ -51,7 +51,8 @@ async fn predict(
     let key = idempotency_key(&request)?;
     let ChatBody { request, share } = body;
     let chatflow_id = request.chatflow_id.clone();
-    let answered = turns.answer(user.clone(), request, share, key).await?;
+    let asking = Asking::native(user.clone(), request, share, key, Delivery::Whole);
+    let answered = turns.answer(asking).await?;
     // The turn is over and paid for: a balance that cannot be read now is left out.
     let remaining_credits = balances.total(&user).await.ok();
     let mut response = HttpResponse::Ok();
@@ -114,10 +115,8 @@ async fn stream(
         let rest = turns.go_on(&user, &body.request, &from, framing).await?;
         return Ok(super::turns::render(rest, &from.turn));
     }
-    let begun = turns
-        .stream(user, body.request, body.share, key, delivery, framing)
-        .await?;
-    Ok(match begun {
+    let asking = Asking::native(user, body.request, body.share, key, delivery);
+    Ok(match turns.stream(asking, framing).await? {
         Begun::Streaming { turn_id, events } => stream_of(&turn_id).streaming(events),
         Begun::Replay(known) => stream_of(&known.id)
             .insert_header(replayed())
@@ -173,13 +172,13 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
     Ok(Some(key.to_owned()))
 }
 
-fn replayed() -> (HeaderName, &'static str) {
+pub(super) fn replayed() -> (HeaderName, &'static str) {
     (HeaderName::from_static("idempotency-replayed"), "true")
 }
 
 /// The events of a turn that is over, with its text in one. They are not those of the stream the first request got, so
 /// they have no ids to go on after: who loses this stream too repeats the request.
-fn replay(known: &Known, delivery: Delivery, framing: Framing) -> web::Bytes {
+pub(super) fn replay(known: &Known, delivery: Delivery, framing: Framing) -> web::Bytes {
     let mut events = EventWriter::unnumbered(framing);
     let answer = known.answer.clone().unwrap_or_default();
     if delivery == Delivery::Stored {

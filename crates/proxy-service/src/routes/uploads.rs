@@ -3,7 +3,7 @@
 use std::{future::ready, time::Duration};
 
 use actix_multipart::{Field, Multipart};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, dev::Payload, web};
 use bytes::Bytes;
 use common_http::{CurrentUser, Routes};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -56,8 +56,7 @@ async fn upload_file(
     if declared.is_some_and(|length| length > FILE_BYTES_MAX + FORM_BYTES_MAX) {
         return Err(Error::FileRefused(crate::domain::refusal::Refusal::TooLarge));
     }
-    let end = stream::once(ready(Ok(Bytes::from_static(BEYOND_THE_END))));
-    let form = Multipart::new(request.headers(), payload.chain(end));
+    let form = form_of(&request, payload.into_inner());
     let received = timeout(UPLOAD_TIMEOUT, receive(&user, form, &files)).await;
     let kept = received.or(Err(Error::UploadTooSlow))??;
     Ok(HttpResponse::Ok().json(json!({
@@ -67,6 +66,12 @@ async fn upload_file(
         "mime": kept.mime,
         "size": kept.size,
     })))
+}
+
+/// The fields of a form, one by one.
+pub(super) fn form_of(request: &HttpRequest, payload: Payload) -> Multipart {
+    let end = stream::once(ready(Ok(Bytes::from_static(BEYOND_THE_END))));
+    Multipart::new(request.headers(), payload.chain(end))
 }
 
 /// Reads the fields. The session may stand before the file or after it: only before can it be checked before the bytes

@@ -3,6 +3,7 @@
 //! A turn is a task of its own on the main runtime. It does not end with the request that began it: a client may leave
 //! and the turn still comes to its end, is stored and is paid for as the payment table says.
 
+mod asking;
 mod attending;
 mod ending;
 mod filing;
@@ -21,18 +22,16 @@ mod watch;
 use std::{sync::Arc, time::Instant};
 
 use chrono::TimeDelta;
-use common_http::{Clock, CurrentUser, Lifecycle, Metrics, RequestContext, ServiceTokens};
+use common_http::{Clock, Lifecycle, Metrics, RequestContext, ServiceTokens};
 use mongodb::Database;
 use serde_json::{Map, Value};
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-};
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
-pub(crate) use self::visiting::VisitorTurn;
+pub(crate) use self::{asking::Asking, visiting::VisitorTurn};
 use self::{
+    asking::Seat,
     metrics::TurnMetrics,
     opening::{Held, Opened, Opening},
     resuming::Readers,
@@ -46,12 +45,8 @@ use crate::{
     admission::{AdmissionMetrics, Standing},
     config::Config,
     domain::{
-        ask::{Ask, ChatRequest},
-        chatflow::Chatflow,
-        failure::Failure,
-        framing::Framing,
-        turn::{new_session_id, new_turn_id},
-        upstream_ids::memory_id,
+        ask::Ask, chatflow::Chatflow, door::Door, failure::Failure, framing::Framing, transcript::Members,
+        upstream::Usage,
     },
     error::{Error, Result},
     flowise::Flowise,
@@ -60,6 +55,8 @@ use crate::{
     service::{
         access::Access,
         caps::{Capped, Caps},
+        chatflows::Chatflows,
+        chats::Chats,
         conversations::Conversations,
         files::{Files, Gathered},
         housekeeping::Housekeeping,
@@ -74,7 +71,6 @@ use crate::{
         turn_events::TurnEventStore,
         turns::{Key, Known, TurnStore},
     },
-    upload_memory::Share,
 };
 
 /// How a turn reaches its caller.
@@ -129,6 +125,8 @@ pub(crate) enum Begun {
 /// A turn that was waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WholeAnswer {
+    /// The turn.
+    pub(crate) turn_id: String,
     /// The text.
     pub(crate) text: String,
     /// Credits paid; `None` when accounting-service has not said it yet.
@@ -137,6 +135,12 @@ pub(crate) struct WholeAnswer {
     pub(crate) session_id: String,
     /// Whether it is whole.
     pub(crate) outcome: std::result::Result<(), Failure>,
+    /// The events other than tokens, as a JSON array.
+    pub(crate) notes: String,
+    /// The tokens it took, where the flow tells.
+    pub(crate) usage: Option<Usage>,
+    /// The members of the JSON answer that people may see, where Flowise was asked for one.
+    pub(crate) members: Option<Members>,
 }
 
 /// A turn that was waited for, or was had before.
@@ -195,12 +199,14 @@ struct Plan {
     /// Taken out when the talk begins: they are large, and not needed once Flowise has them.
     files: Gathered,
     override_config: Map<String, Value>,
-    session_id: String,
-    is_new_session: bool,
+    seat: Seat,
     /// Under which Flowise remembers the conversation.
     memory_id: String,
+    door: Door,
     delivery: Delivery,
     framing: Framing,
+    /// Whether Flowise is asked for one JSON answer where a stream could be had.
+    as_json: bool,
     key: Option<Key>,
     received_at: Instant,
 }
@@ -312,6 +318,29 @@ impl Turns {
         )
     }
 
+    /// What clients of Flowise's API ask for around turns, over the same stores.
+    pub(crate) fn chats(&self, chatflows: Chatflows) -> Chats {
+        let Shared {
+            access,
+            flowise,
+            sessions,
+            messages,
+            files,
+            clock,
+            ..
+        } = &*self.shared;
+        Chats {
+            access: access.clone(),
+            chatflows,
+            turns: self.clone(),
+            flowise: flowise.clone(),
+            sessions: sessions.clone(),
+            messages: messages.clone(),
+            files: files.clone(),
+            clock: clock.clone(),
+        }
+    }
+
     /// How each upstream stands.
     pub(crate) fn upstreams(&self) -> Vec<(&'static str, Standing)> {
         let mut standings = self.shared.n8n.standings();
@@ -363,108 +392,11 @@ impl Turns {
         self.shared.events.clone()
     }
 
-    /// Begins a turn whose events are read as they come.
-    pub(crate) async fn stream(
-        &self,
-        user: CurrentUser,
-        request: ChatRequest,
-        share: Share,
-        key: Option<String>,
-        delivery: Delivery,
-        framing: Framing,
-    ) -> Result<Begun> {
-        let plan = self.plan(user, request, share, key, delivery, framing).await?;
-        let turn_id = plan.turn_id.clone();
-        let (sender, receiver) = relay::channel(framing.heartbeat(), self.shared.heartbeat);
-        let opened = self.spawn(plan, Listener::Stream(sender)).await?;
-        Ok(match opened {
-            Opened::Held => Begun::Streaming {
-                turn_id,
-                events: receiver,
-            },
-            Opened::Known(known) => Begun::Replay(known),
-        })
-    }
-
-    /// Runs a turn to its end.
-    pub(crate) async fn answer(
-        &self,
-        user: CurrentUser,
-        request: ChatRequest,
-        share: Share,
-        key: Option<String>,
-    ) -> Result<Answered> {
-        let plan = self
-            .plan(user, request, share, key, Delivery::Whole, Framing::Lines)
-            .await?;
-        let (sender, mut receiver) = mpsc::channel(1);
-        if let Opened::Known(known) = self.spawn(plan, Listener::Whole(sender)).await? {
-            return Ok(Answered::Replay(known));
-        }
-        // A task that panicked answers nobody; its hold is voided when its lease runs out.
-        let answer = receiver.recv().await.ok_or(Error::TurnFailed(Failure::Broken))?;
-        answer.outcome.map_err(Error::TurnFailed)?;
-        Ok(Answered::Now(answer))
-    }
-
-    /// Checks everything that can be checked before anything is written.
-    async fn plan(
-        &self,
-        user: CurrentUser,
-        request: ChatRequest,
-        share: Share,
-        key: Option<String>,
-        delivery: Delivery,
-        framing: Framing,
-    ) -> Result<Plan> {
-        let received_at = Instant::now();
-        if self.shared.stop.is_cancelled() {
-            return Err(Error::Stopping);
-        }
-        let key = key.map(|key| Key {
-            key: format!("{}:{key}", delivery.name()),
-            fingerprint: request.fingerprint(),
-        });
-        let mut ask = Ask::parse(request, self.shared.prompt_chars_max)?;
-        let grant = self.shared.access.grant_for(&user, &ask.chatflow_id).await?;
-        let chatflow = grant.chatflow.clone();
-        let flow_id = chatflow.flowise_id.clone();
-        let override_config = ask.override_config(&chatflow.override_config_allowed)?;
-        let capped = Capped::person(grant, &user);
-        let files = self
-            .shared
-            .gather_files(&user.id, &mut ask, delivery, share)
-            .await?;
-        let is_new_session = ask.session_id.is_none();
-        let session_id = ask.session_id.clone().unwrap_or_else(new_session_id);
-        Ok(Plan {
-            turn_id: new_turn_id(),
-            memory_id: memory_id(&user.id, &chatflow.flowise_id, &session_id),
-            talker: Talker {
-                id: user.id.clone(),
-                payer: Payer::from(user),
-                is_visitor: false,
-            },
-            chatflow,
-            capped,
-            target: Target::Flowise { flow_id },
-            ask,
-            files,
-            override_config,
-            session_id,
-            is_new_session,
-            delivery,
-            framing,
-            key,
-            received_at,
-        })
-    }
-
     /// Starts the turn's task and waits until it is refused, found again, or paid for and under way.
     async fn spawn(&self, plan: Plan, listener: Listener) -> Result<Opened> {
         let (head, opened) = oneshot::channel();
         let is_kept = !plan.delivery.is_whole();
-        let live = Live::new(&plan.turn_id, &plan.talker.id, &plan.session_id, is_kept);
+        let live = Live::new(&plan.turn_id, &plan.talker.id, &plan.seat.session_id, is_kept);
         let entered = self.shared.running.enter(live);
         let watch = Watch::new(
             listener,
@@ -497,7 +429,9 @@ impl Shared {
                 admitted,
                 counted,
                 hold,
+                is_new_session,
             })) => {
+                plan.seat.is_new = is_new_session;
                 // Whoever asked may have left by now; the watch knows.
                 let _ = head.send(Ok(Opened::Held));
                 let files = std::mem::take(&mut plan.files);

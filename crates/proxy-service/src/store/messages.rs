@@ -1,5 +1,7 @@
 //! What was said in chat sessions. The collection `chat_messages`.
 
+mod ratings;
+
 use std::collections::HashMap;
 
 use bson::{Bson, Document, doc, oid::ObjectId};
@@ -14,6 +16,7 @@ use super::{
     writer::{Change, WriteError, Writer},
 };
 
+pub(crate) use self::ratings::{Listed, Rated, Rating, RatingChange};
 use crate::domain::visitor::{TALKERS_END, TALKERS_FIRST};
 use crate::domain::{
     page::{Cursor, TimedPage},
@@ -198,7 +201,11 @@ impl MessageStore {
         let id = ObjectId::new();
         let answered_at = now.max(asked_at + TimeDelta::milliseconds(1));
         let mut document = message(place, "assistant", content, answered_at);
-        document.insert("metadata", notes_to_bson(notes));
+        let notes = notes_to_bson(notes);
+        if let Some(upstream_id) = ratings::upstream_id(&notes) {
+            document.insert("upstream_id", upstream_id);
+        }
+        document.insert("metadata", notes);
         match self.writer.write(Change::insert(id, document)).await {
             Err(WriteError::Refused(code)) => {
                 // Flowise's JSON may be what the database does not take (nested too deeply, odd names); the answer

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::domain::{
     page::{Cursor, TimedPage},
+    session_name::SessionName,
     turn::{first_message_of, topic_of},
 };
 
@@ -32,6 +33,16 @@ pub(crate) struct Session {
     pub(crate) topic: Option<String>,
     pub(crate) first_message: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
+    /// What a client calls it, where it does.
+    pub(crate) name: Option<SessionName>,
+}
+
+impl Session {
+    /// What a client calls the session and the chat in it.
+    pub(crate) fn called(&self) -> (&str, &str) {
+        let name = self.name.as_ref();
+        name.map_or((&self.id, &self.id), |name| (&name.name, &name.chat_id))
+    }
 }
 
 /// Which of a person's sessions are listed.
@@ -60,6 +71,8 @@ struct SessionRow {
     topic: Option<String>,
     first_message: Option<String>,
     created_at: bson::DateTime,
+    client_name: Option<String>,
+    client_chat_id: Option<String>,
 }
 
 impl From<SessionRow> for Session {
@@ -71,6 +84,10 @@ impl From<SessionRow> for Session {
             topic: row.topic,
             first_message: row.first_message,
             created_at: row.created_at.to_chrono(),
+            name: row
+                .client_name
+                .zip(row.client_chat_id)
+                .map(|(name, chat_id)| SessionName { name, chat_id }),
         }
     }
 }
@@ -125,10 +142,11 @@ impl SessionStore {
         session_id: &str,
         user_id: &str,
         chatflow_id: &str,
+        name: Option<&SessionName>,
         question: &str,
         now: DateTime<Utc>,
     ) -> Result<(), WriteError> {
-        let document = doc! {
+        let mut document = doc! {
             "session_id": session_id,
             "user_id": user_id,
             "chatflow_id": chatflow_id,
@@ -138,6 +156,10 @@ impl SessionStore {
             "created_at": bson::DateTime::from_chrono(now),
             "last_activity_at": bson::DateTime::from_chrono(now),
         };
+        if let Some(name) = name {
+            document.insert("client_name", &name.name);
+            document.insert("client_chat_id", &name.chat_id);
+        }
         let change = Change::insert(ObjectId::new(), document);
         self.writer.write(change).await
     }
@@ -157,11 +179,12 @@ impl SessionStore {
     }
 
     /// Notes a question in one of the person's sessions. One that was made before anything was said begins with it, and
-    /// is called after it unless it has a name.
+    /// is called after it unless it has a name. A client that calls the session by a name may call its chat otherwise now.
     pub(crate) async fn go_on(
         &self,
         session_id: &str,
         user_id: &str,
+        name: Option<&SessionName>,
         question: &str,
         now: DateTime<Utc>,
     ) -> Result<(), WriteError> {
@@ -171,12 +194,17 @@ impl SessionStore {
             let is_null = doc! { "$eq": [{ "$type": member }, "null"] };
             doc! { "$cond": [is_null, { "$literal": text }, member] }
         };
-        let set = doc! { "$set": {
+        let mut set = doc! {
             "last_activity_at": bson::DateTime::from_chrono(now),
             "topic": unless_null("$topic", topic_of(question)),
             "first_message": unless_null("$first_message", first_message_of(question)),
-        } };
-        self.writer.write(Change::compute(filter, set)).await
+        };
+        if let Some(name) = name {
+            set.insert("client_name", doc! { "$literal": &name.name });
+            set.insert("client_chat_id", doc! { "$literal": &name.chat_id });
+        }
+        let change = Change::compute(filter, doc! { "$set": set });
+        self.writer.write(change).await
     }
 
     /// The person's sessions, newest first.
@@ -226,6 +254,31 @@ impl SessionStore {
         let sessions = self.sessions.clone_with_type::<SessionRow>();
         let filter = doc! { "session_id": session_id, "user_id": user_id };
         Ok(sessions.find_one(filter).await?.map(Session::from))
+    }
+
+    /// The person's sessions with a chatflow whose chat a client calls so, newest first.
+    pub(crate) async fn list_of_chat(
+        &self,
+        user_id: &str,
+        chatflow_id: &str,
+        chat_id: &str,
+        max: i64,
+    ) -> Result<Vec<Session>> {
+        let own = SessionName::parse(chat_id).and_then(|name| name.own_id());
+        let called =
+            doc! { "$or": [{ "client_chat_id": chat_id }, { "session_id": own.unwrap_or_default() }] };
+        let theirs = doc! { "user_id": user_id, "chatflow_id": chatflow_id };
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let rows = sessions.find(doc! { "$and": [theirs, called] });
+        let rows = rows.sort(doc! { "created_at": -1 }).limit(max).await?;
+        rows.map_ok(Session::from).try_collect().await
+    }
+
+    /// Those of the person's sessions that have these ids.
+    pub(crate) async fn list_named(&self, user_id: &str, session_ids: &[&str]) -> Result<Vec<Session>> {
+        let sessions = self.sessions.clone_with_type::<SessionRow>();
+        let rows = sessions.find(doc! { "user_id": user_id, "session_id": { "$in": session_ids } });
+        rows.await?.map_ok(Session::from).try_collect().await
     }
 
     /// Writes a session in which nothing was said yet.

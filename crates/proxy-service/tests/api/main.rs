@@ -4,6 +4,8 @@ mod access;
 mod catalog;
 mod chat_page;
 mod config;
+mod doors;
+mod flowise_door;
 mod turns;
 mod upstream;
 mod widget;

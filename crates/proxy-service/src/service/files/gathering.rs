@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ask::{STORED_FILE, Upload},
+        ask::{FULL_TEXT, STORED_FILE, Upload},
         file_kind::{self, FileKind, HEAD_BYTES},
         refusal::Refusal,
     },
@@ -121,6 +121,8 @@ impl Files {
             let read = if upload.kind == STORED_FILE {
                 let left = TURN_BYTES_MAX - bytes;
                 self.recall(user_id, &upload.data, left, &mut share).await
+            } else if upload.kind == FULL_TEXT {
+                Ok(Ok(read_already(upload)))
             } else {
                 decode(upload).await
             };
@@ -260,6 +262,19 @@ async fn decode(upload: Upload) -> Result<std::result::Result<Taken, Refused>> {
         Ok(Ok(take(upload, kind, bytes)))
     });
     work.await.or(Err(Error::Busy))?
+}
+
+/// A file that was read before: Flowise gets its text as it is.
+fn read_already(upload: Upload) -> Taken {
+    let bytes = upload.data.clone().into_bytes();
+    Taken {
+        name: upload.name.clone(),
+        kind: FileKind::stored("text/plain"),
+        hash: hex::encode(Sha256::digest(&bytes)),
+        bytes,
+        upload,
+        stored: None,
+    }
 }
 
 /// Makes of an upload, whose data is base64 alone, what Flowise takes: one prefix, the type that the content has, and a

@@ -89,19 +89,23 @@ impl Shared {
         writer.write("end", &json!({ "event": "end", "data": "[DONE]" }));
         let cost = paid.or(due.settlement.cost());
         let whole = || WholeAnswer {
+            turn_id: plan.turn_id.clone(),
             text: transcript.text(),
             cost,
-            session_id: plan.session_id.clone(),
+            session_id: plan.seat.session_id.clone(),
             outcome,
+            notes: transcript.notes(),
+            usage: transcript.usage(),
+            members: transcript.members().cloned(),
         };
         let last = writer.take();
         live.journal.push(&last, tokio::time::Instant::now());
         watch.finish(last.framed, whole).await;
 
         let before = asked_at.map_or_else(Default::default, |asked_at| asked_at - plan.received_at);
-        self.metrics.added(before + heard_at.elapsed());
+        self.metrics.added(before + heard_at.elapsed(), plan.door);
         self.metrics.unread(transcript.unread());
-        self.metrics.ended(outcome);
+        self.metrics.ended(outcome, plan.door);
         tracing::info!(
             turn_id = plan.turn_id,
             outcome = outcome.map_or_else(Failure::code, |()| "completed"),

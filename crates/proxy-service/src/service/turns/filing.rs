@@ -4,7 +4,7 @@
 use common_http::Timestamp;
 use serde_json::json;
 
-use super::{Delivery, Plan, Shared, talking::Talk};
+use super::{Plan, Shared, talking::Talk};
 use crate::{
     domain::{ask::Ask, failure::Failure},
     error::{Error, Result},
@@ -14,20 +14,20 @@ use crate::{
 };
 
 impl Shared {
-    /// Reads the files of a request. Where there is no stream that could tell of a refused file, or nothing is left to
+    /// Reads the files of a request. Where a refused file is not told of in between (`is_told`), or nothing is left to
     /// ask, the refusal is the answer.
     pub(super) async fn gather_files(
         &self,
         user_id: &str,
         ask: &mut Ask,
-        delivery: Delivery,
+        is_told: bool,
         share: Share,
     ) -> Result<Gathered> {
         let uploads = std::mem::take(&mut ask.uploads);
         let gathered = self.files.gather(user_id, uploads, share).await?;
         let nothing_left = gathered.is_empty() && ask.text().trim().is_empty();
         match gathered.refusal() {
-            Some(why) if nothing_left || delivery.is_whole() => Err(Error::FileRefused(why)),
+            Some(why) if nothing_left || !is_told => Err(Error::FileRefused(why)),
             Some(_) | None => Ok(gathered),
         }
     }
@@ -45,7 +45,7 @@ impl Shared {
                 let message_id = question.id.to_hex();
                 let owner = Owner {
                     message: Some(&message_id),
-                    session: Some(&plan.session_id),
+                    session: Some(&plan.seat.session_id),
                     chatflow: Some(&plan.chatflow.flowise_id),
                 };
                 let attaching = self.files.attach(&plan.talker.id, owner, files);

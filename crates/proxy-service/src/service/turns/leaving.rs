@@ -27,7 +27,7 @@ pub(super) struct LeftRun<'a> {
 impl Shared {
     /// The name under which this turn's stream is asked for.
     pub(super) async fn chat_id(&self, plan: &Plan) -> mongodb::error::Result<String> {
-        if plan.is_new_session {
+        if plan.seat.is_new {
             return Ok(plan.memory_id.clone());
         }
         let left_run = self.left_runs.last(&plan.memory_id).await?;

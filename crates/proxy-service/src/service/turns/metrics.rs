@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use common_http::Metrics;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
+use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
 
-use crate::domain::{failure::Failure, payment::Settlement, turn::Due};
+use crate::domain::{door::Door, failure::Failure, payment::Settlement, turn::Due};
 
 /// From a local model's first token to a failing one that is retried for minutes.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [
@@ -25,7 +25,7 @@ pub(super) struct TurnMetrics {
     credits: IntCounterVec,
     upstream_errors: IntCounterVec,
     first_token: Histogram,
-    added: Histogram,
+    added: HistogramVec,
     backlog: IntGauge,
     oldest: Gauge,
     taken_over: prometheus::IntCounter,
@@ -35,28 +35,35 @@ pub(super) struct TurnMetrics {
 impl TurnMetrics {
     pub(super) fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
         let counters =
-            |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
+            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let opts = |name: &str, help: &str, buckets: &[f64]| {
+            HistogramOpts::new(name, help).buckets(buckets.to_vec())
         };
         let ours = Self {
             active: IntGauge::new("turns_active", "Chat turns that have begun and not ended.")?,
-            turns: counters("turns_total", "Chat turns ended.", "outcome")?,
-            credits: counters("turn_credits_total", "Credits held, captured and voided.", "kind")?,
+            turns: counters("turns_total", "Chat turns ended.", &["outcome", "door"])?,
+            credits: counters(
+                "turn_credits_total",
+                "Credits held, captured and voided.",
+                &["kind"],
+            )?,
             upstream_errors: counters(
                 "upstream_errors_total",
                 "Turns that Flowise did not answer.",
-                "kind",
+                &["kind"],
             )?,
-            first_token: histogram(
+            first_token: Histogram::with_opts(opts(
                 "upstream_first_token_seconds",
                 "From asking Flowise to its first token.",
                 &FIRST_TOKEN_BUCKETS,
-            )?,
-            added: histogram(
-                "turn_added_latency_seconds",
-                "Time a turn took before Flowise was asked and after it had answered.",
-                &ADDED_BUCKETS,
+            ))?,
+            added: HistogramVec::new(
+                opts(
+                    "turn_added_latency_seconds",
+                    "Time a turn took before Flowise was asked and after it had answered.",
+                    &ADDED_BUCKETS,
+                ),
+                &["door"],
             )?,
             backlog: IntGauge::new(
                 "outbox_backlog",
@@ -103,9 +110,9 @@ impl TurnMetrics {
         }
     }
 
-    pub(super) fn ended(&self, outcome: Result<(), Failure>) {
+    pub(super) fn ended(&self, outcome: Result<(), Failure>, door: Door) {
         let label = outcome.map_or_else(Failure::code, |()| "completed");
-        self.turns.with_label_values(&[label]).inc();
+        self.turns.with_label_values(&[label, door.as_str()]).inc();
         if let Err(failure) = outcome
             && failure.is_upstream()
         {
@@ -113,16 +120,17 @@ impl TurnMetrics {
         }
     }
 
-    pub(super) fn refused(&self, why: &'static str) {
-        self.turns.with_label_values(&[why]).inc();
+    pub(super) fn refused(&self, why: &'static str, door: Door) {
+        self.turns.with_label_values(&[why, door.as_str()]).inc();
     }
 
     pub(super) fn first_token(&self, after: Duration) {
         self.first_token.observe(after.as_secs_f64());
     }
 
-    pub(super) fn added(&self, time: Duration) {
-        self.added.observe(time.as_secs_f64());
+    pub(super) fn added(&self, time: Duration, door: Door) {
+        let added = self.added.with_label_values(&[door.as_str()]);
+        added.observe(time.as_secs_f64());
     }
 
     pub(super) fn unread(&self, events: u64) {

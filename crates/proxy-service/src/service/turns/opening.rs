@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) counted: Counted,
     /// What pays for it.
     pub(super) hold: Hold,
+    /// Whether its session begins with it.
+    pub(super) is_new_session: bool,
 }
 
 /// A turn that may go on, to those who asked for it.
@@ -60,7 +62,7 @@ impl Shared {
     ) -> Result<Opening> {
         let opened = self.try_open_turn(plan, head).await;
         if let Err(error) = &opened {
-            self.metrics.refused(error.code());
+            self.metrics.refused(error.code(), plan.door);
         }
         opened
     }
@@ -75,10 +77,11 @@ impl Shared {
         }
         let ids = [plan.turn_id.clone()];
         let admitted = async {
-            self.check_session(plan).await?;
-            self.admit(plan, head).await
+            let is_new_session = self.check_session(plan).await?;
+            let admitted = self.admit(plan, head).await?;
+            Ok((admitted, is_new_session))
         };
-        let admitted = match admitted.await {
+        let (admitted, is_new_session) = match admitted.await {
             Ok(admitted) => admitted,
             Err(error) => {
                 self.turns.delete(&ids).await?;
@@ -106,6 +109,7 @@ impl Shared {
                     admitted,
                     counted,
                     hold,
+                    is_new_session,
                 }));
             }
             Err(refused) => refused,
@@ -171,7 +175,7 @@ impl Shared {
                 user_id: &plan.talker.id,
                 payer_id: plan.talker.payer_id(),
                 flow_id: plan.target.flow_id().filter(|_| plan.talker.is_visitor),
-                session_id: &plan.session_id,
+                session_id: &plan.seat.session_id,
                 chatflow_id: &plan.chatflow.flowise_id,
                 hold: plan.chatflow.price.hold_to_be(),
                 slot,
@@ -189,7 +193,10 @@ impl Shared {
             }
             match conflict {
                 Conflict::SessionIsBusy => {
-                    let turn_id = self.turns.find_running(&plan.talker.id, &plan.session_id).await?;
+                    let turn_id = self
+                        .turns
+                        .find_running(&plan.talker.id, &plan.seat.session_id)
+                        .await?;
                     return Err(Error::TurnRunning { turn_id });
                 }
                 Conflict::SlotIsTaken => slot = self.free_slot(&plan.talker.id, first_slot).await?,
@@ -215,18 +222,21 @@ impl Shared {
     }
 
     /// A stored conversation is gone on with only by whom it belongs to, with the chatflow it began with. What is not
-    /// stored needs no look: the id Flowise gets is made of the user's id too.
-    async fn check_session(&self, plan: &Plan) -> Result<()> {
-        if plan.is_new_session || !plan.delivery.is_stored() || plan.talker.is_visitor {
-            return Ok(());
+    /// stored needs no look: the id Flowise gets is made of the user's id too. Says whether the session is a new one; it is
+    /// taken by now, so it does not begin elsewhere meanwhile.
+    async fn check_session(&self, plan: &Plan) -> Result<bool> {
+        if plan.seat.is_new || !plan.delivery.is_stored() || plan.talker.is_visitor {
+            return Ok(plan.seat.is_new);
         }
-        let (session_id, user_id) = (&plan.session_id, &plan.talker.id);
+        let (session_id, user_id) = (&plan.seat.session_id, &plan.talker.id);
         if self
             .sessions
             .exists(session_id, user_id, &plan.chatflow.flowise_id)
             .await?
         {
-            Ok(())
+            Ok(false)
+        } else if plan.seat.name.is_some() {
+            Ok(true)
         } else {
             Err(Error::SessionNotFound)
         }

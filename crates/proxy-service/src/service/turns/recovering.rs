@@ -28,7 +28,7 @@ impl Shared {
             let (text, at) = (&question.content, question.created_at);
             let written = self
                 .sessions
-                .insert(place.session, place.user, place.chatflow, text, at);
+                .insert(place.session, place.user, place.chatflow, None, text, at);
             return match written.await {
                 Ok(()) | Err(WriteError::Duplicate(_)) => Ok(()),
                 Err(error) => Err(error),

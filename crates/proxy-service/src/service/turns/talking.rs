@@ -86,8 +86,9 @@ impl Shared {
             live,
             watch,
             hold,
-            transcript: Transcript::new(&plan.session_id)
-                .showing(Inside::of(plan.chatflow.show_inner_events)),
+            transcript: Transcript::new(&plan.seat.session_id)
+                .showing(Inside::of(plan.chatflow.show_inner_events))
+                .keeping_members(plan.as_json),
             writer: EventWriter::new(plan.framing, &plan.turn_id),
             outcome: Ok(()),
             question: None,
@@ -284,14 +285,14 @@ impl Shared {
             if plan.talker.is_visitor {
                 return Ok(());
             }
-            let (session_id, user_id, flow_id) =
-                (&plan.session_id, &plan.talker.id, &plan.chatflow.flowise_id);
-            if !plan.is_new_session {
+            let (seat, user_id, flow_id) = (&plan.seat, &plan.talker.id, &plan.chatflow.flowise_id);
+            let (session_id, name) = (&seat.session_id, seat.name.as_ref());
+            if !seat.is_new {
                 let at = question.asked_at;
-                return self.sessions.go_on(session_id, user_id, text, at).await;
+                return self.sessions.go_on(session_id, user_id, name, text, at).await;
             }
             self.sessions
-                .insert(session_id, user_id, flow_id, text, question.asked_at)
+                .insert(session_id, user_id, flow_id, name, text, question.asked_at)
                 .await
         };
         let (message, session) = tokio::join!(message, session);
@@ -324,7 +325,7 @@ impl Plan {
             human_input: self.ask.human_input.as_ref(),
             chat_id,
             address: address_of(&self.talker.id),
-            streaming: true,
+            streaming: !self.as_json,
             override_config,
             history,
             uploads,
@@ -337,7 +338,7 @@ impl Plan {
             turn: &self.turn_id,
             user: &self.talker.id,
             chatflow: &self.chatflow.flowise_id,
-            session: &self.session_id,
+            session: &self.seat.session_id,
         }
     }
 }
@@ -346,7 +347,7 @@ impl Plan {
 fn session_event(plan: &Plan, now: DateTime<Utc>) -> Value {
     json!({
         "event": "session_id",
-        "data": plan.session_id,
+        "data": plan.seat.session_id,
         "chatflow_id": plan.chatflow.flowise_id,
         "turn_id": plan.turn_id,
         "timestamp": Timestamp(now),

@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::{
-    Answered, Begun, Delivery, Framing, Plan, Talker, Target, Turns, opening::Opened, watch::Listener,
+    Answered, Begun, Delivery, Framing, Plan, Talker, Target, Turns, asking::Seat, opening::Opened,
+    watch::Listener,
 };
 use crate::{
     accounting::Payer,
     domain::{
         ask::{Ask, ChatRequest},
         chatflow::{Chatflow, Price, SyncStatus},
+        door::Door,
         embed::{Backend, Embed},
         failure::Failure,
         turn::new_turn_id,
@@ -145,6 +147,7 @@ impl Turns {
             history: None,
             session_id: Some(session_id.clone()),
             uploads: None,
+            takes_read_files: false,
         };
         let key = turn.key.map(|key| Key {
             key: format!("{}:{key}", delivery.name()),
@@ -168,10 +171,15 @@ impl Turns {
             files: Gathered::default(),
             override_config: Map::new(),
             memory_id,
-            session_id,
-            is_new_session: false,
+            seat: Seat {
+                session_id,
+                is_new: false,
+                name: None,
+            },
+            door: Door::Widget,
             delivery,
             framing: Framing::Widget,
+            as_json: false,
             key,
             received_at,
         })

@@ -1,0 +1,136 @@
+//! The door for clients of Flowise: its routes, its bodies, its streams and its errors (`proto-docs/clients.md`).
+//!
+//! Behind it stands Flowise, but nothing that comes in here reaches it as it came. Paths of Flowise's API that are not in
+//! this table do not exist.
+
+mod answer;
+mod body;
+mod events;
+mod files;
+mod flows;
+mod messages;
+mod prediction;
+
+use actix_web::http::StatusCode;
+use common_http::{Access, Routes};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::Error,
+    routes::{CHATTING, READING},
+};
+
+pub(in crate::routes) use self::flows::{ListedFlow, Page};
+
+/// What the paths of this door begin with; `/api/v1/chatflows` is a route of our own, too, and has our errors.
+const PATHS: [&str; 10] = [
+    "prediction",
+    "public-chatbotConfig",
+    "chatflows-streaming",
+    "chatflows-uploads",
+    "attachments",
+    "get-upload-file",
+    "feedback",
+    "chatmessage",
+    "ping",
+    "version",
+];
+
+/// Sentences for people are as long as they are; what somebody sent is not repeated at length.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// This door's rows.
+pub(super) fn table(routes: &mut Routes<'_>) {
+    let path = |rest: &str| format!("/api/v1/{rest}");
+    routes
+        .post(&path("prediction/{flowise_id}"), CHATTING, prediction::predict)
+        .get(
+            &path("public-chatbotConfig/{flowise_id}"),
+            READING,
+            flows::show_chatbot_config,
+        )
+        // Flowise's SDK for Python asks this without its key, and gives up when it is refused.
+        .get(
+            &path("chatflows-streaming/{flowise_id}"),
+            Access::Optional,
+            flows::show_whether_it_streams,
+        )
+        .get(
+            &path("chatflows-uploads/{flowise_id}"),
+            READING,
+            flows::show_uploads,
+        )
+        .post(
+            &path("attachments/{flowise_id}/{chat_id}"),
+            CHATTING,
+            files::attach_files,
+        )
+        .get(&path("get-upload-file"), READING, files::show_upload)
+        .post(&path("feedback"), CHATTING, messages::give_feedback)
+        .post(&path("feedback/{id}"), CHATTING, messages::give_feedback)
+        .put(&path("feedback/{id}"), CHATTING, messages::change_feedback)
+        .get(
+            &path("chatmessage/{flowise_id}"),
+            READING,
+            messages::list_chat_messages,
+        )
+        .put(
+            &path("chatmessage/abort/{flowise_id}/{chat_id}"),
+            CHATTING,
+            messages::abort_chat,
+        )
+        .get(&path("ping"), READING, flows::ping)
+        .get(&path("version"), READING, flows::show_version);
+}
+
+/// Whether a path belongs to this door.
+pub(super) fn has(path: &str) -> bool {
+    let rest = path.strip_prefix("/api/v1/").unwrap_or_default();
+    let first = rest.split('/').next().unwrap_or_default();
+    PATHS.contains(&first)
+}
+
+/// A problem in Flowise's most common form. Its clients know a chatflow that is not there, not one that is not theirs.
+pub(super) fn refusal(status: StatusCode, problem: &Map<String, Value>) -> (StatusCode, Value) {
+    let text = |member: &str| problem.get(member).and_then(Value::as_str).unwrap_or_default();
+    let (status, message) = match text("code") {
+        code if code == Error::ChatflowAccessDenied.code() => (StatusCode::NOT_FOUND, "Chatflow not found"),
+        _ if status == StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, text("detail")),
+        _ => (status, text("detail")),
+    };
+    let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+    let body = json!({
+        "statusCode": status.as_u16(),
+        "success": false,
+        "message": message,
+        "stack": {},
+        // Flowise has no such member; programs that know it decide by it.
+        "code": text("code"),
+    });
+    (status, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_first_words_are_paths_of_this_door() {
+        for path in [
+            "/api/v1/prediction/x",
+            "/api/v1/ping",
+            "/api/v1/chatmessage/abort/a/b",
+        ] {
+            assert!(has(path), "{path}");
+        }
+        for path in [
+            "/api/v1/chatflows",
+            "/api/v1/chat/predict",
+            "/api/v1/predictions",
+            "/prediction/x",
+            "/",
+        ] {
+            assert!(!has(path), "{path}");
+        }
+    }
+}

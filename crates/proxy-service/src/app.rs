@@ -52,10 +52,7 @@ impl App {
         let revocations = follow_revocations(&config, tokens.clone(), &metrics, &lifecycle)?;
 
         let (limits, protection) = limits_of(&config, &metrics)?;
-        let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
-        let api_keys = ApiKeyChecks::new(url, tokens.clone(), revocations.clone(), clock, &metrics)?;
-        let mut authenticator = authenticator(&config, revocations, &metrics, &lifecycle)?;
-        authenticator.api_keys = Some(api_keys);
+        let mut authenticator = authenticator(&config, revocations, tokens.clone(), &metrics, &lifecycle)?;
         authenticator.session_check = Some(limits::of_people(limits.clone()));
         let http = upstream::client()?;
         let catalog = Catalog::open(
@@ -78,10 +75,8 @@ impl App {
         let leases = LeaseStore::new(&database, Uuid::new_v4().to_string());
         let housekeeping = turns.housekeeping(&config, widget.histories.clone(), leases);
         lifecycle.tasks().spawn(housekeeping.run(lifecycle.cancelled()));
-        let (conversations, files) = (
-            web::Data::new(turns.conversations()),
-            web::Data::new(turns.files()),
-        );
+        let conversations = web::Data::new(turns.conversations());
+        let files = web::Data::new(turns.files());
         let public_base = web::Data::new(PublicBase::new(config.public_base_url.as_ref()));
         let personal_data = web::Data::new(catalog.personal_data(&turns));
         let chats = web::Data::new(turns.chats(catalog.chatflows.clone()));
@@ -206,9 +201,12 @@ async fn follow_user_changes(
 fn authenticator(
     config: &Config,
     revocations: RevocationSet,
+    tokens: ServiceTokens,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Authenticator> {
+    let (url, clock) = (config.auth_url.as_str(), config.clock.clone());
+    let api_keys = ApiKeyChecks::new(url, tokens, revocations.clone(), clock, metrics)?;
     let secrets = [&config.jwt_access_secret, &config.jwt_access_secret_previous];
     let secrets = secrets.into_iter().flatten();
     let secrets = secrets.map(|secret| VerifyingKey::hs256(secret.expose_secret().as_bytes()));
@@ -229,7 +227,7 @@ fn authenticator(
         clock: config.clock.clone(),
         older_cookie: None,
         session_check: None,
-        api_keys: None,
+        api_keys: Some(api_keys),
     })
 }
 

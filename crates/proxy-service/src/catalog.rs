@@ -93,14 +93,7 @@ impl Catalog {
             clock.clone(),
         );
         let people = People::new(auth.clone(), copies.clone(), access.clone(), clock.clone());
-        let sync = CatalogSync::new(
-            CatalogSource::new(http.clone(), &config.flowise),
-            store.clone(),
-            LeaseStore::new(database, Uuid::new_v4().to_string()),
-            access.clone(),
-            clock.clone(),
-            metrics,
-        )?;
+        let sync = sync_of(config, database, http, metrics, (store.clone(), access.clone()))?;
         let user_changes = UserChanges::new(
             copies.clone(),
             rows.clone(),
@@ -241,4 +234,17 @@ impl Catalog {
             .app_data(Data::new(self.reports.clone()))
             .app_data(Data::new(self.sync.clone()));
     }
+}
+
+/// What keeps the list of chatflows as Flowise has it; one replica at a time does.
+fn sync_of(
+    config: &Config,
+    database: &Database,
+    http: &reqwest::Client,
+    metrics: &Metrics,
+    (store, access): (ChatflowStore, Access),
+) -> prometheus::Result<CatalogSync> {
+    let source = CatalogSource::new(http.clone(), &config.flowise);
+    let lease = LeaseStore::new(database, Uuid::new_v4().to_string());
+    CatalogSync::new(source, store, lease, access, config.clock.clone(), metrics)
 }

@@ -84,7 +84,7 @@ pub struct Transcript {
     /// Events other than tokens: JSON objects with commas between them.
     notes: String,
     metadata: Option<Value>,
-    keeps_members: bool,
+    /// `None` where nobody wants them.
     members: Option<Members>,
     last_usage: Option<Usage>,
     nodes_usage: Option<Usage>,
@@ -105,7 +105,6 @@ impl Transcript {
             text_bytes: 0,
             notes: String::new(),
             metadata: None,
-            keeps_members: false,
             members: None,
             last_usage: None,
             nodes_usage: None,
@@ -124,7 +123,7 @@ impl Transcript {
     /// The same for somebody who wants a JSON answer as it is.
     pub fn keeping_members(self, keeps_members: bool) -> Self {
         Self {
-            keeps_members,
+            members: keeps_members.then(Members::new),
             ..self
         }
     }
@@ -219,7 +218,7 @@ impl Transcript {
                 self.pass_on(name, &json!({ "event": name, "data": data }).to_string(), out);
             }
         }
-        if self.keeps_members {
+        if self.members.is_some() {
             let seen = [&EVENT_MEMBERS[..], &METADATA_MEMBERS, &OTHER_MEMBERS, inner].concat();
             self.members = Some(members_of(body, &seen, answer.get("action"))?);
         }
@@ -319,7 +318,7 @@ impl Transcript {
 
     /// The members of a JSON answer other than its text, when they are kept; ids in them are Flowise's.
     pub fn members(&self) -> Option<&Members> {
-        self.members.as_ref()
+        self.members.as_ref().filter(|members| !members.is_empty())
     }
 
     /// The content of the stored message: the token events, with those that followed each other made one.

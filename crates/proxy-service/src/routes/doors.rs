@@ -39,9 +39,9 @@ type Shape = fn(StatusCode, &Map<String, Value>) -> (StatusCode, Value);
 
 /// The form of the door that a path belongs to.
 fn shape_of(path: &str) -> Option<Shape> {
-    let doors = [
-        (flowise::has(path), flowise::refusal as Shape),
-        (openai::has(path), openai::refusal as Shape),
+    let doors: [(bool, Shape); 2] = [
+        (flowise::has(path), flowise::refusal),
+        (openai::has(path), openai::refusal),
     ];
     doors
         .into_iter()

@@ -262,10 +262,13 @@ impl Chats {
             .flowise
             .read_files(flowise_id, &chat_id, address_of(&user.id), &enclosed)
             .await;
-        read.map_err(|failure| match failure {
-            // Flowise says so of every file that it, or the chatflow, does not take.
-            Failure::Failed => Error::FileRefused(Refusal::Type),
-            failure => Error::TurnFailed(failure),
+        // Flowise says that it failed of every file that it, or the chatflow, does not take.
+        read.map_err(|failure| {
+            if failure == Failure::Failed {
+                Error::FileRefused(Refusal::Type)
+            } else {
+                Error::TurnFailed(failure)
+            }
         })
     }
 

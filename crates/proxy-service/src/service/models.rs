@@ -60,13 +60,12 @@ impl Models {
             return self.access.chatflow_for(user, &id).await;
         }
         let known = (user.id.clone(), model.to_owned());
-        let id = match self.ids.get(&known).await {
-            Some(id) => id,
-            None => {
-                let id = self.id_of(user, model).await?;
-                self.ids.insert(known, id.clone()).await;
-                id
-            }
+        let id = if let Some(id) = self.ids.get(&known).await {
+            id
+        } else {
+            let id = self.id_of(user, model).await?;
+            self.ids.insert(known, id.clone()).await;
+            id
         };
         self.access.chatflow_for(user, &id).await
     }

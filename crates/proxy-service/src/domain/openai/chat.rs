@@ -101,7 +101,7 @@ fn shows_tools(metadata: &Metadata, stream: bool, has_tools: bool) -> Result<boo
 }
 
 /// The whole answer.
-pub fn chat_completion(head: &Head, answer: Answer, wish: ChatWish) -> Value {
+pub fn chat_completion(head: &Head, answer: &Answer, wish: ChatWish) -> Value {
     let mut message = json!({
         "role": "assistant",
         "content": wish.stopper.cut(&answer.text),

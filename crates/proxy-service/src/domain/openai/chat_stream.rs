@@ -157,12 +157,12 @@ mod tests {
     }
 
     fn run(wish: ChatWish, heard: Vec<Heard>) -> Vec<Value> {
-        let head = Head {
+        let begun = Head {
             turn_id: "t".to_owned(),
             model: "m".to_owned(),
             created: 7,
         };
-        let mut stream = ChatStream::new(head, wish);
+        let mut stream = ChatStream::new(begun, wish);
         let mut out = BytesMut::new();
         stream.begin(&mut out);
         for one in heard {

@@ -54,9 +54,12 @@ struct Audio {
 /// A file: its content, or the id of one that was uploaded before.
 #[derive(Debug, Default, Deserialize)]
 struct File {
-    file_id: Option<String>,
-    file_data: Option<String>,
-    filename: Option<String>,
+    #[serde(rename = "file_id")]
+    id: Option<String>,
+    #[serde(rename = "file_data")]
+    data: Option<String>,
+    #[serde(rename = "filename")]
+    name: Option<String>,
 }
 
 /// A file of a message, and where in the request it stands.
@@ -128,9 +131,9 @@ impl Part {
             }
             "input_file" => {
                 let file = File {
-                    file_id: self.file_id,
-                    file_data: self.file_data,
-                    filename: self.filename,
+                    id: self.file_id,
+                    data: self.file_data,
+                    name: self.filename,
                 };
                 file.upload(number, param)?
             }
@@ -187,13 +190,13 @@ impl Audio {
 
 impl File {
     fn upload(self, number: usize, param: &str) -> Result<Upload, Invalid> {
-        let data = match (self.file_data, self.file_id) {
+        let data = match (self.data, self.id) {
             (Some(data), _) => data,
             (None, Some(id)) => return Ok(stored(id)),
             (None, None) => return Err(Invalid::new(format!("{param}.file_data"), "is required")),
         };
         let mime = mime_of(&data).unwrap_or("application/octet-stream").to_owned();
-        let name = self.filename.filter(|name| !name.is_empty());
+        let name = self.name.filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| {
             let ending = mime.split('/').nth(1).unwrap_or_default();
             format!("file-{number}.{ending}")

@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn image(number: usize) -> Value {
-        json!({ "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{number:04}") } })
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/png;base64,iVBORw0KGgoA{number:04}") } })
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
         let said = |number| json!({ "role": "user", "content": [image(number)] });
         let messages: Vec<_> = (0..15).map(said).collect();
         let asked = read(json!(messages), Memory::Request).unwrap();
-        let sent: Vec<_> = asked.uploads.iter().map(|upload| &upload.data[22..]).collect();
+        let sent: Vec<_> = asked.uploads.iter().map(|upload| &upload.data[34..]).collect();
         assert_eq!((sent[0], sent.len(), sent[9]), ("0005", 10, "0014"));
         assert_eq!(asked.params.of("uploads.0"), Some("messages[5].content[0]"));
         let images: Vec<_> = (0..11).map(image).collect();

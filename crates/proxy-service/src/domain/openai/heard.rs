@@ -100,18 +100,17 @@ impl UsedTool {
 
     /// What it gave, as a text.
     pub fn output(&self) -> String {
-        match &self.tool_output {
-            Value::String(text) => text.clone(),
-            other => text_of(other),
-        }
+        self.tool_output
+            .as_str()
+            .map_or_else(|| text_of(&self.tool_output), str::to_owned)
     }
 }
 
 fn text_of(value: &Value) -> String {
-    match value {
-        Value::Null => "{}".to_owned(),
-        other => other.to_string(),
+    if value.is_null() {
+        return "{}".to_owned();
     }
+    value.to_string()
 }
 
 impl From<Usage> for Tokens {

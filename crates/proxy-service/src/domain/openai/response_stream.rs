@@ -139,12 +139,12 @@ mod tests {
     use super::*;
 
     fn run(heard: Vec<Heard>) -> Vec<Value> {
-        let head = Head {
+        let begun = Head {
             turn_id: "t".to_owned(),
             model: "m".to_owned(),
             created: 7,
         };
-        let mut stream = ResponseStream::new(head, Echo::default());
+        let mut stream = ResponseStream::new(begun, Echo::default());
         let mut out = BytesMut::new();
         stream.begin(&mut out);
         for one in heard {

@@ -57,7 +57,7 @@ async fn a_name_is_one_conversation_for_each_person() {
     );
     assert_eq!(contents(&listed(&bob, "").await)[0], "three");
     assert_eq!(listed(&bob, "").await.len(), 2);
-    assert_eq!(listed(&alice, "?sessionId=other").await, [json!(0); 0]);
+    assert!(listed(&alice, "?sessionId=other").await.is_empty());
     assert_eq!(
         listed(&alice, "?sessionId=same&order=DESC&page=2&limit=1")
             .await

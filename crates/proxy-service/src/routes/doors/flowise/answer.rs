@@ -118,10 +118,10 @@ pub(super) fn written(object: &Map<String, Value>) -> Members {
 
 /// One of the buttons of a decision.
 fn button(button: &Value) -> String {
-    match button {
-        Value::Object(button) => in_order(&written(button), &["type", "label"]),
-        other => other.to_string(),
-    }
+    button.as_object().map_or_else(
+        || button.to_string(),
+        |button| in_order(&written(button), &["type", "label"]),
+    )
 }
 
 /// The members that a stream had as events.
@@ -131,12 +131,10 @@ fn members_of(notes: &str) -> Members {
     for mut event in notes {
         let name = event["event"].as_str().unwrap_or_default().to_owned();
         let data = event["data"].take();
-        match data {
-            Value::Object(data) if name == "metadata" => members.extend(data),
-            data if ANSWER.contains(&name.as_str()) => {
-                members.insert(name, data);
-            }
-            _ => {}
+        if let (Value::Object(data), "metadata") = (&data, name.as_str()) {
+            members.extend(data.clone());
+        } else if ANSWER.contains(&name.as_str()) {
+            members.insert(name, data);
         }
     }
     written(&members)

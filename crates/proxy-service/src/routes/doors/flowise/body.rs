@@ -191,15 +191,14 @@ async fn read_form(
         let name = field.name().unwrap_or_default().to_owned();
         let file = upload_of(&field);
         let content = read_field(field, &mut bytes, room).await?;
-        match file {
-            Some(file) => fields.uploads.push(Upload {
+        if let Some(file) = file {
+            fields.uploads.push(Upload {
                 data: STANDARD.encode(content),
                 ..file
-            }),
-            None => {
-                let text = String::from_utf8(content).or(Err(Error::MalformedMultipart))?;
-                fields.add(&name, text)?;
-            }
+            });
+        } else {
+            let text = String::from_utf8(content).or(Err(Error::MalformedMultipart))?;
+            fields.add(&name, text)?;
         }
     }
     Ok(fields)

@@ -73,7 +73,7 @@ pub(super) async fn predict(
         Begun::Replay(known) => {
             let lines = replay(&known, Delivery::Stored, Framing::Lines);
             let told = translated(stream::iter([Ok(lines)]), move |heard, out| {
-                narrator.tell(heard, out)
+                narrator.tell(heard, out);
             });
             stream_of(&known.id).insert_header(replayed()).streaming(told)
         }

@@ -37,5 +37,5 @@ pub(super) async fn create_chat_completion(
         return translated::stream(ready, &turns, |head| ChatStream::new(head, wish)).await;
     }
     let (head, answer, is_replay) = ready.answer(&turns).await?;
-    Ok(translated::whole(&head, is_replay).json(chat_completion(&head, answer, wish)))
+    Ok(translated::whole(&head, is_replay).json(chat_completion(&head, &answer, wish)))
 }

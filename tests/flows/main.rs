@@ -12,6 +12,7 @@ mod admin_scripts;
 mod api_keys;
 mod chat_spends_credits;
 mod client_leaves;
+mod clients;
 mod contract;
 mod credits_come_by_themselves;
 mod documents;

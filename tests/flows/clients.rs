@@ -9,7 +9,7 @@ use std::{process::Stdio, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use system_tests::{
-    flowise::chatflow,
+    flowise::{Behaviour, Rule, Writes, chatflow},
     person::Person,
     platform::Platform,
     programs::{path_of, read},
@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a platform's usual person has.
 const CREDITS: i64 = 10;
+
+/// Signs that lines, frames and characters are cut at by mistake.
+const ODD_REPLY: &str = "Grüße: \u{1F331} a\u{2028}b\n\n```js\r\n{\"x\": [DONE]}\n``` \u{85}event:\tend ";
 
 /// The language that a client is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +189,16 @@ fn asked(platform: &Platform) -> Vec<Value> {
         .iter()
         .map(|request| request.json().expect("a prediction is JSON"))
         .collect()
+}
+
+/// A rule for the next answer, which comes in pieces that know nothing of characters.
+fn odd_reply() -> Rule {
+    Rule::once(Behaviour {
+        reply: Some(ODD_REPLY.to_owned()),
+        usage: Some((2, 5)),
+        writes: Some(Writes::Sizes(vec![1, 2, 3])),
+        ..Behaviour::default()
+    })
 }
 
 /// A picture, as data URLs have it.

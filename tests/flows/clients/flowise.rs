@@ -6,7 +6,10 @@ use system_tests::{
     platform::Platform,
 };
 
-use super::{CREDITS, Client, Gate, Language, Wrong, asked, assign, key_of_hers, only_session, picture};
+use super::{
+    CREDITS, Client, Gate, Language, ODD_REPLY, Wrong, asked, assign, key_of_hers, odd_reply, only_session,
+    picture,
+};
 
 #[actix_web::test]
 async fn the_typescript_sdk_of_flowise_chats() {
@@ -81,9 +84,10 @@ async fn chats(language: Language) {
     platform.until_all_is_settled().await;
     assert_eq!(alice.balance().await, CREDITS - 1);
 
+    platform.flowise.tell(odd_reply());
     let second = json!({ "chatId": "lesson-7", "question": "and now?", "streaming": true });
     let (text, metadata) = told(&desk.predicts(&second).await);
-    assert_eq!(text, "Mock reply to: and now?");
+    assert_eq!(text, ODD_REPLY);
     assert_eq!(metadata["chatId"], "lesson-7");
     platform.until_all_is_settled().await;
     assert_eq!(alice.balance().await, CREDITS - 2);
@@ -98,7 +102,7 @@ async fn chats(language: Language) {
             ("user", "hello world"),
             ("assistant", "Mock reply to: hello world"),
             ("user", "and now?"),
-            ("assistant", "Mock reply to: and now?"),
+            ("assistant", ODD_REPLY),
         ]
     );
 

@@ -13,11 +13,18 @@ async function all(stream, into) {
 const asks = {
   models: async (client, order, told) => all(client.models.list(), told),
   model: async (client, { model }) => ({ answer: await client.models.retrieve(model) }),
-  chat: async (client, { body }, told) => {
-    const request = client.chat.completions.create(body);
+  chat: async (client, { body, headers }, told) => {
+    const request = client.chat.completions.create(body, { headers });
     if (body.stream) return all(await request, told);
     const { data, response } = await request.withResponse();
     return { answer: data, headers: headersOf(response) };
+  },
+  // Leaves after the first word.
+  leave: async (client, { body }, told) => {
+    for await (const chunk of await client.chat.completions.create(body)) {
+      told.push(chunk);
+      if (chunk.choices[0].delta.content) break;
+    }
   },
   // What the SDK itself puts together of the chunks.
   gathered: async (client, { body }) => ({ answer: await client.chat.completions.stream(body).finalChatCompletion() }),

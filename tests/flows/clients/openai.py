@@ -9,6 +9,7 @@ from openai import APIError, OpenAI
 
 def models(client, order, told):
     told.extend(model.to_dict() for model in client.models.list())
+    return {}
 
 
 def model(client, order, told):
@@ -20,8 +21,19 @@ def chat(client, order, told):
         for chunk in client.chat.completions.create(**order["body"]):
             told.append(chunk.to_dict())
         return {}
-    raw = client.chat.completions.with_raw_response.create(**order["body"])
+    headers = order.get("headers")
+    raw = client.chat.completions.with_raw_response.create(**order["body"], extra_headers=headers)
     return {"answer": raw.parse().to_dict(), "headers": dict(raw.headers)}
+
+
+def leave(client, order, told):
+    """Leaves after the first word."""
+    with client.chat.completions.create(**order["body"]) as stream:
+        for chunk in stream:
+            told.append(chunk.to_dict())
+            if chunk.choices[0].delta.content:
+                break
+    return {}
 
 
 def gathered(client, order, told):
@@ -44,14 +56,14 @@ def gathered_response(client, order, told):
     return {"answer": answer.to_dict(), "text": answer.output_text}
 
 
-ASKS = {ask.__name__: ask for ask in (models, model, chat, gathered, response, gathered_response)}
+ASKS = {ask.__name__: ask for ask in (models, model, chat, leave, gathered, response, gathered_response)}
 
 
 def ask(order):
     client = OpenAI(base_url=order["base"] + "/v1", api_key=order["key"], **order.get("options", {}))
     told = []  # kept also when what is told ends in an error
     try:
-        return {"told": told, **(ASKS[order["ask"]](client, order, told) or {})}
+        return {"told": told, **ASKS[order["ask"]](client, order, told)}
     except APIError as error:
         members = ("code", "type", "param", "message")
         said = {member: getattr(error, member) for member in members}

@@ -4,9 +4,15 @@ mod refusals;
 mod retries;
 
 use serde_json::{Value, json};
-use system_tests::{flowise::chatflow, person::Person, platform::Platform};
+use system_tests::{
+    flowise::{Behaviour, Ending, Rule, chatflow},
+    person::Person,
+    platform::Platform,
+};
 
-use super::{CREDITS, Client, Language, asked, assign, key_of_hers, only_session, picture};
+use super::{
+    CREDITS, Client, Language, ODD_REPLY, asked, assign, key_of_hers, odd_reply, only_session, picture,
+};
 
 /// What the stand-in's echoing chatflow is called.
 const CHAT_NAME: &str = "conversation chain";
@@ -136,11 +142,12 @@ async fn chats(language: Language) {
     assert!(left.as_str().unwrap().parse::<u32>().is_ok(), "{left}");
 
     let wish = json!({ "model": chatflow::LLM, "stream": true, "stream_options": { "include_usage": true } });
+    platform.flowise.tell(odd_reply());
     let streamed = desk.chats(&wish).await;
     let [chunks @ .., end, usage] = &told(&streamed)[..] else {
         panic!("{streamed}")
     };
-    assert_eq!(text_of(chunks), "Mock reply to: hello world");
+    assert_eq!(text_of(chunks), ODD_REPLY);
     assert!(
         chunks
             .iter()
@@ -262,11 +269,19 @@ async fn names_sessions(language: Language) {
             .is_none_or(|history| *history == json!([]))
     );
 
-    // The conversation goes on by its id, too.
-    desk.chats(&json!({ "metadata": { "session_id": session } }))
-        .await;
+    // The conversation goes on by its id, too. Who leaves finds the whole answer in it.
+    platform.flowise.tell(Rule::once(Behaviour {
+        ending: Some((2, Ending::Hang)),
+        ..Behaviour::default()
+    }));
+    let leaving = json!({ "metadata": { "session_id": session }, "stream": true });
+    let left = desk.asks("leave", &json!({ "body": chat_body(&leaving) })).await;
+    assert_eq!(text_of(told(&left)), "Mock ");
+    platform.flowise.release();
     platform.until_all_is_settled().await;
-    assert_eq!(alice.history(&session).await.len(), 8);
+    assert_eq!(alice.balance().await, CREDITS - 4);
+    let kept = alice.history(&session).await;
+    assert_eq!((kept.len(), &*kept[7].1), (8, "Mock reply to: hello world"));
     assert_eq!(only_session(&alice).await, session);
 }
 

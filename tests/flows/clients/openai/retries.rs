@@ -2,13 +2,13 @@
 
 use common_http::Clock;
 use futures_util::future::join;
-use serde_json::json;
+use serde_json::{Value, json};
 use system_tests::{
     flowise::{Behaviour, Refusal, Rule},
     platform::{Platform, Wishes},
 };
 
-use super::{super::key_of_hers, CREDITS, Desk, Language};
+use super::{super::key_of_hers, CREDITS, Desk, Language, chat_body};
 
 #[actix_web::test]
 async fn the_typescript_sdk_of_openai_asks_again_what_is_worth_it() {
@@ -18,6 +18,16 @@ async fn the_typescript_sdk_of_openai_asks_again_what_is_worth_it() {
 #[actix_web::test]
 async fn the_python_sdk_of_openai_asks_again_what_is_worth_it() {
     asks_again(Language::Python).await;
+}
+
+#[actix_web::test]
+async fn the_typescript_sdk_of_openai_may_ask_again_under_one_key() {
+    asks_again_under_one_key(Language::TypeScript).await;
+}
+
+#[actix_web::test]
+async fn the_python_sdk_of_openai_may_ask_again_under_one_key() {
+    asks_again_under_one_key(Language::Python).await;
 }
 
 #[actix_web::test]
@@ -40,6 +50,21 @@ async fn answered(platform: &Platform, status: u16) -> u64 {
     });
     let count = of_route.and_then(|line| line.rsplit(' ').next());
     count.map_or(0, |count| count.parse().unwrap())
+}
+
+/// A client that does not give up soon.
+fn patient(language: Language) -> Value {
+    match language {
+        Language::TypeScript => json!({ "maxRetries": 9 }),
+        Language::Python => json!({ "max_retries": 9 }),
+    }
+}
+
+/// Lets Flowise go on once a chat completion was answered with this status.
+async fn release_after(platform: &Platform, status: u16) {
+    let is_answered = async || answered(platform, status).await > 0;
+    platform.until("the client is refused", is_answered).await;
+    platform.flowise.release();
 }
 
 async fn asks_again(language: Language) {
@@ -67,20 +92,13 @@ async fn asks_again(language: Language) {
         hang_before_head: true,
         ..Behaviour::default()
     }));
-    desk.options = match language {
-        Language::TypeScript => json!({ "maxRetries": 9 }),
-        Language::Python => json!({ "max_retries": 9 }),
-    };
+    desk.options = patient(language);
     let waiting = async {
         let hanging = platform.flowise.wait_until(|counts| counts.hanging == 1);
         hanging.await.expect("her other turn runs");
-        let release = async {
-            let is_refused = async || answered(&platform, 429).await > 0;
-            platform.until("the client is refused", is_refused).await;
-            platform.flowise.release();
-        };
-        let body = json!({});
-        join(desk.chats(&body), release).await.0
+        join(desk.chats(&json!({})), release_after(&platform, 429))
+            .await
+            .0
     };
     let (other, done) = join(alice.chat("a long question"), waiting).await;
     other.expect_ended();
@@ -88,6 +106,32 @@ async fn asks_again(language: Language) {
     assert_eq!(*said, "Mock reply to: hello world", "{done}");
     platform.until_all_is_settled().await;
     assert_eq!(alice.balance().await, CREDITS - 3);
+}
+
+/// Whoever does not wait for the answer asks for the same again, and pays for one.
+async fn asks_again_under_one_key(language: Language) {
+    let platform = Platform::start().await;
+    let alice = platform.chatter("alice", CREDITS).await;
+    let mut desk = Desk::new(language, &platform, key_of_hers(&alice).await).await;
+    desk.options = patient(language);
+    desk.options["timeout"] = match language {
+        Language::TypeScript => json!(1_000),
+        Language::Python => json!(1),
+    };
+    platform.flowise.tell(Rule::once(Behaviour {
+        hang_before_head: true,
+        ..Behaviour::default()
+    }));
+    let order = json!({ "body": chat_body(&json!({})), "headers": { "Idempotency-Key": "question-1" } });
+    let done = join(desk.asks("chat", &order), release_after(&platform, 409))
+        .await
+        .0;
+    let said = &done["answer"]["choices"][0]["message"]["content"];
+    assert_eq!(*said, "Mock reply to: hello world", "{done}");
+    assert_eq!(done["headers"]["idempotency-replayed"], "true");
+    platform.until_all_is_settled().await;
+    assert_eq!(platform.flowise.predictions().len(), 1);
+    assert_eq!(alice.balance().await, CREDITS - 1);
 }
 
 async fn asks_once(language: Language) {

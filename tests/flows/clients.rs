@@ -1,6 +1,7 @@
 //! The clients that people already have, as they come from the package registries, against the three services: what they
 //! get, what it costs, what is kept of it, and what they raise.
 
+mod examples;
 mod flowise;
 mod openai;
 
@@ -38,6 +39,35 @@ enum Language {
     Python,
 }
 
+impl Language {
+    /// What names of its programs end with.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::TypeScript => "mjs",
+            Self::Python => "py",
+        }
+    }
+
+    /// Runs this program, which finds the clients, and no variables of this machine.
+    async fn command(self, program: &str) -> Command {
+        let mut command = match self {
+            Self::TypeScript => {
+                let mut node = Command::new(path_of("node").await);
+                node.args(["--input-type=module", "--eval", program])
+                    .current_dir(path_of("node-clients").await);
+                node
+            }
+            Self::Python => {
+                let mut python = Command::new(path_of("python-clients").await);
+                python.args(["-I", "-c", program]);
+                python
+            }
+        };
+        command.env_clear();
+        command
+    }
+}
+
 /// A program with one of the clients. It does what it is told, line by line.
 struct Client {
     _child: Child,
@@ -48,22 +78,10 @@ struct Client {
 impl Client {
     /// Starts the program of this name in `tests/flows/clients`. It knows of no address and no key but those of its orders.
     async fn start(name: &str, language: Language) -> Self {
-        let script = |ending: &str| read(&format!("tests/flows/clients/{name}.{ending}"));
-        let mut command = match language {
-            Language::TypeScript => {
-                let mut node = Command::new(path_of("node").await);
-                node.args(["--input-type=module", "--eval", &script("mjs")])
-                    .current_dir(path_of("node-clients").await);
-                node
-            }
-            Language::Python => {
-                let mut python = Command::new(path_of("python-clients").await);
-                python.args(["-I", "-c", &script("py")]);
-                python
-            }
-        };
-        let mut child = command
-            .env_clear()
+        let program = read(&format!("tests/flows/clients/{name}.{}", language.ending()));
+        let mut child = language
+            .command(&program)
+            .await
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -145,6 +145,7 @@ async fn chats(language: Language) {
     let streamed = json!({ "chatflowId": chatflow::FUNCTION, "streaming": true });
     assert_eq!(desk.predicts(&streamed).await, json!({ "events": [] }));
     platform.until_all_is_settled().await;
+    assert_eq!(alice.balance().await, CREDITS - 6);
     platform.verify_ledger().await.unwrap();
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What the stand-in's echoing chatflow is called.
-const CHAT_NAME: &str = "conversation chain";
+pub(super) const CHAT_NAME: &str = "conversation chain";
 
 #[actix_web::test]
 async fn the_typescript_sdk_of_openai_chats() {

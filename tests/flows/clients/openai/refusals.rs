@@ -95,6 +95,7 @@ async fn raises(language: Language) {
         .await;
     let last = response["told"].as_array().unwrap().last().unwrap();
     assert_eq!(last["type"], "response.failed", "{response}");
+    assert!(response.get("raised").is_none(), "{response}");
     platform.until_all_is_settled().await;
     assert_eq!(
         platform.flowise.predictions().len(),

@@ -241,7 +241,7 @@ async fn what_the_neighbour_finds_wrong_stands_at_its_field() {
     root.fill(PAGE, PAGE, &members(&[]))
         .await
         .expect(503)
-        .expect_text("nothing was changed");
+        .expect_text("does not answer at the moment");
 }
 
 #[tokio::test]

@@ -66,7 +66,8 @@ fn every_variable_that_a_service_reads_is_in_env_example() {
     }
 }
 
-/// Texts between quotation marks that stand right behind `StatusCode::…, ` or a constructor of a problem.
+/// Words between quotation marks that stand right behind `StatusCode::…, ` or a constructor of a problem; sentences are no
+/// codes.
 fn codes_in(source: &str) -> impl Iterator<Item = &str> {
     let constructors = ["Problem::new(", "Problem::unauthorized("];
     let statuses = source.split("StatusCode::").skip(1).filter_map(|rest| {
@@ -82,7 +83,8 @@ fn codes_in(source: &str) -> impl Iterator<Item = &str> {
             .skip(1)
             .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
     });
-    statuses.chain(problems)
+    let is_code = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    statuses.chain(problems).filter(is_code)
 }
 
 fn sources(folder: &Path, found: &mut Vec<String>) {

@@ -113,7 +113,7 @@ async fn key_of_hers(person: &Person) -> String {
     key_of(person, json!({ "name": "SDK" })).await.0
 }
 
-/// A key that was good once.
+/// A key that was good once. Until it is dead its owner asks faster than anybody may in the long run.
 async fn revoked_key(platform: &Platform, person: &Person) -> String {
     let (key, id) = key_of(person, json!({ "name": "Lost" })).await;
     let client = platform.proxy.client().with_token(&key);
@@ -160,6 +160,7 @@ impl Gate {
         let platform = Platform::start().await;
         let alice = platform.chatter("alice", CREDITS).await;
         let poor = platform.chatter("poor", 0).await;
+        let bob = platform.chatter("bob", CREDITS).await;
         assign(&platform, &poor, chatflow::LLM).await;
         let key = key_of_hers(&alice).await;
         let wrong = |what, key: &str, chatflow_id| Wrong {
@@ -171,7 +172,7 @@ impl Gate {
             wrong("nobody's key", &format!("fg-{}", "A".repeat(43)), chatflow::CHAT),
             wrong(
                 "a revoked key",
-                &revoked_key(&platform, &alice).await,
+                &revoked_key(&platform, &bob).await,
                 chatflow::CHAT,
             ),
             wrong("no credits", &key_of_hers(&poor).await, chatflow::CHAT),

@@ -1,5 +1,6 @@
 //! What OpenAI's SDKs ask again by themselves, and what they do not.
 
+use chrono::Duration;
 use common_http::Clock;
 use futures_util::future::join;
 use serde_json::{Value, json};
@@ -135,13 +136,9 @@ async fn asks_again_under_one_key(language: Language) {
 }
 
 async fn asks_once(language: Language) {
-    // At noon, a day ends so late that nobody waits for it.
-    let noon = Clock::System
-        .now()
-        .date_naive()
-        .and_hms_opt(12, 0, 0)
-        .unwrap()
-        .and_utc();
+    // At noon, a day ends so late that nobody waits for it. It is tomorrow's: nothing that is kept for a while is over.
+    let tomorrow = (Clock::System.now() + Duration::days(1)).date_naive();
+    let noon = tomorrow.and_hms_opt(12, 0, 0).unwrap().and_utc();
     let platform = Platform::start_as(Wishes {
         proxy_variables: vec![("DAILY_TURNS_PER_USER_MAX".to_owned(), "1".to_owned())],
         clock: Clock::manual(noon),

@@ -7,8 +7,8 @@
 #                                      from PyPI)
 #   scripts/programs.sh fetch          gets all of them
 #
-# A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is started, and nothing installed but
-# Chromium, which needs a hundred libraries.
+# A variable named like the program (TRAEFIK, NODE_CLIENTS, …) chooses another one. Nothing is started, and nothing installed
+# but Chromium, which needs a hundred libraries, and where they are missing pip and npm, which fetch the others.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"

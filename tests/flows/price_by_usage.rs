@@ -166,6 +166,36 @@ async fn whoever_waits_is_told_what_was_paid_and_who_cannot_pay_the_estimate_is_
     platform.verify_ledger().await.unwrap();
 }
 
+/// While a turn runs its hold counts against the cap, afterwards what it cost.
+#[actix_web::test]
+async fn a_capped_key_spends_what_the_tokens_cost() {
+    let platform = platform_with(&[]).await;
+    let mut alice = platform.chatter("alice", 100).await;
+    platform.flowise.tell(counted(None));
+    let wish = json!({ "name": "Capped", "creditCap": COST + HELD });
+    let made = alice.auth.post("/api/keys", &wish).await.expect(201).body;
+    alice.proxy = platform.proxy.client().with_token(made["key"].as_str().unwrap());
+    for spent in [COST, 2 * COST] {
+        alice.chat("hello world").await.expect_ended();
+        platform
+            .until(
+                "what was held and not paid is given back to the key",
+                async || platform.count_documents("daily_turns", "count", spent).await == 1,
+            )
+            .await;
+    }
+
+    let refused = alice.chat_refused("hello world").await;
+
+    refused.expect_problem(402, "api_key_cap_reached");
+    platform.until_all_is_settled().await;
+    assert_eq!(platform.flowise.predictions().len(), 2);
+    assert_eq!(alice.balance().await, 100 - 2 * COST);
+    let counters = platform.count_documents("daily_turns", "count", 2 * COST).await;
+    assert_eq!(counters, 1, "what was refused took nothing of the cap");
+    platform.verify_ledger().await.unwrap();
+}
+
 #[actix_web::test]
 async fn a_model_without_a_price_and_an_accounting_that_is_away_change_no_price() {
     let platform = platform_with(&[]).await;

@@ -58,6 +58,14 @@ impl Report {
         Duration::from_micros(self.latencies_us.get(index).copied().unwrap_or_default())
     }
 
+    /// Takes in what was measured after it, as if both were one run.
+    pub fn append(&mut self, other: Self) {
+        self.elapsed += other.elapsed;
+        self.merge(other);
+        self.latencies_us.sort_unstable();
+    }
+
+    /// Takes in what was measured beside it.
     fn merge(&mut self, other: Self) {
         self.succeeded += other.succeeded;
         self.failed += other.failed;

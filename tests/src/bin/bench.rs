@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "bench/doors.rs"]
+mod doors;
 #[path = "bench/ledger.rs"]
 mod ledger;
 #[path = "bench/people.rs"]
@@ -64,7 +66,7 @@ struct Arguments {
     /// How many streams are open at once.
     #[arg(long, default_value_t = 5_000)]
     streams: usize,
-    /// Only the rows of one part: `turns`, `streams`, `ledger`, `statistics` or `people`.
+    /// Only the rows of one part: `turns`, `doors`, `streams`, `ledger`, `statistics` or `people`.
     #[arg(long)]
     only: Option<String>,
 }
@@ -82,10 +84,13 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let mut table = Table::default();
-    if wanted("turns") || wanted("streams") {
+    if ["turns", "doors", "streams"].into_iter().any(wanted) {
         let people = turns::People::prepare(&stack).await?;
         if wanted("turns") {
             turns::measure(&stack, &people, duration, &mut table).await?;
+        }
+        if wanted("doors") {
+            doors::measure(&stack, &people, duration, &mut table).await?;
         }
         if wanted("streams") {
             streams::measure(&stack, &people, duration, arguments.streams, &mut table).await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub use self::reply::{Decision, HumanInput};
 use self::reply::{check_form, form_text};
+use super::session_name::SessionName;
 
 /// Earlier messages a client may send along.
 const HISTORY_MESSAGES_MAX: usize = 200;
@@ -232,11 +233,15 @@ impl Ask {
 }
 
 impl ChatRequest {
-    /// Tells one request from another under the same idempotency key.
-    pub fn fingerprint(&self) -> String {
+    /// Tells one request from another under the same idempotency key; `session` is what the client calls the session, where
+    /// it does so by a name of its own.
+    pub fn fingerprint(&self, session: Option<&SessionName>) -> String {
         // What was read from JSON can be written as JSON.
         let mut hashing = Hashing(Sha256::new());
         let _ = serde_json::to_writer(&mut hashing, self);
+        if let Some(SessionName { name, .. }) = session {
+            hashing.0.update(name);
+        }
         hex::encode(hashing.0.finalize())
     }
 }

@@ -1,6 +1,6 @@
 //! Who used which chatflow how much on which day.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::Sum};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -17,6 +17,17 @@ pub struct Usage {
     pub credits: i64,
     /// Tokens taken, as far as they are known.
     pub tokens: i64,
+}
+
+impl<'a> Sum<&'a Self> for Usage {
+    fn sum<I: Iterator<Item = &'a Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            turns: sum.turns + part.turns,
+            failed: sum.failed + part.failed,
+            credits: sum.credits + part.credits,
+            tokens: sum.tokens + part.tokens,
+        })
+    }
 }
 
 /// A row of a report.

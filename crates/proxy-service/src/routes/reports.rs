@@ -70,6 +70,7 @@ struct UsageBody {
     to: NaiveDate,
     time_zone: String,
     total: TotalBody,
+    by_day: Vec<DayBody>,
     rows: Vec<RowBody>,
     next_cursor: Option<String>,
 }
@@ -80,6 +81,13 @@ struct TotalBody {
     failed: i64,
     credits: i64,
     tokens: i64,
+}
+
+#[derive(Serialize)]
+struct DayBody {
+    day: NaiveDate,
+    #[serde(flatten)]
+    usage: TotalBody,
 }
 
 #[derive(Serialize)]
@@ -134,7 +142,8 @@ pub(super) async fn usage_page(
         from,
         to,
         time_zone: reports.zone().to_string(),
-        total: page.total.into(),
+        total: page.by_day.iter().map(|(_, usage)| usage).sum::<Usage>().into(),
+        by_day: page.by_day.into_iter().map(DayBody::from).collect(),
         rows: page.rows.into_iter().map(RowBody::from).collect(),
         next_cursor: page.next.map(|next| cursor_of(&[next])),
     }))
@@ -248,6 +257,15 @@ impl From<Usage> for TotalBody {
             failed: usage.failed,
             credits: usage.credits,
             tokens: usage.tokens,
+        }
+    }
+}
+
+impl From<(NaiveDate, Usage)> for DayBody {
+    fn from((day, usage): (NaiveDate, Usage)) -> Self {
+        Self {
+            day,
+            usage: usage.into(),
         }
     }
 }

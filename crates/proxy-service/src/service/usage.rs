@@ -65,7 +65,8 @@ pub(crate) struct NamedUsage {
 #[derive(Debug)]
 pub(crate) struct UsagePage {
     pub(crate) rows: Vec<NamedUsage>,
-    pub(crate) total: Usage,
+    /// What all pages come to on each day that has anything.
+    pub(crate) by_day: Vec<(NaiveDate, Usage)>,
     /// Where the next page begins.
     pub(crate) next: Option<String>,
 }
@@ -137,14 +138,16 @@ impl UsageReports {
     ) -> Result<UsagePage> {
         let filter = self.filter(caller, question).await?;
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let (mut rows, total) =
-            futures_util::try_join!(self.days.page(&filter, after, one_more), self.days.total(&filter),)?;
+        let (mut rows, by_day) = futures_util::try_join!(
+            self.days.page(&filter, after, one_more),
+            self.days.list_by_day(&filter)
+        )?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| has_more).map(row_id);
         Ok(UsagePage {
             rows: self.named(rows).await?,
-            total,
+            by_day,
             next,
         })
     }

@@ -193,18 +193,20 @@ impl UsageDayStore {
         Ok(rows.and_then(async |row| UsageDay::try_from(row)))
     }
 
-    /// All rows of a report together.
-    pub(crate) async fn total(&self, filter: &UsageFilter) -> Result<Usage> {
+    /// The rows of a report added up by day, the first day first; days without any are left out.
+    pub(crate) async fn list_by_day(&self, filter: &UsageFilter) -> Result<Vec<(NaiveDate, Usage)>> {
         let sum = |member: &str| doc! { "$sum": format!("${member}") };
         let pipeline = [
             doc! { "$match": filter.to_document(None) },
             doc! { "$group": {
-                "_id": 0, "day": { "$first": "" }, "user_id": { "$first": "" }, "chatflow_id": { "$first": "" },
+                "_id": "$day", "day": { "$first": "$day" }, "user_id": { "$first": "" }, "chatflow_id": { "$first": "" },
                 "turns": sum("turns"), "failed": sum("failed"), "credits": sum("credits"), "tokens": sum("tokens"),
             } },
+            doc! { "$sort": { "_id": 1 } },
         ];
-        let mut rows = self.days.aggregate(pipeline).with_type::<UsageRow>().await?;
-        Ok(rows.try_next().await?.map(Usage::from).unwrap_or_default())
+        let rows = self.days.aggregate(pipeline).with_type::<UsageRow>().await?;
+        let day = async |row| UsageDay::try_from(row).map(|row| (row.day, row.usage));
+        rows.and_then(day).try_collect().await
     }
 
     /// Forgets what somebody who is gone did.

@@ -18,7 +18,8 @@ const PEOPLE: usize = 128;
 /// What everybody may spend: more than a run can.
 const CREDITS: i64 = 100_000_000;
 
-const QUESTION: &str = "hello world";
+/// What everybody asks.
+pub(crate) const QUESTION: &str = "hello world";
 
 /// Measures every row of this part.
 pub(crate) async fn measure(
@@ -145,8 +146,26 @@ impl People {
     /// A request as one of these people sends it to the proxy.
     pub(crate) fn paid(&self, address: SocketAddr, index: usize, question: &str) -> Vec<u8> {
         let body = json!({ "question": question, "chatflow_id": self.chatflow_id, "sessionId": "" });
-        let token = self.tokens.get(index % self.tokens.len()).map(String::as_str);
-        post(address, "/api/v1/chat/predict/stream/store", token, &body)
+        let path = "/api/v1/chat/predict/stream/store";
+        post(address, path, Some(self.token(index)), &body)
+    }
+
+    /// The same as a client of Flowise's sends it.
+    pub(crate) fn through_flowise_door(&self, address: SocketAddr, index: usize, question: &str) -> Vec<u8> {
+        let body = json!({ "question": question, "streaming": true });
+        let path = format!("/api/v1/prediction/{}", self.chatflow_id);
+        post(address, &path, Some(self.token(index)), &body)
+    }
+
+    /// One person's token; there are more requests than people.
+    pub(crate) fn token(&self, index: usize) -> &str {
+        let token = self.tokens.get(index % self.tokens.len());
+        token.map(String::as_str).unwrap_or_default()
+    }
+
+    /// The chatflow that they all may use.
+    pub(crate) fn chatflow_id(&self) -> &str {
+        &self.chatflow_id
     }
 }
 

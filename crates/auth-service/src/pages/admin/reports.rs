@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use common_http::CurrentUser;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use url::form_urlencoded;
 
@@ -45,6 +44,7 @@ pub(super) struct Turns {
     pub(super) to: NaiveDate,
     pub(super) time_zone: String,
     pub(super) total: Total,
+    pub(super) by_day: Vec<TurnsOn>,
     pub(super) rows: Vec<TurnsOf>,
     pub(super) next_cursor: Option<String>,
 }
@@ -56,6 +56,13 @@ pub(super) struct Total {
     pub(super) failed: i64,
     pub(super) credits: i64,
     pub(super) tokens: i64,
+}
+
+/// What everybody did on a day.
+#[derive(Debug, Deserialize)]
+pub(super) struct TurnsOn {
+    day: NaiveDate,
+    turns: i64,
 }
 
 /// What somebody did on a day with a chatflow.
@@ -153,22 +160,22 @@ impl Turns {
         Self::ask(neighbours, user, &question).await
     }
 
-    /// The turns of the last thirty days, and by whose midnight they are days. A report says what its rows come to, so
-    /// each day is a report of its own: what this costs does not grow with the number of people.
+    /// The turns of the last thirty days, and by whose midnight they are days.
     pub(super) async fn each_day(
         neighbours: &Neighbours,
         user: &CurrentUser,
     ) -> Result<(Vec<(String, u64)>, String), Away> {
+        // So many days, up to what is today there, are what a report has when nothing else is asked for.
         let all = Self::ask(neighbours, user, &[("limit", "1")]).await?;
-        let period = Period::up_to(all.to, DAYS_SHOWN);
-        let days: Vec<NaiveDate> = period.days().collect();
-        let of = |day: NaiveDate| async move {
-            let only = Period { from: day, to: day };
-            let told = Self::total(neighbours, user, only, None).await?;
-            Ok((day.to_string(), count(told.total.turns)))
+        let of = |day: NaiveDate| {
+            all.by_day
+                .iter()
+                .find(|on| on.day == day)
+                .map_or(0, |on| count(on.turns))
         };
-        let asked = stream::iter(days).map(of).buffered(AT_ONCE);
-        Ok((asked.try_collect().await?, all.time_zone))
+        let days = Period::up_to(all.to, DAYS_SHOWN).days();
+        let days = days.map(|day| (day.to_string(), of(day))).collect();
+        Ok((days, all.time_zone))
     }
 }
 

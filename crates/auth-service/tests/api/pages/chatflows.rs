@@ -139,7 +139,7 @@ async fn taking_over_says_what_it_did() {
     root.fill("/admin/chatflows", "/admin/chatflows/sync", &[])
         .await
         .expect(503)
-        .expect_text("nothing was changed");
+        .expect_text("does not answer at the moment");
 }
 
 #[tokio::test]
@@ -272,7 +272,7 @@ async fn it_is_taken_away_again_once_that_is_meant() {
     root.fill(&remove, &remove, &[])
         .await
         .expect(503)
-        .expect_text("nothing was changed");
+        .expect_text("does not answer at the moment");
 
     let remove = format!("{}/groups/{GROUP}/remove", page());
     let from_group = format!("/api/v1/admin/groups/{GROUP}/chatflows/{FLOW}");
@@ -340,7 +340,7 @@ async fn the_price_is_one_of_three() {
     root.fill(&page(), &action, &members)
         .await
         .expect(503)
-        .expect_text("nothing was changed");
+        .expect_text("does not answer at the moment");
 }
 
 #[tokio::test]
@@ -500,11 +500,11 @@ async fn without_proxy_service_the_pages_say_that_it_is_away() {
         root.open(path)
             .await
             .expect(503)
-            .expect_text("Another part of the platform is away at the moment");
+            .expect_text("Another part of the platform does not answer at the moment");
     }
     let token = root.open("/account").await.token();
     root.submit("/admin/chatflows/sync", &token, &[])
         .await
         .expect(503)
-        .expect_text("nothing was changed");
+        .expect_text("does not answer at the moment");
 }

@@ -12,7 +12,7 @@ const SHOWN: &str = "&#60;script&#62;";
 
 fn report(turns: i64, rows: &Value, next: Option<&str>) -> Value {
     json!({ "from": "2026-03-01", "to": "2026-03-03", "time_zone": "UTC", "rows": rows, "next_cursor": next,
-        "total": { "turns": turns, "failed": 1, "credits": 50, "tokens": 1000 } })
+        "total": { "turns": turns, "failed": 1, "credits": 50, "tokens": 1000 }, "by_day": [] })
 }
 
 fn statistics(by_user: &Value, by_chatflow: &Value, next: Option<&str>) -> Value {

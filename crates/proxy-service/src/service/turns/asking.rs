@@ -71,9 +71,9 @@ impl Asking {
 
     /// Idempotency keys count per route.
     fn key(&mut self) -> Option<Key> {
-        let fingerprint = self.request.fingerprint();
-        let delivery = self.delivery.name();
         let key = self.key.take()?;
+        let fingerprint = self.request.fingerprint(self.session.as_ref());
+        let delivery = self.delivery.name();
         let key = match self.door {
             Door::Native | Door::Widget => format!("{delivery}:{key}"),
             Door::Flowise | Door::OpenAi => format!("{}-{delivery}:{key}", self.door.as_str()),

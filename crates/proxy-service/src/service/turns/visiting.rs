@@ -151,7 +151,7 @@ impl Turns {
         };
         let key = turn.key.map(|key| Key {
             key: format!("{}:{key}", delivery.name()),
-            fingerprint: request.fingerprint(),
+            fingerprint: request.fingerprint(None),
         });
         Ok(Plan {
             turn_id: new_turn_id(),

@@ -87,6 +87,8 @@ async fn a_supervisor_sees_the_members_of_the_groups_they_lead_and_nobody_else()
     expected.sort_unstable();
     assert_eq!(rows(&seen), expected);
     assert_eq!(seen["total"]["credits"], 3 * PRICE);
+    let today = json!({ "day": seen["to"], "turns": 4, "failed": 1, "credits": 3 * PRICE, "tokens": seen["total"]["tokens"] });
+    assert_eq!(seen["by_day"], json!([today]));
     assert_eq!(seen["rows"][0]["chatflow_name"], "A chatflow");
     assert_eq!(
         rows(&lee.get(USAGE).await.expect(200).body),

@@ -223,18 +223,19 @@ async fn the_same_request_twice_is_one_turn() {
         "application/json",
         &crate::turns::support::flowise::recording("predict-chat-json"),
     ));
-    let ask = || {
+    let ask = |chat_id: &str| {
         let request = alice.client.request(Method::POST, &prediction());
         let request = request
             .header("idempotency-key", "k")
-            .json(&json!({ "question": "hello world" }));
+            .json(&json!({ "question": "hello world", "chatId": chat_id }));
         alice.client.send(request)
     };
-    let first = ask().await.expect(200);
-    let second = ask().await.expect(200);
+    let first = ask("one").await.expect(200);
+    let second = ask("one").await.expect(200);
     assert_eq!(second.headers["idempotency-replayed"], "true");
     assert_eq!(first.body["text"], second.body["text"]);
     assert_eq!(first.body["chatMessageId"], second.body["chatMessageId"]);
+    refused(ask("another").await, 400, "idempotency_key_reused");
     assert_eq!(app.flowise.predictions().len(), 1);
 }
 

@@ -62,15 +62,15 @@ impl School {
         self.site.show(&self.chat, chatflow, |tag| tag);
     }
 
-    /// What Flowise's own administrator set for a chatflow's window, as it is known here after it was read from Flowise.
-    pub(super) async fn set_window(&self, chatflow: &str, config: bson::Document) {
+    /// What somebody set for a chatflow at Flowise, as it is known here after it was read from there.
+    pub(super) async fn set_at_flowise(&self, chatflow: &str, settings: bson::Document) {
         let chatflows = self
             .platform
             .mongo()
             .database
             .collection::<bson::Document>("Chatflow");
         let one = bson::doc! { "flowise_id": chatflow };
-        let set = bson::doc! { "$set": { "chatbot_config": config } };
+        let set = bson::doc! { "$set": settings };
         assert_eq!(chatflows.update_one(one, set).await.unwrap().modified_count, 1);
     }
 
@@ -92,7 +92,8 @@ impl School {
     pub(super) async fn until_open(&self) {
         let asked = "performance.getEntriesByType('resource').some((one) => one.name.includes('/public-chatbotConfig/') && one.responseEnd)";
         self.browser.until(asked).await;
-        let stands = format!("{ROOT}.querySelector('{IS_READY}') && {ROOT}.getAnimations().length === 0");
+        let stands =
+            format!("{ROOT}.querySelector('{IS_READY}, form button') && {ROOT}.getAnimations().length === 0");
         self.browser.until(&stands).await;
     }
 

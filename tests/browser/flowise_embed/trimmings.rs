@@ -1,10 +1,10 @@
-//! What the window has beside questions and answers: pictures, documents, thumbs, suggestions; and what it is not told of,
+//! What the window has beside questions and answers: pictures, forms, documents, thumbs, suggestions; and what it is not told of,
 //! because there is nothing behind it here.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bson::doc;
 use serde_json::json;
-use system_tests::flowise::chatflow;
+use system_tests::flowise::{Behaviour, Rule, chatflow};
 
 use super::{
     school::{ROOT, School},
@@ -65,10 +65,50 @@ async fn a_picture_goes_with_the_question() {
 }
 
 #[actix_web::test]
+async fn a_form_that_an_agentflow_begins_with_is_filled_in() {
+    let school = School::start(5).await;
+    school.teach_with(chatflow::LLM, &json!({})).await;
+    let start = doc! { "name": "startAgentflow", "inputs": {
+        "startInputType": "formInput", "formTitle": "What shall we look at?",
+        "formInputTypes": [
+            { "type": "string", "label": "Plant", "name": "plant" },
+            { "type": "options", "label": "Part", "name": "part", "addOptions": [{ "option": "leaf" }, { "option": "root" }] },
+        ],
+    } };
+    let graph = doc! { "flow_data": { "nodes": [{ "id": "start", "data": start }], "edges": [] } };
+    school.set_at_flowise(chatflow::LLM, graph).await;
+    school.platform.flowise.tell(Rule::once(Behaviour {
+        reply: Some("It is green.".to_owned()),
+        ..Behaviour::default()
+    }));
+    school.visit().await;
+    let found = |selector: &str| format!("{ROOT}.querySelector({})", json!(selector));
+    school
+        .browser
+        .write_found(&found("form input[name=plant]"), "fern")
+        .await;
+    school
+        .browser
+        .write_found(&found("form select[name=part]"), "leaf")
+        .await;
+    school.browser.picture("flowise-embed-form").await;
+    school
+        .browser
+        .click_found(&found("form button[type=submit]"))
+        .await;
+    school.until_last("It is green.").await;
+    school.until_done().await;
+    let asked = school.platform.flowise.predictions()[0].json().unwrap();
+    assert_eq!(asked["form"], json!({ "plant": "fern", "part": "leaf" }));
+    assert_eq!(school.refused().await, json!([]));
+    assert_eq!(school.troubles().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
 async fn a_document_is_read_where_the_page_gives_it_a_key() {
     let school = School::start(5).await;
-    let full = doc! { "fullFileUpload": { "status": true, "allowedUploadFileTypes": "text/plain" } };
-    school.set_window(&school.platform.chatflow_id, full).await;
+    let full = doc! { "chatbot_config": { "fullFileUpload": { "status": true, "allowedUploadFileTypes": "text/plain" } } };
+    school.set_at_flowise(&school.platform.chatflow_id, full).await;
     let folder = tempfile::tempdir().unwrap();
     school.visit().await;
     school.choose(&folder, "note.txt", NOTE.as_bytes()).await;
@@ -99,8 +139,10 @@ async fn a_document_is_read_where_the_page_gives_it_a_key() {
 #[actix_web::test]
 async fn thumbs_reach_the_answer() {
     let school = School::start(5).await;
-    let feedback = doc! { "chatFeedback": { "status": true } };
-    school.set_window(&school.platform.chatflow_id, feedback).await;
+    let feedback = doc! { "chatbot_config": { "chatFeedback": { "status": true } } };
+    school
+        .set_at_flowise(&school.platform.chatflow_id, feedback)
+        .await;
     school.key_everything();
     school.visit().await;
     school.ask("one").await;
@@ -151,13 +193,13 @@ async fn thumbs_reach_the_answer() {
 #[actix_web::test]
 async fn the_window_offers_nothing_that_would_fail() {
     let school = School::start(5).await;
-    let config = doc! {
+    let config = doc! { "chatbot_config": {
         "starterPrompts": { "0": { "prompt": "What is a cell?" } },
         "leads": { "status": true, "title": "Who are you?", "name": true },
         "isTTSEnabled": true,
         "textToSpeech": { "status": true },
-    };
-    school.set_window(&school.platform.chatflow_id, config).await;
+    } };
+    school.set_at_flowise(&school.platform.chatflow_id, config).await;
     school.visit().await;
     // A suggestion is asked by a click, and nobody has to leave an address first.
     let suggestion = format!(

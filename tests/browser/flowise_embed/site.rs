@@ -57,10 +57,10 @@ impl Site {
         let script = std::fs::read(path_of("flowise-embed").await).unwrap();
         let script = web::Data::new(Bytes::from(script));
         let content = web::Data::new(Mutex::<Content>::default());
-        let served = content.clone();
+        let shown = content.clone();
         let server = HttpServer::new(move || {
             App::new()
-                .app_data(served.clone())
+                .app_data(shown.clone())
                 .app_data(script.clone())
                 .route("/", web::get().to(page))
                 .route("/key", web::get().to(key))

@@ -4,11 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
 use system_tests::load::{Caller, Load, Report, find, run};
+use uuid::Uuid;
 
 use crate::{
     processes::Stack,
     table::Table,
-    turns::{People, QUESTION, Turn, post},
+    turns::{People, QUESTION, is_whole, post},
 };
 
 /// Rounds: each way is measured once in every one of them, so that what else the machine does falls on all alike.
@@ -39,24 +40,12 @@ impl Way {
     }
 
     async fn run(self, stack: &Stack, people: &People, load: Load) -> anyhow::Result<Report> {
-        match self {
-            Self::Direct => {
-                let turn = |_| Turn::new(people.direct(stack.flowise, QUESTION));
-                run(stack.flowise, load, turn).await
-            }
-            Self::Native => {
-                let turn = |index| Turn::new(people.paid(stack.proxy, index, QUESTION));
-                run(stack.proxy, load, turn).await
-            }
-            Self::Flowise => {
-                let turn = |index| Turn::new(people.through_flowise_door(stack.proxy, index, QUESTION));
-                run(stack.proxy, load, turn).await
-            }
-            Self::OpenAi => {
-                let turn = |index| Completion::new(people, stack.proxy, index);
-                run(stack.proxy, load, turn).await
-            }
-        }
+        let address = if self == Self::Direct {
+            stack.flowise
+        } else {
+            stack.proxy
+        };
+        run(address, load, |index| Talk::new(self, address, people, index)).await
     }
 }
 
@@ -105,40 +94,79 @@ fn added(direct: &Report, report: &Report, percent: usize) -> f64 {
         .as_secs_f64()
 }
 
-/// One connection of a client of OpenAI's, each turn in a conversation of its own, as on the other ways.
-struct Completion {
-    request: Box<dyn Fn(u64) -> Vec<u8> + Send>,
-    turns: u64,
+/// One connection, on which one conversation goes on: all ways have the same to look up and to write.
+struct Talk {
+    way: Way,
+    address: SocketAddr,
+    token: String,
+    chatflow_id: String,
+    /// What the client calls the conversation, where it has a name for it.
+    name: String,
+    /// What the native route calls it.
+    session_id: String,
 }
 
-impl Completion {
-    fn new(people: &People, address: SocketAddr, index: usize) -> Self {
-        let (token, model) = (people.token(index).to_owned(), people.chatflow_id().to_owned());
-        let run = uuid::Uuid::new_v4();
-        let request = move |turn| {
-            let body = json!({
-                "model": model, "stream": true, "messages": [{ "role": "user", "content": QUESTION }],
-                "metadata": { "session_id": format!("{run} {turn}") },
-            });
-            post(address, "/v1/chat/completions", Some(&token), &body)
-        };
+impl Talk {
+    fn new(way: Way, address: SocketAddr, people: &People, index: usize) -> Self {
         Self {
-            request: Box::new(request),
-            turns: 0,
+            way,
+            address,
+            token: people.token(index).to_owned(),
+            chatflow_id: people.chatflow_id().to_owned(),
+            name: format!("lesson {}", Uuid::new_v4()),
+            session_id: String::new(),
         }
     }
 }
 
-impl Caller for Completion {
+impl Caller for Talk {
     fn request(&mut self) -> Option<Vec<u8>> {
-        self.turns += 1;
-        Some((self.request)(self.turns))
+        let (chatflow_id, prediction) = (
+            &self.chatflow_id,
+            format!("/api/v1/prediction/{}", self.chatflow_id),
+        );
+        let (path, body) = match self.way {
+            Way::Direct => (
+                prediction.as_str(),
+                json!({ "question": QUESTION, "streaming": true }),
+            ),
+            Way::Native => {
+                let body =
+                    json!({ "question": QUESTION, "chatflow_id": chatflow_id, "sessionId": self.session_id });
+                ("/api/v1/chat/predict/stream/store", body)
+            }
+            Way::Flowise => {
+                let body = json!({ "question": QUESTION, "streaming": true, "chatId": self.name });
+                (prediction.as_str(), body)
+            }
+            Way::OpenAi => {
+                let body = json!({
+                    "model": chatflow_id, "stream": true, "messages": [{ "role": "user", "content": QUESTION }],
+                    "metadata": { "session_id": self.name },
+                });
+                ("/v1/chat/completions", body)
+            }
+        };
+        let token = (self.way != Way::Direct).then_some(self.token.as_str());
+        Some(post(self.address, path, token, &body))
     }
 
     fn is_success(&mut self, status: u16, body: &[u8]) -> bool {
-        status == 200
-            && find(body, br#""delta":{"content":""#).is_some()
-            && find(body, b"data: [DONE]").is_some()
-            && find(body, br#""error""#).is_none()
+        if self.way == Way::OpenAi {
+            return status == 200
+                && find(body, br#""delta":{"content":""#).is_some()
+                && find(body, b"data: [DONE]").is_some()
+                && find(body, br#""error""#).is_none();
+        }
+        if self.way == Way::Native && self.session_id.is_empty() {
+            // The first event of a stream is the conversation's id.
+            let text = String::from_utf8_lossy(body);
+            let id = text
+                .split("\"data\":\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            id.unwrap_or_default().clone_into(&mut self.session_id);
+        }
+        is_whole(status, body)
     }
 }

@@ -150,13 +150,6 @@ impl People {
         post(address, path, Some(self.token(index)), &body)
     }
 
-    /// The same as a client of Flowise's sends it.
-    pub(crate) fn through_flowise_door(&self, address: SocketAddr, index: usize, question: &str) -> Vec<u8> {
-        let body = json!({ "question": question, "streaming": true });
-        let path = format!("/api/v1/prediction/{}", self.chatflow_id);
-        post(address, &path, Some(self.token(index)), &body)
-    }
-
     /// One person's token; there are more requests than people.
     pub(crate) fn token(&self, index: usize) -> &str {
         let token = self.tokens.get(index % self.tokens.len());
@@ -208,11 +201,16 @@ impl Caller for Turn {
     }
 
     fn is_success(&mut self, status: u16, body: &[u8]) -> bool {
-        status == 200
-            && find(body, br#""event":"token""#).is_some()
-            && find(body, br#""event":"end""#).is_some()
-            && find(body, br#""event":"error""#).is_none()
+        is_whole(status, body)
     }
+}
+
+/// Whether a stream of Flowise's events, or of ours, has an answer and no error.
+pub(crate) fn is_whole(status: u16, body: &[u8]) -> bool {
+    status == 200
+        && find(body, br#""event":"token""#).is_some()
+        && find(body, br#""event":"end""#).is_some()
+        && find(body, br#""event":"error""#).is_none()
 }
 
 /// A whole request.

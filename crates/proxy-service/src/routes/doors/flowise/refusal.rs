@@ -15,6 +15,9 @@ use crate::{error::Error, routes::doors::Refused};
 /// Sentences for people are as long as they are; what somebody sent is not repeated at length.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
+/// What is said of a chatflow that is not there, or not theirs.
+const NOT_THERE: &str = "Chatflow not found";
+
 /// What a client accepts that reads events and nothing else.
 const EVENTS: &str = "text/event-stream";
 
@@ -73,7 +76,7 @@ pub(in crate::routes::doors) fn refusal_in_words(
 /// The status here, and the sentence for people.
 fn told(status: StatusCode, problem: &Map<String, Value>) -> (StatusCode, String) {
     let (status, message) = match text(problem, "code") {
-        code if code == Error::ChatflowAccessDenied.code() => (StatusCode::NOT_FOUND, "Chatflow not found"),
+        code if code == Error::ChatflowAccessDenied.code() => (StatusCode::NOT_FOUND, NOT_THERE),
         _ if status == StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, text(problem, "detail")),
         _ => (status, text(problem, "detail")),
     };

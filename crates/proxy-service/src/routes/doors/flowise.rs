@@ -1,4 +1,4 @@
-//! The door for clients of Flowise: its routes, its bodies, its streams and its errors (`proto-docs/clients.md`).
+//! The door for clients of Flowise: its routes, its bodies, its streams and its errors (`proto-docs/clients-flowise.md`).
 //!
 //! Behind it stands Flowise, but nothing that comes in here reaches it as it came. Paths of Flowise's API that are not in
 //! this table do not exist.

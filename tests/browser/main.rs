@@ -1,5 +1,5 @@
 //! Our pages in a real browser: the chat widget, what it makes of text and what visitors of other people's pages do with
-//! it; and the chat page of people who have an account.
+//! it; the chat page of people who have an account; and Flowise's own window, which asks us.
 
 #![expect(
     clippy::panic,
@@ -13,6 +13,7 @@ mod attacks;
 mod chat_page;
 mod embedding;
 mod failures;
+mod flowise_embed;
 mod journeys;
 mod markdown;
 mod pictures;

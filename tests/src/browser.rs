@@ -222,6 +222,33 @@ impl Browser {
         .await;
     }
 
+    /// Clicks what an expression finds in any tree, and again where the page has just put another in its place.
+    pub async fn click_found(&self, expression: &str) {
+        self.ask_of_found(expression, "click", &json!({})).await;
+    }
+
+    /// Types into what an expression finds.
+    pub async fn write_found(&self, expression: &str, text: &str) {
+        self.ask_of_found(expression, "value", &json!({ "text": text }))
+            .await;
+    }
+
+    async fn ask_of_found(&self, expression: &str, what: &str, body: &Value) {
+        loop {
+            self.until(expression).await;
+            let element = self.run(&format!("return {expression}")).await;
+            let Some(id) = element[ELEMENT].as_str() else {
+                continue;
+            };
+            let path = format!("/element/{id}/{what}");
+            match self.try_to(Method::POST, &path, body).await {
+                Ok(_) => return,
+                Err(error) if error.contains("stale element reference") => {}
+                Err(error) => panic!("{expression} {what}: {error}"),
+            }
+        }
+    }
+
     /// Types into an element.
     pub async fn write(&self, selector: &str, text: &str) {
         self.ask_of(Method::POST, selector, "value", &json!({ "text": text }))

@@ -8,7 +8,9 @@
 //! A run ends when its client leaves, unless its behaviour says that it `runs_on`, as at Flowise: then two streams that share
 //! one `chatId` disturb each other, too.
 //!
-//! What it leaves out: bodies that are forms, memories, uploads and the rate limit of a flow.
+//! The LLM flow takes pictures, no other takes anything, and every file that is to be read is the recorded note.
+//!
+//! What it leaves out: predictions that are forms, memories, the content of files and the rate limit of a flow.
 
 mod behaviour;
 mod catalogue;

@@ -60,6 +60,7 @@ recordings! {
     ABORT_CALL_LLM = "abort-call-llm";
     ABORT_STREAM_CHAT = "abort-stream-chat";
     ABORT_STREAM_LLM = "abort-stream-llm";
+    ATTACHMENT_OK = "attachment-ok";
     BAD_EMPTY_BODY = "bad-empty-body";
     BAD_JSON = "bad-json";
     BAD_JSON_ARRAY = "bad-json-array";
@@ -77,6 +78,7 @@ recordings! {
     CHATFLOWS_STREAMING_DIRECT = "chatflows-streaming-direct";
     CHATFLOWS_STREAMING_FUNCTION = "chatflows-streaming-function";
     CHATFLOWS_STREAMING_UNKNOWN = "chatflows-streaming-unknown";
+    CHATFLOWS_UPLOADS = "chatflows-uploads-upload";
     CHATFLOW_GET = "chatflow-get";
     CHATFLOW_GET_BAD_UUID = "chatflow-get-bad-uuid";
     CHATFLOW_GET_NO_KEY = "chatflow-get-no-key";

@@ -274,6 +274,14 @@ fn routes(config: &mut web::ServiceConfig) {
             web::get().to(lists::can_stream),
         )
         .route(
+            "/api/v1/chatflows-uploads/{id}",
+            web::get().to(lists::show_uploads),
+        )
+        .route(
+            "/api/v1/attachments/{chatflow}/{chat}",
+            web::post().to(lists::read_files),
+        )
+        .route(
             "/api/v1/chatmessage/abort/{chatflow}/{chat}",
             web::put().to(prediction::abort),
         )

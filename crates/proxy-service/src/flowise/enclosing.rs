@@ -31,15 +31,17 @@ pub(crate) struct ReadFile {
     content: String,
 }
 
-/// What a chatflow takes.
+/// What a chatflow takes. Files for its documents are none of it, whatever Flowise says: they would be everybody's, and the
+/// path that takes them does not exist here.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct UploadRules {
     is_speech_to_text_enabled: bool,
     is_image_upload_allowed: bool,
-    #[serde(rename = "isRAGFileUploadAllowed")]
+    #[serde(rename = "isRAGFileUploadAllowed", skip_deserializing)]
     is_rag_file_upload_allowed: bool,
     img_upload_size_and_types: Vec<SizeAndTypes>,
+    #[serde(skip_deserializing)]
     file_upload_size_and_types: Vec<SizeAndTypes>,
 }
 

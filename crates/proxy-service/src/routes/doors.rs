@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use actix_web::{
     Error as ActixError,
     body::{EitherBody, MessageBody, to_bytes_limited},
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{RequestHead, ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -34,14 +34,37 @@ pub(super) fn table(routes: &mut Routes<'_>) {
     openai::table(routes);
 }
 
-/// A problem in the form of a door: its status there, and its body.
-type Shape = fn(StatusCode, &Map<String, Value>) -> (StatusCode, Value);
+/// What leaves by a door in the place of a problem.
+pub(super) struct Refused {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
 
-/// The form of the door that a path belongs to.
-fn shape_of(path: &str) -> Option<Shape> {
-    let doors: [(bool, Shape); 2] = [
-        (flowise::has(path), flowise::refusal),
-        (openai::has(path), openai::refusal),
+impl Refused {
+    fn json((status, body): (StatusCode, Value)) -> Self {
+        Self {
+            status,
+            content_type: "application/json; charset=utf-8",
+            body: body.to_string(),
+        }
+    }
+}
+
+/// A problem in the form of a door.
+type Shape = fn(StatusCode, &Map<String, Value>) -> Refused;
+
+/// The form that a request's problems have at the door it came to.
+fn shape_for(request: &RequestHead) -> Option<Shape> {
+    let path = request.uri.path();
+    let doors: [(bool, Shape); 3] = [
+        (flowise::reads_events_only(request), flowise::refusal_in_words),
+        (flowise::has(path), |status, problem| {
+            Refused::json(flowise::refusal(status, problem))
+        }),
+        (openai::has(path), |status, problem| {
+            Refused::json(openai::refusal(status, problem))
+        }),
     ];
     doors
         .into_iter()
@@ -54,7 +77,7 @@ pub(crate) async fn refuse_in_kind<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
-    let shape = shape_of(request.path());
+    let shape = shape_for(request.head());
     let response = next.call(request).await?;
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_problem = content_type.is_some_and(|kind| kind.as_bytes() == b"application/problem+json");
@@ -66,11 +89,11 @@ pub(crate) async fn refuse_in_kind<B: MessageBody>(
     let bytes = to_bytes_limited(body, PROBLEM_BYTES_MAX).await;
     let bytes = bytes.ok().and_then(Result::ok).unwrap_or_default();
     let problem = serde_json::from_slice(&bytes).unwrap_or_default();
-    let (status, body) = shape(response.status(), &problem);
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    let response = response.set_body(body.to_string());
+    let refused = shape(response.status(), &problem);
+    *response.status_mut() = refused.status;
+    let content_type = HeaderValue::from_static(refused.content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    let response = response.set_body(refused.body);
     Ok(ServiceResponse::new(request, response.map_into_boxed_body()).map_into_right_body())
 }
 

@@ -1,11 +1,12 @@
 //! Everything but predictions: health, version, chatflows, and what no route knows.
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{State, error, json, replay};
-use crate::flowise::{catalogue::Flow, recordings};
+use crate::flowise::{catalogue::Flow, chatflow, recordings};
 
 pub(super) async fn ping(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     state.remember(&request, b"");
@@ -107,6 +108,32 @@ pub(super) async fn can_stream(
             &format!("Error: chatflowsService.checkIfChatflowIsValidForStreaming - Chatflow {id} not found"),
         ),
     }
+}
+
+/// What Flowise says of a flow whose model looks at pictures.
+const TAKES_PICTURES: &str = concat!(
+    r#"{"isSpeechToTextEnabled":false,"isImageUploadAllowed":true,"isRAGFileUploadAllowed":false,"#,
+    r#""imgUploadSizeAndTypes":[{"fileTypes":["image/gif","image/jpeg","image/png","image/webp"],"maxUploadSize":5}],"#,
+    r#""fileUploadSizeAndTypes":[]}"#
+);
+
+pub(super) async fn show_uploads(
+    request: HttpRequest,
+    state: web::Data<State>,
+    id: web::Path<String>,
+) -> HttpResponse {
+    state.remember(&request, b"");
+    if *id == chatflow::LLM {
+        json(200, TAKES_PICTURES)
+    } else {
+        replay(&recordings::CHATFLOWS_UPLOADS)
+    }
+}
+
+/// Reads the recorded note in whatever it is given.
+pub(super) async fn read_files(request: HttpRequest, state: web::Data<State>, body: Bytes) -> HttpResponse {
+    state.remember(&request, &body);
+    replay(&recordings::ATTACHMENT_OK)
 }
 
 /// What no route knows is the web application, after the key was checked; and a prediction without an id is a 412.

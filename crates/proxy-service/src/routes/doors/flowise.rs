@@ -10,17 +10,14 @@ mod files;
 mod flows;
 mod messages;
 mod prediction;
+mod refusal;
 
-use actix_web::http::StatusCode;
-use common_http::{Access, Routes};
-use serde_json::{Map, Value, json};
+use common_http::{Access, KeyRule, Routes};
 
-use crate::{
-    error::Error,
-    routes::{CHATTING, READING},
-};
+use crate::routes::{CHATTING, READING};
 
 pub(in crate::routes) use self::flows::{ListedFlow, Page};
+pub(super) use self::refusal::{reads_events_only, refusal, refusal_in_words};
 
 /// What the paths of this door begin with; `/api/v1/chatflows` is a route of our own, too, and has our errors.
 const PATHS: [&str; 10] = [
@@ -36,9 +33,6 @@ const PATHS: [&str; 10] = [
     "version",
 ];
 
-/// Sentences for people are as long as they are; what somebody sent is not repeated at length.
-const MESSAGE_CHARS_MAX: usize = 1_000;
-
 /// This door's rows.
 pub(super) fn table(routes: &mut Routes<'_>) {
     let path = |rest: &str| format!("/api/v1/{rest}");
@@ -49,10 +43,11 @@ pub(super) fn table(routes: &mut Routes<'_>) {
             READING,
             flows::show_chatbot_config,
         )
-        // Flowise's SDK for Python asks this without its key, and gives up when it is refused.
+        // Flowise's SDK for Python asks this without its key, and gives up when it is refused. Its chat window asks with a
+        // key, and shows nothing of a chatflow that cannot stream unless it is told.
         .get(
             &path("chatflows-streaming/{flowise_id}"),
-            Access::Optional,
+            Access::Optional.or_key(KeyRule::CHAT_OR_READ),
             flows::show_whether_it_streams,
         )
         .get(
@@ -88,26 +83,6 @@ pub(super) fn has(path: &str) -> bool {
     let rest = path.strip_prefix("/api/v1/").unwrap_or_default();
     let first = rest.split('/').next().unwrap_or_default();
     PATHS.contains(&first)
-}
-
-/// A problem in Flowise's most common form. Its clients know a chatflow that is not there, not one that is not theirs.
-pub(super) fn refusal(status: StatusCode, problem: &Map<String, Value>) -> (StatusCode, Value) {
-    let text = |member: &str| problem.get(member).and_then(Value::as_str).unwrap_or_default();
-    let (status, message) = match text("code") {
-        code if code == Error::ChatflowAccessDenied.code() => (StatusCode::NOT_FOUND, "Chatflow not found"),
-        _ if status == StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, text("detail")),
-        _ => (status, text("detail")),
-    };
-    let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-    let body = json!({
-        "statusCode": status.as_u16(),
-        "success": false,
-        "message": message,
-        "stack": {},
-        // Flowise has no such member; programs that know it decide by it.
-        "code": text("code"),
-    });
-    (status, body)
 }
 
 #[cfg(test)]

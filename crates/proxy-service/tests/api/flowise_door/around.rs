@@ -111,6 +111,73 @@ async fn who_cannot_pay_is_told_in_flowises_form() {
     assert!(app.flowise.predictions().is_empty());
 }
 
+/// Asks as Flowise's chat window does, which accepts events and nothing else.
+async fn ask_as_window(client: &Client, path: &str, body: &serde_json::Value) -> test_support::Answer {
+    let request = client
+        .request(Method::POST, path)
+        .header("accept", "text/event-stream");
+    client.send(request.json(body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_refused_in_words_that_it_shows() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let body = json!({ "question": "hi", "streaming": true });
+    app.set_chatflow(doc! { "price": BALANCE + 1 }).await;
+    let told = ask_as_window(&alice.client, &prediction(), &body)
+        .await
+        .expect(200);
+    assert_eq!(told.headers["content-type"], "text/event-stream");
+    let told = frames(&told.text);
+    assert!(
+        told[0].starts_with("message:\ndata:{\"event\":\"error\",\"data\":\"") && told[0].contains("credits"),
+        "{told:?}"
+    );
+    assert_eq!(
+        told[1..],
+        ["message:\ndata:{\"event\":\"end\",\"data\":\"[DONE]\"}"]
+    );
+
+    let nobodys = format!("/api/v1/prediction/{NOBODYS}");
+    let told = ask_as_window(&alice.client, &nobodys, &body).await.expect(200);
+    assert!(told.text.contains("\"Chatflow not found\""), "{}", told.text);
+    let told = ask_as_window(
+        &alice.client,
+        &prediction(),
+        &json!({ "streaming": true, "chatId": 5 }),
+    )
+    .await;
+    assert!(told.expect(200).text.contains("\"event\":\"error\""));
+
+    // Of these it shows the body as it is.
+    let wrong = Client::new(&app.replica.base)
+        .checking(CONTRACT)
+        .with_token("wrong");
+    let told = ask_as_window(&wrong, &prediction(), &body).await.expect(401);
+    assert_eq!(told.headers["content-type"], "text/plain; charset=utf-8");
+    assert!(!told.text.is_empty() && !told.text.contains('{'), "{}", told.text);
+    assert!(app.flowise.predictions().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_uploaded_is_what_flowise_says_but_for_its_documents() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let rules = json!({
+        "isSpeechToTextEnabled": true, "isImageUploadAllowed": true, "isRAGFileUploadAllowed": true,
+        "imgUploadSizeAndTypes": [{ "fileTypes": ["image/png"], "maxUploadSize": 5 }],
+        "fileUploadSizeAndTypes": [{ "fileTypes": [".pdf"], "maxUploadSize": 50 }],
+    });
+    app.flowise
+        .answer(whole(200, "application/json", &rules.to_string()));
+    let path = format!("/api/v1/chatflows-uploads/{FLOW}");
+    let mut expected = rules;
+    expected["isRAGFileUploadAllowed"] = json!(false);
+    expected["fileUploadSizeAndTypes"] = json!([]);
+    assert_eq!(alice.client.get(&path).await.expect(200).body, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_paid_kept_and_counted_as_every_other() {
     let app = TestApp::spawn().await;

@@ -59,6 +59,15 @@ impl Narrator {
     }
 }
 
+/// A stream that says nothing but that there is no answer, and why.
+pub(super) fn write_failure(message: &str) -> String {
+    let message = Value::from(message);
+    format!(
+        "message:\ndata:{{\"event\":\"error\",\"data\":{message}}}\n\n\
+         message:\ndata:{{\"event\":\"end\",\"data\":\"[DONE]\"}}\n\n"
+    )
+}
+
 fn write(out: &mut BytesMut, name: &str, data: &str) {
     // Names hold nothing that JSON escapes.
     frame(out, &["{\"event\":\"", name, "\",\"data\":", data, "}"]);

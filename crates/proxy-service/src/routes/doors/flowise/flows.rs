@@ -14,8 +14,9 @@ use crate::{
 const VERSION: &str = "3.1.4";
 
 /// The members of Flowise's settings of a chat window that say how it looks and what it offers. No others leave: some
-/// hold prompts, code, or ids of credentials.
-const SHOWN: [&str; 24] = [
+/// hold prompts, code, or ids of credentials, and some offer what has no path here. A window that is told to ask for
+/// `leads` lets nobody write who has not given theirs, and one with `isTTSEnabled` has a button that fails.
+const SHOWN: [&str; 23] = [
     "welcomeMessage",
     "errorMessage",
     "title",
@@ -39,17 +40,12 @@ const SHOWN: [&str; 24] = [
     "chatFeedback",
     "chatHistory",
     "chatLinksInNewTab",
-    "isTTSEnabled",
 ];
 
 /// Of a setting that holds more than it may show, these members.
-const SHOWN_OF: [(&str, &[&str]); 3] = [
+const SHOWN_OF: [(&str, &[&str]); 2] = [
     ("fullFileUpload", &["status", "allowedUploadFileTypes"]),
     ("followUpPrompts", &["status"]),
-    (
-        "leads",
-        &["status", "title", "successMessage", "name", "email", "phone"],
-    ),
 ];
 
 /// Of a node, what a chat window needs: whether the flow begins with a form, and which.
@@ -230,7 +226,8 @@ mod tests {
             "fullFileUpload": { "status": true, "allowedUploadFileTypes": "text/plain", "pdfFile": { "x": 1 } },
             "postProcessing": { "customFunction": "secret" },
             "allowedOrigins": ["https://inside.example"],
-            "leads": "secret",
+            "leads": { "status": true, "title": "Who are you?" },
+            "isTTSEnabled": true,
         });
         let expected = json!({
             "welcomeMessage": "Hi",

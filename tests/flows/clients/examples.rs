@@ -47,12 +47,12 @@ async fn the_examples_of_the_pages_work() {
     let known_to_typescript = format!("const key = {quoted_key}, chatflowId = {quoted_id};\n");
     let known_to_python = format!("key, chatflow = {quoted_key}, {quoted_id}\n");
     let mut commands = Vec::new();
-    for sdk in ["flowise", "openai"] {
-        for example in examples(&pages, "ts", &format!("from '{sdk}")) {
+    for (of_npm, of_pypi) in [("flowise-sdk", "flowise"), ("openai", "openai")] {
+        for example in examples(&pages, "ts", &format!("from '{of_npm}';")) {
             let program = filled_in(&format!("{known_to_typescript}{example}"));
             commands.push((example, Language::TypeScript.command(&program).await));
         }
-        for example in examples(&pages, "python", &format!("from {sdk} import")) {
+        for example in examples(&pages, "python", &format!("from {of_pypi} import")) {
             let program = filled_in(&format!("{known_to_python}{example}"));
             commands.push((example, Language::Python.command(&program).await));
         }

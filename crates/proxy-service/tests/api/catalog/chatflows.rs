@@ -46,9 +46,17 @@ async fn people_see_exactly_what_is_assigned_to_them() {
         assert_eq!(client.get(path).await.expect(200).body, mine.body, "{path}");
     }
 
+    // What our own clients read, and beside it what Flowise's do.
+    let listed = |id: &str, name: &str, is_public: bool| {
+        json!({
+            "id": id, "name": name, "description": null, "is_public": is_public, "isPublic": is_public, "deployed": false,
+            "category": null, "type": "CHATFLOW", "createdDate": "2026-11-21T05:28:48.000Z",
+            "updatedDate": "2026-11-21T05:28:48.000Z",
+        })
+    };
     let short = json!([
-        { "id": CHAIN, "name": "conversation chain", "description": null, "is_public": false },
-        { "id": PUBLIC, "name": "conversation chain, public", "description": null, "is_public": true },
+        listed(CHAIN, "conversation chain", false),
+        listed(PUBLIC, "conversation chain, public", true),
     ]);
     for path in [
         "/api/v1/chatflows",

@@ -11,6 +11,7 @@ pub mod heard;
 pub mod response;
 pub mod response_stream;
 pub mod stop;
+pub mod text_or_list;
 
 use std::collections::BTreeMap;
 

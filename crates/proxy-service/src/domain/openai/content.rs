@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::Invalid;
+use super::{Invalid, text_or_list::TextOrList};
 use crate::domain::{
     ask::{STORED_FILE, Upload},
     file_name,
@@ -18,13 +18,7 @@ use crate::domain::{
 const PARTS_MAX: usize = 100;
 
 /// Text, or parts.
-#[derive(Debug)]
-pub enum Content {
-    /// Text.
-    Text(String),
-    /// Parts.
-    Parts(Vec<Part>),
-}
+pub type Content = TextOrList<Part>;
 
 /// A part of a message, with the members of whatever kinds of it there are.
 #[derive(Debug, Deserialize)]
@@ -90,7 +84,7 @@ impl Content {
                     files: Vec::new(),
                 });
             }
-            Self::Parts(parts) => parts,
+            Self::List(parts) => parts,
         };
         if parts.len() > PARTS_MAX {
             return Err(Invalid::new(param, format!("may have at most {PARTS_MAX} parts")));
@@ -224,38 +218,6 @@ fn stored(id: String) -> Upload {
 fn mime_of(url: &str) -> Option<&str> {
     let head = url.strip_prefix("data:")?.split(',').next()?;
     head.strip_suffix(";base64")?.split(';').next()
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Content;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a list of parts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Content, E> {
-                Ok(Content::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Content, E> {
-                Ok(Content::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Content, A::Error> {
-                let mut parts = Vec::new();
-                while let Some(part) = list.next_element()? {
-                    parts.push(part);
-                }
-                Ok(Content::Parts(parts))
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
-    }
 }
 
 impl<'de> Deserialize<'de> for Image {

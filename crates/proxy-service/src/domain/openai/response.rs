@@ -1,11 +1,6 @@
 //! `POST /v1/responses` in its text form: what is asked, and the whole answer.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,6 +11,7 @@ use super::{
     conversation::{Asked, Memory, Spoken},
     heard::{Tokens, UsedTool},
     session_name,
+    text_or_list::TextOrList,
 };
 use crate::domain::session_name::SessionName;
 
@@ -30,20 +26,14 @@ const SERVER_LABEL: &str = "chatflow";
 pub struct ResponseRequest {
     /// The chatflow: its id, or its name.
     pub model: String,
-    input: Input,
+    /// A question, or items of which some are messages.
+    input: TextOrList<Item>,
     instructions: Option<String>,
     previous_response_id: Option<String>,
     stream: Option<bool>,
     background: Option<bool>,
     user: Option<String>,
     metadata: Option<Metadata>,
-}
-
-/// A question, or items of which some are messages.
-#[derive(Debug)]
-enum Input {
-    Text(String),
-    Items(Vec<Item>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,14 +85,14 @@ impl ResponseRequest {
             Memory::Request
         };
         let mut asked = match self.input {
-            Input::Text(text) => Asked::text(text, "input"),
-            Input::Items(items) if items.len() > ITEMS_MAX => {
+            TextOrList::Text(text) => Asked::text(text, "input"),
+            TextOrList::List(items) if items.len() > ITEMS_MAX => {
                 return Err(Invalid::new(
                     "input",
                     format!("may have at most {ITEMS_MAX} items"),
                 ));
             }
-            Input::Items(items) => Asked::read(
+            TextOrList::List(items) => Asked::read(
                 items.into_iter().filter_map(Item::spoken).collect(),
                 "input",
                 memory,
@@ -208,38 +198,6 @@ pub(super) fn call_item(head: &Head, tool: &UsedTool, number: usize) -> Value {
         "approval_request_id": null,
         "error": null,
     })
-}
-
-impl<'de> Deserialize<'de> for Input {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Input;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a list of items")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-                Ok(Input::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Input, E> {
-                Ok(Input::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Input, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = list.next_element()? {
-                    items.push(item);
-                }
-                Ok(Input::Items(items))
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,9 @@
 //! Stop sequences: an answer ends, for its reader, where the first of them begins. Chatflows do not know them, so they are
 //! looked for in what has come.
 
-use std::fmt;
+use serde::Deserialize;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
-
-use super::Invalid;
+use super::{Invalid, text_or_list::TextOrList};
 
 /// Stop sequences of one request, as the API's reference has it.
 const SEQUENCES_MAX: usize = 4;
@@ -17,7 +12,8 @@ const SEQUENCES_MAX: usize = 4;
 const SEQUENCE_BYTES_MAX: usize = 256;
 
 /// Where answers end: one sequence, or several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "TextOrList<String>")]
 pub struct Stop(Vec<String>);
 
 /// Lets text through until a stop sequence comes.
@@ -27,6 +23,15 @@ pub struct Stopper {
     /// What may be the beginning of one.
     held: String,
     has_stopped: bool,
+}
+
+impl From<TextOrList<String>> for Stop {
+    fn from(stop: TextOrList<String>) -> Self {
+        Self(match stop {
+            TextOrList::Text(one) => vec![one],
+            TextOrList::List(several) => several,
+        })
+    }
 }
 
 impl Stop {
@@ -95,34 +100,6 @@ impl Stopper {
             tail.is_some_and(|tail| self.sequences.iter().any(|one| one.starts_with(tail)))
         };
         (from..self.held.len()).find(begins).unwrap_or(self.held.len())
-    }
-}
-
-impl<'de> Deserialize<'de> for Stop {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Stop;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a list of texts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Stop, E> {
-                Ok(Stop(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Stop, A::Error> {
-                let mut sequences = Vec::new();
-                while let Some(one) = list.next_element()? {
-                    sequences.push(one);
-                }
-                Ok(Stop(sequences))
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 

@@ -16,7 +16,10 @@ use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout, timeout_at},
+};
 use url::Url;
 
 pub(crate) use self::enclosing::{Enclosed, ReadFile, UploadRules};
@@ -293,36 +296,40 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Waits for the next piece of the stream and hands the data of each event that ends in it, and in those that have
-    /// come by then, to `on_event`; `false` when the stream is over. Heartbeats are silence. Dropped while it waits, it
-    /// loses nothing.
-    pub(crate) async fn next(&mut self, mut on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
+    /// Waits for the next piece of the stream and hands the data of each event that ends in it to `on_event`; `false` when
+    /// the stream is over. Heartbeats are silence. Dropped while it waits, it loses nothing.
+    pub(crate) async fn next(&mut self, on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
         let silent_until = self.heard_at + self.idle_timeout;
-        let chunk = timeout_at(silent_until, self.response.chunk()).await;
-        let Some(chunk) = chunk.or(Err(Failure::IdleTimeout))?.or(Err(Failure::Broken))? else {
-            return Ok(false);
-        };
-        self.read(&chunk, &mut on_event)?;
-        // Each piece on its own would cost a timer, a lock and a wake-up of the reader's connection.
-        let mut bytes = chunk.len();
-        while bytes < TOGETHER_BYTES_MAX {
-            // The connection hands over one piece at a time, and has the next one only when it has run again.
-            tokio::task::yield_now().await;
-            let Some(chunk) = self.response.chunk().now_or_never() else {
-                break;
-            };
-            let Some(chunk) = chunk.or(Err(Failure::Broken))? else {
+        let piece = timeout_at(silent_until, self.response.chunk()).await;
+        match piece.or(Err(Failure::IdleTimeout))?.or(Err(Failure::Broken))? {
+            Some(piece) => self.read(&piece, on_event)?,
+            None => return Ok(false),
+        }
+        // The connection hands over one piece at a time, and has the next one only when it has run again. Whoever watches
+        // over this looks up meanwhile, also when Flowise never pauses.
+        yield_now().await;
+        Ok(true)
+    }
+
+    /// The same for the pieces that have come by now; it waits for nothing.
+    pub(crate) async fn catch_up(&mut self, mut on_event: impl FnMut(&[u8])) -> Result<bool, Failure> {
+        let mut bytes = 0;
+        while bytes < TOGETHER_BYTES_MAX
+            && let Some(piece) = self.response.chunk().now_or_never()
+        {
+            let Some(piece) = piece.or(Err(Failure::Broken))? else {
                 return Ok(false);
             };
-            self.read(&chunk, &mut on_event)?;
-            bytes += chunk.len();
+            self.read(&piece, &mut on_event)?;
+            bytes += piece.len();
+            yield_now().await;
         }
         Ok(true)
     }
 
-    fn read(&mut self, chunk: &[u8], on_event: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
+    fn read(&mut self, piece: &[u8], mut on_event: impl FnMut(&[u8])) -> Result<(), Failure> {
         let mut heard = false;
-        let read = self.parser.push(chunk, |data| {
+        let read = self.parser.push(piece, |data| {
             heard = true;
             on_event(data);
         });

@@ -193,7 +193,11 @@ impl Shared {
                 ..
             } = talk;
             let next = events.next(|data| transcript.accept(data, writer));
-            let heard = watch.guard(next).await?;
+            let mut heard = watch.guard(next).await?;
+            if heard == Ok(true) {
+                // Each piece on its own would cost timers, a lock and a wake-up of the reader's connection.
+                heard = events.catch_up(|data| transcript.accept(data, writer)).await;
+            }
             // What came before a break still belongs to the reader.
             self.mark_content(plan, talk);
             talk.deliver().await?;

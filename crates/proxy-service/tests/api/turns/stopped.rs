@@ -8,7 +8,7 @@ use super::support::{
     accounting::{HoldState, Mode},
     events, eventually,
     flowise::{begin_stream, recorded_stream, token},
-    http::Step,
+    http::{Step, chunk},
     names, text_of,
 };
 
@@ -64,6 +64,28 @@ async fn here_or_on_another_replica_what_was_said_is_kept_and_paid_for() {
             "the conversation goes on at once"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_pauses_is_stopped_like_any_other() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let Step::Send(flood) = chunk(&token("one ")) else {
+        unreachable!()
+    };
+    app.flowise
+        .answer([begin_stream(&[]), vec![Step::Flood(flood)]].concat());
+    let mut stream = alice.begin(&json!({})).await;
+    stream.until(|text| text.contains("one ")).await;
+    let first = events(stream.text.lines().next().unwrap())[0].clone();
+    let reading = tokio::spawn(stream.rest());
+
+    assert_eq!(stop(&alice, &first["turn_id"]).await["status"], "ended");
+    let events = reading.await.unwrap();
+    app.flowise.is_left().await;
+    app.is_quiet().await;
+    assert_eq!(names(&events)[events.len() - 2..], ["abort", "end"]);
+    assert_eq!(app.accounting.hold().state, HoldState::Captured(PRICE));
 }
 
 #[tokio::test(flavor = "multi_thread")]

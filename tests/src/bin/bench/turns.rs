@@ -1,6 +1,11 @@
 //! Chat turns: the stand-in called directly, through nginx, and through the proxy with everything on.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -230,7 +235,7 @@ pub(crate) fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &
 /// nginx as a plain reverse proxy, buffering off as for any stream.
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
-    _process: tokio::process::Child,
+    folder: PathBuf,
 }
 
 impl Nginx {
@@ -239,24 +244,26 @@ impl Nginx {
         let address = free_address()?;
         let folder = stack.work.join("nginx");
         std::fs::create_dir_all(&folder)?;
-        let configuration = folder.join("nginx.conf");
-        std::fs::write(
-            &configuration,
-            nginx_configuration(&folder, address, stack.flowise),
-        )?;
-        let process = tokio::process::Command::new("nginx")
-            .arg("-c")
-            .arg(&configuration)
-            .arg("-p")
-            .arg(&folder)
-            .kill_on_drop(true)
-            .spawn()
-            .context("nginx is not installed")?;
+        let configuration = nginx_configuration(&folder, address, stack.flowise);
+        std::fs::write(folder.join("nginx.conf"), configuration)?;
+        let nginx = Self { address, folder };
+        nginx.command().spawn().context("nginx is not installed")?;
         wait_until_ready(address, "/api/v1/ping").await?;
-        Ok(Self {
-            address,
-            _process: process,
-        })
+        Ok(nginx)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("nginx");
+        let configuration = self.folder.join("nginx.conf");
+        command.arg("-c").arg(configuration).arg("-p").arg(&self.folder);
+        command
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Killed, it would leave its workers behind.
+        let _ = self.command().args(["-s", "stop"]).status();
     }
 }
 

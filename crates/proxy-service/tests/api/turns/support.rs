@@ -209,6 +209,13 @@ impl TestApp {
         collection.count_documents(doc! {}).await.unwrap()
     }
 
+    /// Waits until the first question of the only conversation stands; the two are written side by side.
+    pub(crate) async fn question_is_stored(&self) {
+        for collection in ["chat_sessions", "chat_messages"] {
+            eventually("both are written", async || self.count(collection).await == 1).await;
+        }
+    }
+
     /// Waits until every turn is settled and out of the outbox.
     pub(crate) async fn is_quiet(&self) {
         let turns = self.mongo.database.collection::<bson::Document>("turns");

@@ -108,10 +108,7 @@ async fn the_run_of_a_process_that_died_is_stopped_and_its_stream_given_up() {
     let mut stream = app.at(&dying, &alice).begin(&json!({})).await;
     stream.until(|text| text.contains("session_id")).await;
     app.flowise.is_asked().await;
-    eventually("the session is stored", async || {
-        app.count("chat_sessions").await == 1
-    })
-    .await;
+    app.question_is_stored().await;
     dying.kill();
     app.config.clock.advance(TimeDelta::seconds(31));
     app.is_quiet().await;

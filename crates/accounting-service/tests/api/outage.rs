@@ -304,3 +304,15 @@ async fn migrations_run_once_however_many_start_together() {
         migrated.unwrap();
     }
 }
+
+#[actix_web::test]
+async fn a_start_waits_for_a_database_that_is_not_there_yet() {
+    let app = TestApp::spawn().await;
+    let relay = Relay::start(&app.database.url).await;
+    relay.cut_after(Side::Server, b"server_version");
+
+    let url = SecretString::from(relay.url.as_str());
+    accounting_service::store::migrate(&url).await.unwrap();
+
+    assert!(relay.has_cut());
+}

@@ -11,7 +11,6 @@ mod forms;
 mod groups;
 mod keys;
 mod my_chatflows;
-mod neighbour;
 mod neighbours;
 mod newcomers;
 mod signing_in;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, neighbour::Neighbour, signed_in};
+use super::{Browser, neighbours::Neighbour, signed_in};
 use crate::support::TestApp;
 
 const CATALOG: &str = "/api/v1/admin/chatflows";
@@ -26,7 +26,7 @@ fn given(id: &str, username: &str, email: &str) -> Value {
 
 /// proxy-service with one chatflow that one group has.
 async fn school() -> Neighbour {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let one = format!("{CATALOG}/{FLOW}");
     proxy.answers("GET", &one, 200, record("Biology 2B")).await;
     proxy.lists(&format!("{one}/users"), None, &[], None).await;
@@ -54,7 +54,7 @@ fn page() -> String {
 
 #[tokio::test]
 async fn the_catalog_is_listed_searched_and_paged() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let mut gone = record("Alchemy");
     gone["sync_status"] = json!("deleted");
     gone["price"] = Value::Null;
@@ -102,7 +102,7 @@ async fn the_catalog_is_listed_searched_and_paged() {
 
 #[tokio::test]
 async fn taking_over_says_what_it_did() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     proxy.lists(CATALOG, None, &[], None).await;
     let sync = format!("{CATALOG}/sync");
     let report = json!({ "total_fetched": 12, "created": 1, "updated": 11, "deleted": 0, "errors": 0, "error_details": [] });
@@ -437,7 +437,7 @@ async fn a_page_goes_without_what_cannot_be_had() {
 
 #[tokio::test]
 async fn an_address_leads_to_no_other_route_of_the_neighbour() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (_app, mut root) = proxy.administrator().await;
     for path in [
         "/admin/chatflows/..%2Fusers",

@@ -1,11 +1,10 @@
 //! Somebody's credits, as administrators see and change them.
 
 use serde_json::{Value, json};
-use wiremock::MockServer;
 
 use super::{
     Page,
-    neighbours::{Neighbours, alone, answer, asked, hidden, json_of, key_of, parameter, problem},
+    neighbours::{Neighbour, Neighbours, alone, hidden, json_of, key_of, parameter},
 };
 
 const ALLOCATE: &str = "/api/credits/allocate";
@@ -17,16 +16,18 @@ fn allocated(user_id: &str) -> Value {
         "expiresAt": "2026-12-21T08:00:00.000Z" })
 }
 
-async fn owns(accounting: &MockServer, user_id: &str) {
+async fn owns(accounting: &Neighbour, user_id: &str) {
     let balance = json!({ "totalCredits": 987, "activeAllocations": [
         { "id": ALLOCATION, "credits": 987, "totalCredits": 1000, "remainingCredits": 987,
           "expiresAt": "2026-12-21T08:00:00.000Z", "allocatedAt": "2026-11-21T08:00:00.000Z" }] });
     let at = format!("/api/credits/balance/{user_id}");
-    answer(accounting, "GET", &at, 200, &balance).await;
+    accounting.answers("GET", &at, 200, balance).await;
     let statement = json!({ "nextCursor": ALLOCATION, "transactions": [
         { "id": ALLOCATION, "type": "capture", "amount": -13, "balanceAfter": 987, "description": "<b>chat</b>",
           "actor": "service:proxy-service", "sessionId": null, "createdAt": "2026-11-21T08:00:02.611Z" }] });
-    answer(accounting, "GET", "/api/credits/transactions", 200, &statement).await;
+    accounting
+        .answers("GET", "/api/credits/transactions", 200, statement)
+        .await;
 }
 
 fn key_in(page: &Page) -> String {
@@ -36,7 +37,7 @@ fn key_in(page: &Page) -> String {
 #[tokio::test]
 async fn a_person_is_found_and_their_credits_are_shown() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
     let at = format!("/admin/credits/people/{ada}");
     root.open("/admin/credits?q=ada%40")
@@ -54,7 +55,10 @@ async fn a_person_is_found_and_their_credits_are_shown() {
         .expect_text("&#60;b&#62;chat")
         .expect_text(&format!("{at}?cursor={ALLOCATION}"));
     root.open(&format!("{at}?cursor={ALLOCATION}")).await.expect(200);
-    let questions = asked(&neighbours.accounting, "GET", "/api/credits/transactions").await;
+    let questions = neighbours
+        .accounting
+        .asked_at("GET", "/api/credits/transactions")
+        .await;
     let last = questions.last().unwrap();
     assert_eq!(parameter(last, "userId").as_deref(), Some(ada.as_str()));
     assert_eq!(parameter(last, "cursor").as_deref(), Some(ALLOCATION));
@@ -78,19 +82,17 @@ async fn a_person_is_found_and_their_credits_are_shown() {
 #[tokio::test]
 async fn who_never_had_credits_has_none() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
-    let unknown = problem(404, "user_not_found", &Value::Null);
     let balance = format!("/api/credits/balance/{ada}");
-    answer(&neighbours.accounting, "GET", &balance, 404, &unknown).await;
-    answer(
-        &neighbours.accounting,
-        "GET",
-        "/api/credits/transactions",
-        404,
-        &unknown,
-    )
-    .await;
+    neighbours
+        .accounting
+        .refuses("GET", &balance, 404, "user_not_found")
+        .await;
+    neighbours
+        .accounting
+        .refuses("GET", "/api/credits/transactions", 404, "user_not_found")
+        .await;
     root.open(&format!("/admin/credits/people/{ada}"))
         .await
         .expect(200)
@@ -101,9 +103,12 @@ async fn who_never_had_credits_has_none() {
 #[tokio::test]
 async fn credits_are_given_once_however_often_the_form_is_sent() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
-    answer(&neighbours.accounting, "POST", ALLOCATE, 201, &allocated(&ada)).await;
+    neighbours
+        .accounting
+        .answers("POST", ALLOCATE, 201, allocated(&ada))
+        .await;
     let at = format!("/admin/credits/people/{ada}");
     let page = root.open(&at).await.expect(200);
     let (token, key) = (page.token(), key_in(&page));
@@ -117,7 +122,7 @@ async fn credits_are_given_once_however_often_the_form_is_sent() {
         let given = root.submit(&at, &token, &gift).await;
         assert_eq!(given.location(), format!("{at}?done=credits_given"));
     }
-    let sent = asked(&neighbours.accounting, "POST", ALLOCATE).await;
+    let sent = neighbours.accounting.asked_at("POST", ALLOCATE).await;
     assert_eq!(sent.len(), 2);
     for one in &sent {
         assert_eq!(key_of(one), key);
@@ -133,7 +138,7 @@ async fn credits_are_given_once_however_often_the_form_is_sent() {
 #[tokio::test]
 async fn what_the_form_says_wrong_is_told_at_its_fields_and_not_sent() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
     let at = format!("/admin/credits/people/{ada}");
     for (credits, days) in [
@@ -163,17 +168,18 @@ async fn what_the_form_says_wrong_is_told_at_its_fields_and_not_sent() {
     // A form that was not shown has no key.
     let gift = [("credits", "5"), ("expiry_days", "5")];
     root.fill(&at, &at, &gift).await.expect(400);
-    assert!(asked(&neighbours.accounting, "POST", ALLOCATE).await.is_empty());
+    assert!(neighbours.accounting.asked_at("POST", ALLOCATE).await.is_empty());
 }
 
 #[tokio::test]
 async fn what_accounting_refuses_stands_at_its_field_and_the_next_try_is_another() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
-    let errors = json!([{ "field": "expiryDays", "message": "must be <less>" }]);
-    let refusal = problem(400, "validation_failed", &errors);
-    answer(&neighbours.accounting, "POST", ALLOCATE, 400, &refusal).await;
+    let accounting = &neighbours.accounting;
+    accounting
+        .finds_wrong("POST", ALLOCATE, "expiryDays", "must be <less>")
+        .await;
     let at = format!("/admin/credits/people/{ada}");
     let page = root.open(&at).await.expect(200);
     let (token, key) = (page.token(), key_in(&page));
@@ -188,9 +194,9 @@ async fn what_accounting_refuses_stands_at_its_field_and_the_next_try_is_another
         .expect_text(r#"value="100""#);
     assert_ne!(key_in(&page), key);
 
-    neighbours.accounting.reset().await;
-    let reused = problem(422, "idempotency_key_reused", &Value::Null);
-    answer(&neighbours.accounting, "POST", ALLOCATE, 422, &reused).await;
+    accounting
+        .refuses("POST", ALLOCATE, 422, "idempotency_key_reused")
+        .await;
     root.submit(&at, &token, &gift)
         .await
         .expect(422)
@@ -219,7 +225,7 @@ async fn without_an_answer_the_same_form_can_be_sent_again() {
 #[tokio::test]
 async fn credits_are_taken_back_with_a_tick() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
     owns(&neighbours.accounting, &ada).await;
     let at = format!("/admin/credits/people/{ada}/take");
@@ -233,25 +239,30 @@ async fn credits_are_taken_back_with_a_tick() {
     let page = root.submit(&at, &token, &wish).await.expect(400);
     page.expect_text("Tick this to go on.")
         .expect_text(r#"value="40""#);
-    assert!(asked(&neighbours.accounting, "DELETE", REMOVE).await.is_empty());
+    assert!(neighbours.accounting.asked_at("DELETE", REMOVE).await.is_empty());
 
-    let few = problem(400, "insufficient_credits", &Value::Null);
-    answer(&neighbours.accounting, "DELETE", REMOVE, 400, &few).await;
+    neighbours
+        .accounting
+        .refuses("DELETE", REMOVE, 400, "insufficient_credits")
+        .await;
     let sure: Vec<_> = wish.into_iter().chain([("understood", "on")]).collect();
     root.submit(&at, &token, &sure)
         .await
         .expect(400)
         .expect_text("They do not have so many credits.");
-    neighbours.accounting.reset().await;
+    neighbours.accounting.forgets().await;
     let corrected = json!({ "userId": ada, "previousCredits": 987, "newCredits": 947, "removedCredits": 40,
         "message": "done" });
-    answer(&neighbours.accounting, "DELETE", REMOVE, 200, &corrected).await;
+    neighbours
+        .accounting
+        .answers("DELETE", REMOVE, 200, corrected)
+        .await;
     let answered = root.submit(&at, &token, &sure).await;
     assert_eq!(
         answered.location(),
         format!("/admin/credits/people/{ada}?done=credits_taken")
     );
-    let sent = asked(&neighbours.accounting, "DELETE", REMOVE).await;
+    let sent = neighbours.accounting.asked_at("DELETE", REMOVE).await;
     assert_eq!((sent.len(), key_of(&sent[0])), (1, key));
     assert_eq!(
         json_of(&sent[0]),
@@ -262,14 +273,17 @@ async fn credits_are_taken_back_with_a_tick() {
 #[tokio::test]
 async fn what_is_left_of_one_allocation_is_taken_back() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
     owns(&neighbours.accounting, &ada).await;
     let at = format!("/admin/credits/people/{ada}");
     let one = format!("/api/credits/allocations/{ALLOCATION}");
     let withdrawn = json!({ "id": ALLOCATION, "userId": ada, "totalCredits": 1000, "remainingCredits": 0,
         "removedCredits": 987, "expiresAt": "2026-12-21T08:00:00.000Z", "message": "done" });
-    answer(&neighbours.accounting, "DELETE", &one, 200, &withdrawn).await;
+    neighbours
+        .accounting
+        .answers("DELETE", &one, 200, withdrawn)
+        .await;
     let page = root.open(&at).await.expect(200);
     page.expect_text("Take back these 987");
     let (token, key) = (page.token(), key_in(&page));
@@ -278,7 +292,7 @@ async fn what_is_left_of_one_allocation_is_taken_back() {
     let answered = root.submit(&action, &token, &members).await;
     assert_eq!(answered.location(), format!("{at}?done=credits_taken"));
     assert_eq!(
-        key_of(&asked(&neighbours.accounting, "DELETE", &one).await[0]),
+        key_of(&neighbours.accounting.asked_at("DELETE", &one).await[0]),
         key
     );
 
@@ -288,9 +302,5 @@ async fn what_is_left_of_one_allocation_is_taken_back() {
         let page = root.submit(&action, &token, &members).await;
         assert_eq!(page.status, 404, "{id}");
     }
-    let all = neighbours.accounting.received_requests().await.unwrap();
-    assert_eq!(
-        all.iter().filter(|one| one.method.as_str() == "DELETE").count(),
-        1
-    );
+    assert_eq!(neighbours.accounting.asked("DELETE").await.len(), 1);
 }

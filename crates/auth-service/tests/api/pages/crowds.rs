@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use bson::doc;
 use serde_json::{Value, json};
-use wiremock::{Request, ResponseTemplate};
+use wiremock::Request;
 
 use super::{
     Browser, Page,
-    neighbours::{Neighbours, alone, answer, asked, hidden, json_of, key_of, parameter, problem, respond},
+    neighbours::{Neighbours, Reply, alone, hidden, json_of, key_of, parameter},
 };
 use crate::support::TestApp;
 
@@ -33,11 +33,12 @@ fn member(id: &str) -> Value {
         "added_at": "2026-03-01T00:00:00.000Z" })
 }
 
-fn allocated(request: &Request) -> ResponseTemplate {
-    ResponseTemplate::new(201).set_body_json(json!({
+fn allocated(request: &Request) -> Reply {
+    let allocation = json!({
         "id": "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6", "userId": json_of(request)["userId"], "totalCredits": 50,
         "remainingCredits": 50, "expiresAt": "2026-12-21T08:00:00.000Z",
-    }))
+    });
+    Reply::new(201, allocation)
 }
 
 /// Sends the form that the page shows, with what is hidden in it.
@@ -84,25 +85,25 @@ async fn ask(root: &mut Browser, whom: &str) -> Page {
 #[tokio::test]
 async fn everybody_gets_credits_once_after_somebody_saw_how_many_they_are() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = person(&app, "ada").await;
     let shut = person(&app, "shut").await;
     app.update_user(&shut, doc! { "isDisabled": true }).await;
     app.sign_up("unproven").await;
-    respond(&neighbours.accounting, "POST", ALLOCATE, allocated).await;
+    neighbours.accounting.replies("POST", ALLOCATE, allocated).await;
 
     let sure = ask(&mut root, "everybody").await;
     sure.expect_text("<dt>People</dt><dd>2</dd>")
         .expect_text("<dt>Credits in all</dt><dd>100</dd>")
         .expect_text("Give 2 people 50 credits each");
-    assert!(asked(&neighbours.accounting, "POST", ALLOCATE).await.is_empty());
+    assert!(neighbours.accounting.asked_at("POST", ALLOCATE).await.is_empty());
 
     let done = go_on(&mut root, &sure).await.expect(200);
     done.expect_text("2 of 2 people have their credits; refused: 0.")
         .expect_text(&format!("/admin/credits/people/{ada}"));
     assert!(!done.html.contains("name=\"place\""), "that was everybody");
     go_on(&mut root, &sure).await.expect(200);
-    let sent = asked(&neighbours.accounting, "POST", ALLOCATE).await;
+    let sent = neighbours.accounting.asked_at("POST", ALLOCATE).await;
     assert_eq!(sent.len(), 4);
     let key = hidden(&sure.html, "idempotency_key");
     let keys: BTreeSet<_> = sent.iter().map(key_of).collect();
@@ -121,7 +122,7 @@ async fn everybody_gets_credits_once_after_somebody_saw_how_many_they_are() {
 #[tokio::test]
 async fn a_group_is_read_page_by_page_and_shut_accounts_are_passed_over() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let (ada, mei, shut) = (
         person(&app, "ada").await,
         person(&app, "mei").await,
@@ -129,31 +130,28 @@ async fn a_group_is_read_page_by_page_and_shut_accounts_are_passed_over() {
     );
     app.update_user(&shut, doc! { "isDisabled": true }).await;
     let hostile = "<i>4B</i>";
-    answer(
-        &neighbours.proxy,
-        "GET",
-        "/api/v1/admin/groups",
-        200,
-        &json!([group(hostile)]),
-    )
-    .await;
-    answer(&neighbours.proxy, "GET", GROUP, 200, &group(hostile)).await;
+    neighbours
+        .proxy
+        .answers("GET", "/api/v1/admin/groups", 200, json!([group(hostile)]))
+        .await;
+    let mut counted = group(hostile);
+    for (what, count) in [("members", 4), ("leads", 0), ("chatflows", 0)] {
+        counted[what] = json!(count);
+    }
+    neighbours.proxy.answers("GET", GROUP, 200, counted).await;
     let (first, second) = (
         json!([member(&ada), member(&shut), member(&"f".repeat(24))]),
         json!([member(&mei)]),
     );
     let members = move |request: &Request| match parameter(request, "cursor") {
-        None => ResponseTemplate::new(200).set_body_json(&first).insert_header(
-            "link",
-            format!("<{MEMBERS}?limit=3&cursor=more%3D>; rel=\"next\""),
-        ),
+        None => Reply::page(first.clone(), Some("more%3D")),
         Some(cursor) => {
             assert_eq!(cursor, "more=");
-            ResponseTemplate::new(200).set_body_json(&second)
+            Reply::page(second.clone(), None)
         }
     };
-    respond(&neighbours.proxy, "GET", MEMBERS, members).await;
-    respond(&neighbours.accounting, "POST", ALLOCATE, allocated).await;
+    neighbours.proxy.replies("GET", MEMBERS, members).await;
+    neighbours.accounting.replies("POST", ALLOCATE, allocated).await;
     let form = root.open(AT).await.expect(200);
     form.expect_text(r#"<option value="group:g1">&#60;i&#62;4B"#);
 
@@ -167,7 +165,7 @@ async fn a_group_is_read_page_by_page_and_shut_accounts_are_passed_over() {
     assert_eq!(hidden(&half.html, "place"), "more=");
     let done = go_on(&mut root, &half).await.expect(200);
     done.expect_text("2 of 2 people have their credits; refused: 0.");
-    let sent = asked(&neighbours.accounting, "POST", ALLOCATE).await;
+    let sent = neighbours.accounting.asked_at("POST", ALLOCATE).await;
     let given: Vec<_> = sent.iter().map(|one| json_of(one)["userId"].clone()).collect();
     assert_eq!(given, [json!(ada), json!(mei)]);
 }
@@ -175,16 +173,15 @@ async fn a_group_is_read_page_by_page_and_shut_accounts_are_passed_over() {
 #[tokio::test]
 async fn what_became_of_each_person_is_told() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let rich = person(&app, "rich").await;
     let answers = move |request: &Request| {
         if json_of(request)["userId"] == rich.as_str() {
-            let refusal = problem(400, "balance_too_large", &Value::Null);
-            return ResponseTemplate::new(400).set_body_json(refusal);
+            return Reply::problem(400, "balance_too_large");
         }
         allocated(request)
     };
-    respond(&neighbours.accounting, "POST", ALLOCATE, answers).await;
+    neighbours.accounting.replies("POST", ALLOCATE, answers).await;
     let sure = ask(&mut root, "everybody").await;
     go_on(&mut root, &sure)
         .await
@@ -196,10 +193,12 @@ async fn what_became_of_each_person_is_told() {
 #[tokio::test]
 async fn it_stops_when_accounting_is_away_and_goes_on_from_there() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     person(&app, "ada").await;
-    let broken = problem(503, "unavailable", &Value::Null);
-    answer(&neighbours.accounting, "POST", ALLOCATE, 503, &broken).await;
+    neighbours
+        .accounting
+        .refuses("POST", ALLOCATE, 503, "unavailable")
+        .await;
     let sure = ask(&mut root, "everybody").await;
     let stopped = go_on(&mut root, &sure).await.expect(503);
     stopped
@@ -210,8 +209,8 @@ async fn it_stops_when_accounting_is_away_and_goes_on_from_there() {
         hidden(&stopped.html, "idempotency_key"),
         hidden(&sure.html, "idempotency_key")
     );
-    neighbours.accounting.reset().await;
-    respond(&neighbours.accounting, "POST", ALLOCATE, allocated).await;
+    neighbours.accounting.forgets().await;
+    neighbours.accounting.replies("POST", ALLOCATE, allocated).await;
     go_on(&mut root, &stopped)
         .await
         .expect(200)
@@ -221,9 +220,11 @@ async fn it_stops_when_accounting_is_away_and_goes_on_from_there() {
 #[tokio::test]
 async fn a_crowd_that_is_none_gets_nothing() {
     let neighbours = Neighbours::start().await;
-    let (_app, mut root) = neighbours.app().await;
-    let gone = problem(404, "group_not_found", &Value::Null);
-    answer(&neighbours.proxy, "GET", GROUP, 404, &gone).await;
+    let (_app, mut root) = neighbours.administrator().await;
+    neighbours
+        .proxy
+        .refuses("GET", GROUP, 404, "group_not_found")
+        .await;
     for (whom, text) in [
         ("", "Please fill this in."),
         ("group:../../users", "Please fill this in."),
@@ -241,14 +242,7 @@ async fn a_crowd_that_is_none_gets_nothing() {
         let page = root.submit(AT, &page.token(), &members).await.expect(400);
         page.expect_text(text).expect_text("whom-error");
     }
-    assert!(
-        neighbours
-            .accounting
-            .received_requests()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(neighbours.accounting.is_unasked().await);
 
     let (_app, mut root) = alone().await;
     let page = root.open(AT).await.expect(200);

@@ -4,7 +4,7 @@ use bson::doc;
 use chrono::{Days, NaiveDate};
 use serde_json::json;
 
-use super::neighbours::{Neighbours, alone, answer, asked, parameter};
+use super::neighbours::{Neighbours, alone, parameter};
 use crate::support::TestApp;
 
 fn today(app: &TestApp) -> NaiveDate {
@@ -19,7 +19,7 @@ fn row(day: NaiveDate, count: &str) -> String {
 #[tokio::test]
 async fn the_overview_draws_what_was_counted_and_says_it_in_a_table() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let (today, old) = (today(&app), today(&app) - Days::new(5));
     // proxy-service is in a zone where it is tomorrow already.
     let tomorrow = today + Days::new(1);
@@ -28,17 +28,16 @@ async fn the_overview_draws_what_was_counted_and_says_it_in_a_table() {
         "from": tomorrow - Days::new(29), "to": tomorrow, "time_zone": "Pacific/Auckland", "rows": [], "next_cursor": null,
         "total": { "turns": 90, "failed": 0, "credits": 90, "tokens": 0 }, "by_day": [on(old, 87), on(tomorrow, 3)],
     });
-    answer(&neighbours.proxy, "GET", "/api/v1/reports/usage", 200, &turns).await;
+    neighbours
+        .proxy
+        .answers("GET", "/api/v1/reports/usage", 200, turns)
+        .await;
     let spent = json!({ "totalRecords": 2, "totalCredits": 1_234_567, "byUser": {}, "byService": {}, "byModel": {},
         "byChatflow": {}, "byDay": { today.to_string(): 1_234_560, old.to_string(): 7 }, "nextCursor": null });
-    answer(
-        &neighbours.accounting,
-        "GET",
-        "/api/usage/system-stats",
-        200,
-        &spent,
-    )
-    .await;
+    neighbours
+        .accounting
+        .answers("GET", "/api/usage/system-stats", 200, spent)
+        .await;
     let id = app.sign_up("ada").await;
     let long_ago = app.clock.now() - Days::new(5);
     app.update_user(&id, doc! { "createdAt": bson::DateTime::from_chrono(long_ago) })
@@ -69,7 +68,7 @@ async fn the_overview_draws_what_was_counted_and_says_it_in_a_table() {
     let told = format!("1\u{202f}234\u{202f}567 in all. The most are 1\u{202f}234\u{202f}560, on {today}.");
     page.expect_text(&told);
     // It is asked once, as the person who looks.
-    let questions = asked(&neighbours.proxy, "GET", "/api/v1/reports/usage").await;
+    let questions = neighbours.proxy.asked_at("GET", "/api/v1/reports/usage").await;
     assert_eq!(questions.len(), 1);
     let token = format!("Bearer {}", root.jar["__Host-access"]);
     assert!(
@@ -77,7 +76,10 @@ async fn the_overview_draws_what_was_counted_and_says_it_in_a_table() {
             .iter()
             .all(|one| one.headers["authorization"] == token.as_str())
     );
-    let question = &asked(&neighbours.accounting, "GET", "/api/usage/system-stats").await[0];
+    let question = &neighbours
+        .accounting
+        .asked_at("GET", "/api/usage/system-stats")
+        .await[0];
     assert_eq!(
         parameter(question, "startDate"),
         Some((today - Days::new(29)).to_string())

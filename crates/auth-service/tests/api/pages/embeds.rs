@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::neighbour::Neighbour;
+use super::neighbours::Neighbour;
 
 const EMBEDS: &str = "/api/v1/embeds";
 const SHOP: &str = "/api/v1/embeds/shop";
@@ -63,7 +63,7 @@ fn wish(owner: &str) -> Value {
 
 #[tokio::test]
 async fn embeds_are_listed_a_page_at_a_time() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     proxy.answers("GET", EMBEDS, 200, json!({ "embeds": [] })).await;
     let (app, mut root) = proxy.administrator().await;
     root.open("/admin/embeds")
@@ -96,7 +96,7 @@ async fn embeds_are_listed_a_page_at_a_time() {
 
 #[tokio::test]
 async fn an_embed_is_made_once() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("POST", EMBEDS, 201, embed(&payer)).await;
@@ -139,7 +139,7 @@ async fn an_embed_is_made_once() {
 
 #[tokio::test]
 async fn an_embed_is_shown_with_its_tag_and_without_secrets() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
@@ -168,7 +168,7 @@ async fn an_embed_is_shown_with_its_tag_and_without_secrets() {
 
 #[tokio::test]
 async fn an_embed_is_changed_unless_somebody_else_was_first() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
@@ -201,7 +201,7 @@ async fn an_embed_is_changed_unless_somebody_else_was_first() {
 
 #[tokio::test]
 async fn what_the_neighbour_finds_wrong_stands_at_its_field() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
@@ -246,7 +246,7 @@ async fn what_the_neighbour_finds_wrong_stands_at_its_field() {
 
 #[tokio::test]
 async fn a_key_for_apps_is_shown_once_and_made_once() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
@@ -276,7 +276,7 @@ async fn a_key_for_apps_is_shown_once_and_made_once() {
 
 #[tokio::test]
 async fn an_embed_is_deleted_only_with_a_tick() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (app, mut root) = proxy.administrator().await;
     let payer = app.sign_up("payer").await;
     proxy.answers("GET", SHOP, 200, shown(&payer)).await;
@@ -300,7 +300,7 @@ async fn an_embed_is_deleted_only_with_a_tick() {
 
 #[tokio::test]
 async fn what_an_embed_cost_is_shown_by_day() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let (_app, mut root) = proxy.administrator().await;
     let (usage, page) = (format!("{SHOP}/usage"), format!("{PAGE}/usage"));
     let row = json!({ "day": "2026-11-20", "user_id": "673d9f2c8b1e4a0057c3d9a1", "username": "<payer>", "email": null,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{neighbour::Neighbour, signed_in};
+use super::{neighbours::Neighbour, signed_in};
 
 const GROUPS: &str = "/api/v1/admin/groups";
 const GROUP: &str = "01934d7a-6c1e-7b52-9f0e-3c2b8d41a9e6";
@@ -15,7 +15,7 @@ fn group(name: &str) -> Value {
 
 /// proxy-service with a group of one.
 async fn school() -> Neighbour {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let one = format!("{GROUPS}/{GROUP}");
     let mut counted = group("Class <7b>");
     for (count, number) in [("members", 1), ("leads", 0), ("chatflows", 1)] {
@@ -143,7 +143,7 @@ async fn what_is_wrong_stands_beside_its_field_and_deleting_is_meant() {
 
 #[tokio::test]
 async fn without_the_other_service_nothing_is_lost_and_nobody_else_gets_in() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     proxy.refuses("GET", GROUPS, 503, "database_unavailable").await;
     let (app, mut root) = proxy.administrator().await;
     root.open("/admin/groups").await.expect(503);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, neighbour::Neighbour, signed_in};
+use super::{Browser, neighbours::Neighbour, signed_in};
 use crate::support::TestApp;
 
 const LIST: &str = "/api/v1/chatflows/my-chatflows";
@@ -14,7 +14,7 @@ fn chatflow(id: &str, name: &str, price: impl Into<Value>) -> Value {
 
 #[tokio::test]
 async fn everybody_sees_what_they_were_given_and_what_it_costs() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     let mut first = chatflow("f-1", "Biology <2B>", 3);
     first["description"] = json!("<script>alert(1)</script>");
     let rows = [
@@ -56,7 +56,7 @@ async fn everybody_sees_what_they_were_given_and_what_it_costs() {
 
 #[tokio::test]
 async fn a_cursor_that_was_made_up_reaches_no_other_address() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     proxy.lists(LIST, None, &[], None).await;
     let app = proxy.app().await;
     let (_, mut ada) = signed_in(&app, "ada", "enduser").await;
@@ -82,7 +82,7 @@ async fn a_cursor_that_was_made_up_reaches_no_other_address() {
 
 #[tokio::test]
 async fn the_page_says_so_where_the_list_cannot_be_had() {
-    let proxy = Neighbour::start().await;
+    let proxy = Neighbour::proxy().await;
     proxy.refuses("GET", LIST, 503, "database_unavailable").await;
     let app = proxy.app().await;
     let (_, mut ada) = signed_in(&app, "ada", "enduser").await;

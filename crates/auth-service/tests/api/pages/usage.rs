@@ -1,9 +1,9 @@
 //! Reports on usage, as administrators read them.
 
 use serde_json::{Value, json};
-use wiremock::{Request, ResponseTemplate};
+use wiremock::Request;
 
-use super::neighbours::{Neighbours, alone, answer, asked, parameter, respond};
+use super::neighbours::{Neighbours, Reply, alone, parameter};
 
 const REPORT: &str = "/api/v1/reports/usage";
 const STATISTICS: &str = "/api/usage/system-stats";
@@ -23,17 +23,13 @@ fn statistics(by_user: &Value, by_chatflow: &Value, next: Option<&str>) -> Value
 #[tokio::test]
 async fn a_period_is_chosen_and_drawn_by_day() {
     let neighbours = Neighbours::start().await;
-    let (_app, mut root) = neighbours.app().await;
-    answer(
-        &neighbours.proxy,
-        "GET",
-        REPORT,
-        200,
-        &report(12, &json!([]), None),
-    )
-    .await;
+    let (_app, mut root) = neighbours.administrator().await;
+    neighbours
+        .proxy
+        .answers("GET", REPORT, 200, report(12, &json!([]), None))
+        .await;
     let known = statistics(&json!({}), &json!({}), None);
-    answer(&neighbours.accounting, "GET", STATISTICS, 200, &known).await;
+    neighbours.accounting.answers("GET", STATISTICS, 200, known).await;
     let page = root
         .open("/admin/usage?from=2026-03-01&to=2026-03-03&by=day")
         .await
@@ -43,7 +39,7 @@ async fn a_period_is_chosen_and_drawn_by_day() {
         .expect_text(r#"<tr><th scope="row">2026-03-01</th><td class="number">0</td></tr>"#)
         .expect_text(r#"name="from" type="date" value="2026-03-01""#)
         .expect_text("/admin/usage/download?from=2026-03-01&#38;to=2026-03-03");
-    let question = &asked(&neighbours.accounting, "GET", STATISTICS).await[0];
+    let question = &neighbours.accounting.asked_at("GET", STATISTICS).await[0];
     assert_eq!(parameter(question, "startDate").as_deref(), Some("2026-03-01"));
     assert_eq!(parameter(question, "endDate").as_deref(), Some("2026-03-03"));
 
@@ -59,7 +55,7 @@ async fn a_period_is_chosen_and_drawn_by_day() {
 #[tokio::test]
 async fn a_period_that_is_none_is_told_at_its_field_and_nobody_is_asked() {
     let neighbours = Neighbours::start().await;
-    let (_app, mut root) = neighbours.app().await;
+    let (_app, mut root) = neighbours.administrator().await;
     for (query, text) in [
         ("from=yesterday", "This is not a date."),
         ("to=2026-13-01", "This is not a date."),
@@ -75,33 +71,22 @@ async fn a_period_that_is_none_is_told_at_its_field_and_nobody_is_asked() {
         assert!(!page.html.contains("<b>"), "{}", page.html);
     }
     root.open("/admin/usage/download?from=x").await.expect(400);
-    assert!(
-        neighbours
-            .accounting
-            .received_requests()
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert!(neighbours.proxy.received_requests().await.unwrap().is_empty());
+    assert!(neighbours.accounting.is_unasked().await);
+    assert!(neighbours.proxy.is_unasked().await);
 }
 
 #[tokio::test]
 async fn people_are_named_in_the_order_of_what_they_spent() {
     let neighbours = Neighbours::start().await;
-    let (app, mut root) = neighbours.app().await;
+    let (app, mut root) = neighbours.administrator().await;
     let ada = app.sign_up("ada").await;
     let gone = "a".repeat(24);
     let known = statistics(&json!({ &ada: 20, &gone: 40 }), &json!({}), Some("20.x&y"));
-    answer(&neighbours.accounting, "GET", STATISTICS, 200, &known).await;
-    answer(
-        &neighbours.proxy,
-        "GET",
-        REPORT,
-        200,
-        &report(12, &json!([]), None),
-    )
-    .await;
+    neighbours.accounting.answers("GET", STATISTICS, 200, known).await;
+    neighbours
+        .proxy
+        .answers("GET", REPORT, 200, report(12, &json!([]), None))
+        .await;
     let page = root
         .open("/admin/usage?from=2026-03-01&to=2026-03-03&by=person")
         .await
@@ -115,14 +100,14 @@ async fn people_are_named_in_the_order_of_what_they_spent() {
     );
     page.expect_text("cursor=20.x%26y")
         .expect_text(r#"<rect width="500" height="80"/>"#);
-    let of = asked(&neighbours.proxy, "GET", REPORT).await;
+    let of = neighbours.proxy.asked_at("GET", REPORT).await;
     let of: Vec<_> = of.iter().filter_map(|one| parameter(one, "user_id")).collect();
     assert_eq!(of.len(), 2);
 
     root.open("/admin/usage?from=2026-03-01&to=2026-03-03&by=person&cursor=20.x%26y")
         .await
         .expect(200);
-    let questions = asked(&neighbours.accounting, "GET", STATISTICS).await;
+    let questions = neighbours.accounting.asked_at("GET", STATISTICS).await;
     assert_eq!(
         parameter(questions.last().unwrap(), "cursor").as_deref(),
         Some("20.x&y")
@@ -132,20 +117,20 @@ async fn people_are_named_in_the_order_of_what_they_spent() {
 #[tokio::test]
 async fn chatflows_have_names_and_pages() {
     let neighbours = Neighbours::start().await;
-    let (_app, mut root) = neighbours.app().await;
+    let (_app, mut root) = neighbours.administrator().await;
     let many: serde_json::Map<_, _> = (0..25)
         .map(|number| (format!("flow-{number:02}"), json!(100 - number)))
         .collect();
     let known = statistics(&json!({}), &Value::Object(many), None);
-    answer(&neighbours.accounting, "GET", STATISTICS, 200, &known).await;
+    neighbours.accounting.answers("GET", STATISTICS, 200, known).await;
     let named = |request: &Request| {
         let rows = parameter(request, "chatflow_id").map(|id| {
             json!([{ "day": "2026-03-01", "user_id": "u", "username": null, "email": null, "chatflow_id": id,
                 "chatflow_name": format!("{HOSTILE} {id}"), "turns": 1, "failed": 0, "credits": 1, "tokens": 1 }])
         });
-        ResponseTemplate::new(200).set_body_json(report(7, &rows.unwrap_or(json!([])), None))
+        Reply::new(200, report(7, &rows.unwrap_or(json!([])), None))
     };
-    respond(&neighbours.proxy, "GET", REPORT, named).await;
+    neighbours.proxy.replies("GET", REPORT, named).await;
     let period = "/admin/usage?from=2026-03-01&to=2026-03-03&by=chatflow";
     let page = root.open(period).await.expect(200);
     page.expect_text(&format!("{SHOWN}alert(1)&#60;/script&#62; flow-00"))
@@ -167,31 +152,26 @@ async fn chatflows_have_names_and_pages() {
 #[tokio::test]
 async fn groups_and_single_rows_come_from_who_keeps_them() {
     let neighbours = Neighbours::start().await;
-    let (_app, mut root) = neighbours.app().await;
-    let group = json!([{ "id": "g1", "name": HOSTILE, "description": null,
-        "created_at": "2026-03-01T00:00:00.000Z", "updated_at": "2026-03-01T00:00:00.000Z" }]);
-    let page = ResponseTemplate::new(200).set_body_json(group).insert_header(
-        "link",
-        "</api/v1/admin/groups?limit=20&cursor=next%2B1>; rel=\"next\"",
-    );
-    respond(&neighbours.proxy, "GET", "/api/v1/admin/groups", page).await;
+    let (_app, mut root) = neighbours.administrator().await;
+    let group = json!({ "id": "g1", "name": HOSTILE, "description": null,
+        "created_at": "2026-03-01T00:00:00.000Z", "updated_at": "2026-03-01T00:00:00.000Z" });
+    let proxy = &neighbours.proxy;
+    proxy
+        .lists("/api/v1/admin/groups", None, &[group], Some("next%2B1"))
+        .await;
     let rows = json!([{ "day": "2026-03-02", "user_id": "u1", "username": HOSTILE, "email": null,
         "chatflow_id": "flow-1", "chatflow_name": null, "turns": 4, "failed": 1, "credits": 9, "tokens": 70 }]);
-    answer(
-        &neighbours.proxy,
-        "GET",
-        REPORT,
-        200,
-        &report(31, &rows, Some("c&d")),
-    )
-    .await;
+    neighbours
+        .proxy
+        .answers("GET", REPORT, 200, report(31, &rows, Some("c&d")))
+        .await;
     let period = "/admin/usage?from=2026-03-01&to=2026-03-03";
     let page = root.open(&format!("{period}&by=group")).await.expect(200);
     page.expect_text(SHOWN)
         .expect_text(r#"<td class="number">31</td>"#)
         .expect_text("cursor=next%2B1");
     assert!(!page.html.contains(HOSTILE));
-    let of = asked(&neighbours.proxy, "GET", REPORT).await;
+    let of = neighbours.proxy.asked_at("GET", REPORT).await;
     assert!(
         of.iter()
             .any(|one| parameter(one, "group_id").as_deref() == Some("g1"))

@@ -2,10 +2,11 @@
 //!
 //! All of it happens after the sign-in was answered: it can neither slow nor fail one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common_http::{Clock, RequestContext};
-use tokio::sync::Semaphore;
+use rand::RngExt as _;
+use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -30,8 +31,10 @@ use crate::{
 /// Sign-ins that are looked at together; more are not looked at, and counted.
 const AT_ONCE_MAX: usize = 256;
 
-/// How often a record is read again after somebody else wrote it in between.
-const TRIES_MAX: usize = 8;
+/// How often a record is read again after somebody else wrote it in between, and how long to wait before that at most: who
+/// waits differently long does not meet again.
+const TRIES_MAX: usize = 100;
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Watches where people sign in from.
 #[derive(Clone, Debug)]
@@ -137,7 +140,10 @@ impl NewDevices {
             if self.store.put(user.id, &known, version, now).await? {
                 return Ok(novelty.filter(|_| !is_first));
             }
+            let pause = rand::rng().random_range(Duration::ZERO..PAUSE_MAX);
+            sleep(pause).await;
         }
+        self.count("dropped");
         Ok(None)
     }
 

@@ -234,6 +234,7 @@ async fn a_revocation_that_broke_off_is_finished_by_the_next() {
     assert_eq!(ada.client.get(KEYS).await.expect(200).body["keys"], json!([]));
     revoke(&ada.client, &text(&made["id"])).await.expect(200);
     assert_eq!(app.count("api_keys", doc! {}).await, 0);
+    assert_eq!(app.count("revocations", doc! {}).await, 1);
     is_told(&app, &sid).await;
 }
 
